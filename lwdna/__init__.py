@@ -1,0 +1,47 @@
+"""lwdna: find layer-wise differentiated network architectures (LW-DNA, CVPR 2021).
+
+The public interface is loaded on first use, so that the command line starts without PyTorch.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lwdna.channels import ChannelGraph
+    from lwdna.complexity import complexity
+    from lwdna.networks import build
+    from lwdna.shrink import shrink
+    from lwdna.surgery import load
+
+__version__ = "0.1.0"
+__all__ = ["ChannelGraph", "build", "complexity", "load", "shrink"]
+
+_HOME = {
+    "ChannelGraph": "lwdna.channels",
+    "build": "lwdna.networks",
+    "complexity": "lwdna.complexity",
+    "load": "lwdna.surgery",
+    "shrink": "lwdna.shrink",
+}
+
+
+class _Package(ModuleType):
+    """Keeps ``lwdna.shrink`` the function although a submodule of that name is imported too."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _HOME and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in _HOME:
+            raise AttributeError(f"module 'lwdna' has no attribute '{name}'")
+        value = getattr(import_module(_HOME[name]), name)
+        setattr(self, name, value)
+        return value
+
+
+sys.modules[__name__].__class__ = _Package

@@ -1,0 +1,47 @@
+"""Errors a user can act on. Each message says what was given, what is allowed, and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class LwdnaError(Exception):
+    """Base of every error that the command line reports as one sentence."""
+
+
+class ConfigError(LwdnaError):
+    """The configuration, or an argument, names something that does not exist or cannot be."""
+
+
+class DataError(LwdnaError):
+    """An input image, store or folder is missing, damaged or of the wrong kind."""
+
+
+class GraphError(LwdnaError):
+    """The channels of a network cannot be followed through one of its operations."""
+
+
+class BudgetError(LwdnaError):
+    """The FLOPs target lies outside what rho, tau and the width can reach."""
+
+
+class CheckpointError(LwdnaError):
+    """A weights file or checkpoint is damaged or belongs to something else."""
+
+
+class TrainingError(LwdnaError):
+    """Training cannot go on, for example because the loss is not finite."""
+
+
+def nearest(word: str, allowed: Iterable[str]) -> str:
+    """The sentence fragment that names the nearest allowed word, or all of them.
+
+    >>> nearest("wdith", ["width", "depth"])
+    "did you mean 'width'?"
+    """
+    options = sorted(allowed)
+    close = difflib.get_close_matches(word, options, n=1)
+    if close:
+        return f"did you mean '{close[0]}'?"
+    return "allowed: " + ", ".join(repr(option) for option in options)

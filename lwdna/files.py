@@ -1,0 +1,63 @@
+"""Atomic writes: a product appears under its name whole, or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lwdna.errors import LwdnaError
+
+
+@contextmanager
+def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; rename it to ``path`` if the block succeeds.
+
+    The temporary file lies in the same folder (so the rename is atomic), keeps the suffix of
+    ``path``, is flushed to disk before the rename, and is removed if the block fails.
+    Missing parent folders are made.
+
+    Raises:
+        LwdnaError: if the file cannot be written (folder not writable, disk full, ...).
+    """
+    target = Path(path)
+    temporary: Path | None = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(
+            dir=target.parent, prefix=f".{target.stem}.", suffix=f".tmp{target.suffix}"
+        )
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(target)
+    except OSError as error:
+        ours = {None, str(target), str(target.parent), str(temporary)}
+        if error.filename not in ours:
+            raise
+        reason = error.strerror or str(error)
+        raise LwdnaError(
+            f"Cannot write '{target}': {reason}. Nothing was changed there; "
+            "make the folder writable, or free some space, and run the command again."
+        ) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write ``text`` to ``path`` atomically, as UTF-8 with Unix line ends."""
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def _umask() -> int:
+    """The process's umask, which only a change of it can tell."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,67 @@
+"""Logging and progress of the steps: a bar on a terminal, one line every few seconds elsewhere."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterable
+from typing import Any, TextIO
+
+from tqdm import tqdm
+
+LINE_INTERVAL_S = 5.0
+"""Seconds between two progress lines where the output is not a terminal."""
+
+
+class _Lines:
+    """A text stream that turns the redrawing of a bar into lines of their own."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        line = text.strip("\r\n ")
+        if line:
+            self._stream.write(line + "\n")
+        return len(text)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+
+def setup(log: str | None = None) -> None:
+    """Send log records and warnings to standard error and, if given, to the file ``log``."""
+    handlers: list[logging.Handler] = [logging.StreamHandler()]
+    if log is not None:
+        handlers.append(logging.FileHandler(log, encoding="utf-8"))
+    logging.basicConfig(
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(message)s",
+        datefmt="%H:%M:%S",
+        handlers=handlers,
+        force=True,
+    )
+    logging.captureWarnings(True)
+
+
+def progress(
+    iterable: Iterable[Any] | None = None,
+    *,
+    total: int | None = None,
+    initial: int = 0,
+    description: str,
+    unit: str = "it",
+) -> tqdm:
+    """A tqdm bar with time left; use ``set_postfix`` for loss and metric."""
+    terminal = sys.stderr.isatty()
+    return tqdm(
+        iterable,
+        total=total,
+        initial=initial,
+        desc=description,
+        unit=unit,
+        file=sys.stderr if terminal else _Lines(sys.stderr),
+        mininterval=0.2 if terminal else LINE_INTERVAL_S,
+        ncols=None if terminal else 100,
+        ascii=not terminal,
+    )
