@@ -1,0 +1,169 @@
+"""FLOPs and parameters by the convention with which the paper's Table 1 was made.
+
+FLOPs are multiply-accumulates at batch 1 for convolutions (at their output size, transposed ones
+too) and linear layers, without biases; plus 2 operations an element for batch norm and 1 an
+element for ReLU-like *modules*, which count once a module, at the size of their last call.
+Everything else, functional activations included, is free. Parameters are all parameters.
+
+Table 2's 9.10 G for DnCNN does not count batch norm: ``batch_norm=False``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from torch import Tensor, nn
+
+from lwdna.channels import (
+    BATCH_NORMS,
+    CONVOLUTIONS,
+    TRANSPOSED,
+    ChannelGraph,
+    Classes,
+    Mask,
+    on_meta,
+)
+
+COUNTED_ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.PReLU, nn.LeakyReLU, nn.ELU)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """FLOPs of a module as ``coefficient * inputs * outputs``, in channels."""
+
+    coefficient: int
+    """FLOPs for each output element and, where ``reads`` is set, each input channel."""
+    reads: bool
+    """Whether the cost grows with the number of input channels."""
+
+
+def module_cost(module: nn.Module, *, batch_norm: bool = True) -> Cost | None:
+    """What an output element of a module costs (facts of the convention); None if it is free."""
+    if isinstance(module, CONVOLUTIONS):
+        kernel = int(np.prod(module.kernel_size))
+        if module.groups == 1:
+            return Cost(kernel, reads=True)
+        # A group keeps its width when whole groups are removed.
+        return Cost(kernel * (module.in_channels // module.groups), reads=False)
+    if isinstance(module, nn.Linear):
+        return Cost(1, reads=True)
+    if isinstance(module, BATCH_NORMS) and batch_norm:
+        return Cost(2 if module.affine else 1, reads=False)
+    if isinstance(module, COUNTED_ACTIVATIONS):
+        return Cost(1, reads=False)
+    return None
+
+
+def complexity(
+    model: nn.Module,
+    example_input: Tensor | tuple[Tensor, ...],
+    *,
+    batch_norm: bool = True,
+) -> tuple[int, int]:
+    """Count the FLOPs and parameters of any network, without running it on data.
+
+    Args:
+        model: the network; it need not be traceable.
+        example_input: ``(B, C, H, W)``, or a tuple of inputs, of the size in question.
+        batch_norm: count batch norm, as Table 1 does and Table 2 does not.
+
+    Returns:
+        FLOPs for one image, and parameters.
+    """
+    flops: dict[nn.Module, int] = {}
+
+    def count(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        cost = module_cost(module, batch_norm=batch_norm)
+        if cost is None:
+            return
+        elements = output[:1].numel()
+        if cost.reads:
+            elements *= getattr(module, "in_channels", getattr(module, "in_features", 0))
+        earlier = 0 if isinstance(module, COUNTED_ACTIVATIONS) else flops.get(module, 0)
+        flops[module] = earlier + cost.coefficient * elements
+
+    skeleton = on_meta(model).eval()
+    for module in skeleton.modules():
+        module.register_forward_hook(count)
+    inputs = example_input if isinstance(example_input, tuple) else (example_input,)
+    skeleton(*(x.to("meta") for x in inputs))
+    return sum(flops.values()), sum(p.numel() for p in model.parameters())
+
+
+class MaskedComplexity:
+    """FLOPs and parameters of a network for any mask over its channel graph, instantly.
+
+    Both are sums of ``coefficient * n_a * n_b`` where n_a and n_b are numbers of channels kept
+    along some axis; the numbers are one sparse matrix times the mask.
+    """
+
+    def __init__(self, graph: ChannelGraph, *, batch_norm: bool = True) -> None:
+        self._rows: dict[bytes, int] = {}
+        self._axes: list[Classes] = []
+        one = self._row(np.array([-1], np.int64))
+        flops, params = [], []
+        for activity in graph.activities:
+            cost = module_cost(activity.module, batch_norm=batch_norm)
+            if cost is not None:
+                outputs = self._row(graph.activity_axes[activity.name])
+                inputs = self._row(graph.layers[activity.name].inputs) if cost.reads else one
+                flops.append((cost.coefficient * activity.positions, inputs, outputs))
+        for name, parameter in graph.model.named_parameters():
+            axes = [a for a in graph.axes.get(name, ()) if a is not None]
+            first, second = ([self._row(a) for a in axes] + [one, one])[:2]
+            labelled = int(np.prod([len(a) for a in axes]))
+            params.append((parameter.numel() // labelled, first, second))
+        self._flops = _Terms(flops)
+        self._params = _Terms(params)
+        self._fixed, self._incidence = self._count_rows(graph.classes)
+        self._columns = self._incidence.tocsc()
+
+    def flops(self, mask: Mask) -> int:
+        """FLOPs for one image when only the classes in ``mask`` are kept."""
+        return self._flops.evaluate(self._counts(mask))
+
+    def params(self, mask: Mask) -> int:
+        """Parameters when only the classes in ``mask`` are kept."""
+        return self._params.evaluate(self._counts(mask))
+
+    def signature(self, element: int) -> bytes:
+        """What a class takes part in, and how often: equal signatures cost equally much."""
+        start, stop = self._columns.indptr[element : element + 2]
+        rows, repeats = self._columns.indices[start:stop], self._columns.data[start:stop]
+        return bytes(rows.tobytes() + repeats.tobytes())
+
+    def _row(self, classes: Classes) -> int:
+        key = classes.tobytes()
+        if key not in self._rows:
+            self._rows[key] = len(self._axes)
+            self._axes.append(classes)
+        return self._rows[key]
+
+    def _count_rows(self, classes: int) -> tuple[NDArray[np.int64], Any]:
+        fixed = np.array([int((axis < 0).sum()) for axis in self._axes], np.int64)
+        rows = np.concatenate([np.full(len(a), i) for i, a in enumerate(self._axes)])
+        columns = np.concatenate(self._axes)
+        real = columns >= 0
+        ones = np.ones(int(real.sum()), np.int64)
+        shape = (len(self._axes), classes)
+        return fixed, csr_array((ones, (rows[real], columns[real])), shape=shape)
+
+    def _counts(self, mask: Mask) -> NDArray[np.int64]:
+        counts: NDArray[np.int64] = self._fixed + self._incidence @ mask.astype(np.int64)
+        return counts
+
+
+class _Terms:
+    """A sum of ``coefficient * counts[a] * counts[b]``."""
+
+    def __init__(self, terms: Sequence[tuple[int, int, int]]) -> None:
+        table = np.array(terms, np.int64).reshape(-1, 3)
+        self._coefficient, self._a, self._b = table.T
+
+    def evaluate(self, counts: NDArray[np.int64]) -> int:
+        return int((self._coefficient * counts[self._a] * counts[self._b]).sum())

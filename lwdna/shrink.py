@@ -1,0 +1,265 @@
+"""Network shrinkage: latent gradients, one global threshold, and a FLOPs budget met exactly."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+from os import PathLike
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from lwdna.channels import ChannelGraph, ChannelSet, Mask
+from lwdna.complexity import MaskedComplexity
+from lwdna.errors import BudgetError, ConfigError, nearest
+from lwdna.hypernet import (
+    EMBEDDING,
+    LossFunction,
+    draw_latents,
+    draw_weights,
+    latent_gradients,
+)
+from lwdna.provenance import Provenance
+from lwdna.surgery import cut, save
+
+Criterion = Literal["gradient", "magnitude"]
+CRITERIA = ("gradient", "magnitude")
+
+
+@dataclass(frozen=True)
+class Shrunk:
+    """A shrunk network and what became of it."""
+
+    model: nn.Module
+    """A plain module that starts from the generated weights."""
+    flops: int
+    params: int
+    kept: dict[str, list[int]]
+    """By layer the indices of the output channels kept."""
+    channels_before: dict[str, int]
+    """By layer the number of output channels of the widened network."""
+    flops_before: int
+    params_before: int
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the network as safetensors, to be read by ``lwdna.load``."""
+        save(self.model, path)
+
+    def report(self) -> str:
+        """Complexity before and after, and the channels kept by layer."""
+        lines = [
+            f"FLOPs  {self.flops_before:>15,} -> {self.flops:>15,} "
+            f"({100 * self.flops / self.flops_before:.2f} %)",
+            f"params {self.params_before:>15,} -> {self.params:>15,} "
+            f"({100 * self.params / self.params_before:.2f} %)",
+        ]
+        width = max(map(len, self.kept))
+        for name, kept in self.kept.items():
+            before = self.channels_before[name]
+            share = 100 * len(kept) / before
+            lines.append(f"{name:<{width}} {before:>6} -> {len(kept):>6} ({share:.1f} %)")
+        return "\n".join(lines)
+
+
+def shrink(
+    model: nn.Module,
+    example_input: Tensor | tuple[Tensor, ...],
+    loss_fn: LossFunction | None,
+    *,
+    target_flops: float,
+    rho: float = 0.2,
+    tau: float = 0.45,
+    criterion: Criterion = "gradient",
+    warmup_steps: int = 0,
+    batches: int = 2,
+    seed: int = 0,
+    embedding: int = EMBEDDING,
+    batch_norm: bool = True,
+) -> Shrunk:
+    """Shrink a (widened) network to a FLOPs budget by its latent vectors (Sec. 1.2).
+
+    Args:
+        model: any convolutional network that torch.fx can trace; it is not changed. Its
+            convolution weights do not matter: the latent vectors of ``seed`` draw new ones.
+        example_input: ``(B, C, H, W)`` at the size for which FLOPs are meant.
+        loss_fn: called once a batch with a copy of the network in training mode; draws the next
+            batch itself and returns the scalar loss. Not needed for magnitude without warm-up.
+        target_flops: upper bound of the FLOPs by the paper's convention.
+        rho: least share of each latent vector that survives (rounded down, at least 1).
+        tau: the same for latent vectors that feed the classifier.
+        criterion: "gradient" scores a latent element z by abs(dL/dz), "magnitude" by abs(z).
+        warmup_steps: SGD steps of the explicit hypernetwork before gradients are read; 0 is the
+            paper's text, 1 the authors' code.
+        batches: how many batches the gradients are averaged over.
+        seed: of the latent vectors, the hypernetwork and whatever randomness the forward pass has.
+        embedding: the hypernetwork's embedding dimension m.
+        batch_norm: count batch norm in the FLOPs, as Table 1 does and Table 2 does not.
+
+    Returns:
+        The largest network in the order of scores that is not above the target.
+
+    Raises:
+        BudgetError: if rho, tau and the width cannot reach the target; names what they reach.
+        GraphError: if the channels of the network cannot be followed.
+        ConfigError: for arguments out of range.
+    """
+    _check(rho, tau, criterion, warmup_steps, batches)
+    needs_loss = criterion == "gradient" or warmup_steps > 0
+    if needs_loss and loss_fn is None:
+        raise ConfigError(f"The criterion '{criterion}' needs a loss function, but it is None.")
+    wide = copy.deepcopy(model)
+    graph = ChannelGraph(wide, example_input)
+    complexity = MaskedComplexity(graph, batch_norm=batch_norm)
+    floor = floors(graph.sets, rho, tau)
+    # Before any gradient is computed: a hopeless target costs no time.
+    check_target(graph, complexity, floor, target_flops)
+    if needs_loss and loss_fn is not None:
+        cuda = [p.device for p in wide.parameters() if p.device.type == "cuda"][:1]
+        with torch.random.fork_rng(devices=cuda):
+            torch.manual_seed(seed)
+            z, gradients = latent_gradients(
+                graph,
+                wide,
+                loss_fn,
+                batches=batches,
+                warmup_steps=warmup_steps,
+                seed=seed,
+                embedding=embedding,
+            )
+    else:
+        z, gradients = draw_latents(graph, seed), np.zeros(graph.classes)
+        draw_weights(graph, wide, z, seed=seed, embedding=embedding)
+    scores = np.abs(gradients if criterion == "gradient" else z.numpy())
+    mask = select(graph, complexity, scores, floor, target_flops)
+    small = cut(graph, wide, mask)
+    kept = graph.kept(mask)
+    spec = getattr(model, "provenance", Provenance()).spec
+    small.provenance = Provenance(spec, kept)  # type: ignore[assignment]
+    return Shrunk(
+        model=small.train(model.training),
+        flops=complexity.flops(mask),
+        params=complexity.params(mask),
+        kept=kept,
+        channels_before={name: len(layer.outputs) for name, layer in graph.layers.items()},
+        flops_before=complexity.flops(graph.full_mask()),
+        params_before=complexity.params(graph.full_mask()),
+    )
+
+
+def floors(sets: list[ChannelSet], rho: float, tau: float) -> list[int]:
+    """How many elements of each latent vector survive at least: floor(rho n), at least 1."""
+    # The tiny addend keeps 0.29 * 100 = 28.999999999999996 at 29.
+    return [
+        max(1, math.floor((tau if s.feeds_classifier else rho) * len(s) + 1e-9)) for s in sets
+    ]
+
+
+def select(
+    graph: ChannelGraph,
+    complexity: MaskedComplexity,
+    scores: NDArray[np.float64],
+    floor: list[int],
+    target_flops: float,
+) -> Mask:
+    """The channels to keep: the highest scores, as many as the budget allows.
+
+    One threshold holds for all latent vectors; bisection over the sorted scores finds the lowest
+    one that meets the target. Where the next channel is one that many layers share, it may not
+    fit although cheaper ones after it do: those are kept too, in the order of their scores, until
+    no dropped channel fits any more.
+
+    Args:
+        scores: ``(classes,)``.
+        floor: for each set of the graph, how many elements always stay.
+        target_flops: upper bound of the FLOPs.
+
+    Raises:
+        BudgetError: if the target cannot be reached.
+    """
+    check_target(graph, complexity, floor, target_flops)
+    free = ~_protected(graph, scores, floor)
+    order = np.flatnonzero(free)
+    order = order[np.argsort(scores[order], kind="stable")]
+
+    def without(count: int) -> Mask:
+        mask = graph.full_mask()
+        mask[order[:count]] = False
+        return mask
+
+    fewest, most = 0, len(order)
+    while fewest < most:
+        middle = (fewest + most) // 2
+        if complexity.flops(without(middle)) <= target_flops:
+            most = middle
+        else:
+            fewest = middle + 1
+    return _fill(complexity, without(fewest), order[:fewest][::-1], target_flops)
+
+
+def _fill(
+    complexity: MaskedComplexity, mask: Mask, dropped: NDArray[np.int64], target_flops: float
+) -> Mask:
+    """Take back dropped channels, best first, wherever one still fits."""
+    # What did not fit once never will, nor will any channel of the same cost.
+    too_large: set[bytes] = set()
+    for element in dropped.tolist():
+        signature = complexity.signature(element)
+        if signature in too_large:
+            continue
+        mask[element] = True
+        if complexity.flops(mask) > target_flops:
+            mask[element] = False
+            too_large.add(signature)
+    return mask
+
+
+def check_target(
+    graph: ChannelGraph, complexity: MaskedComplexity, floor: list[int], target_flops: float
+) -> None:
+    """Raise BudgetError, naming the reachable interval, if no mask can meet the target."""
+    least = _least(graph, complexity, floor)
+    most = complexity.flops(graph.full_mask())
+    if not least <= target_flops <= most:
+        raise BudgetError(
+            f"The target of {target_flops:,.0f} FLOPs cannot be reached: with this rho, tau and "
+            f"width a network has between {least:,} and {most:,} FLOPs. Give a target in that "
+            + (
+                "interval, or lower rho or tau."
+                if target_flops < least
+                else "interval, or widen the network."
+            )
+        )
+
+
+def _least(graph: ChannelGraph, complexity: MaskedComplexity, floor: list[int]) -> int:
+    """FLOPs of the smallest network that the floors allow, whatever the scores."""
+    # Elements of a set may differ in cost only by how often a layer repeats them, so the cost
+    # of keeping the first ones stands for that of keeping any.
+    return complexity.flops(_protected(graph, np.zeros(graph.classes), floor))
+
+
+def _protected(graph: ChannelGraph, scores: NDArray[np.float64], floor: list[int]) -> Mask:
+    """What is never removed: frozen elements, the best of each set, and what is in no set."""
+    keep = graph.full_mask()
+    for channels, count in zip(graph.sets, floor, strict=True):
+        rank = np.where(channels.frozen, np.inf, scores[channels.classes])
+        best = np.argsort(-rank, kind="stable")[: max(count, int(channels.frozen.sum()))]
+        keep[channels.classes] = False
+        keep[channels.classes[best]] = True
+    return keep
+
+
+def _check(rho: float, tau: float, criterion: str, warmup_steps: int, batches: int) -> None:
+    for name, value in (("rho", rho), ("tau", tau)):
+        if not 0 <= value <= 1:
+            raise ConfigError(f"{name} is {value}; give a share between 0 and 1.")
+    if criterion not in CRITERIA:
+        raise ConfigError(f"There is no criterion '{criterion}': {nearest(criterion, CRITERIA)}")
+    if warmup_steps < 0:
+        raise ConfigError(f"warmup_steps is {warmup_steps}; give 0 or more.")
+    if batches < 1:
+        raise ConfigError(f"batches is {batches}; give at least 1.")
