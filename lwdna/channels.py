@@ -188,7 +188,7 @@ class _Ties:
 
     def add(self, a: Tensor, b: Tensor, reason: str) -> None:
         """Tie two tensors of labels element by element; 0 ties nothing."""
-        a, b = torch.broadcast_tensors(a, b)
+        a, b = torch.broadcast_tensors(a, b)  # type: ignore[no-untyped-call]
         both = (a != 0) & (b != 0) & (a != b)
         if both.any():
             self.pairs.append((a[both], b[both], reason))
@@ -358,7 +358,8 @@ class _Follower(fx.Interpreter):
         elif n.op == "call_module":
             labels = self._module(n, value)
         elif n.op == "output":
-            labels = self._output(n)
+            self._output(n)
+            labels = None
         else:
             labels = self._function(n, value)
         self.labels[n] = labels
@@ -395,8 +396,8 @@ class _Follower(fx.Interpreter):
 
         def freeze(node: fx.Node) -> fx.Node:
             for labels in _tensors(self.labels[node]):
-                self.frozen.append(labels.unique())
-                self.result_labels.append(labels.unique())
+                self.frozen.append(torch.unique(labels))
+                self.result_labels.append(torch.unique(labels))
             return node
 
         fx.node.map_arg(n.args, freeze)
@@ -445,6 +446,7 @@ class _Follower(fx.Interpreter):
             first = inputs.view(groups, -1)[:, :1]
             self.ties.add(first, inputs.view(groups, -1), reason)
             self.ties.add(first, outputs.view(groups, -1), reason)
+            weight: tuple[Tensor | None, ...]
             weight = (inputs if isinstance(module, TRANSPOSED) else outputs, None)
         else:
             weight = (inputs, outputs) if isinstance(module, TRANSPOSED) else (outputs, inputs)
@@ -528,15 +530,15 @@ class _Follower(fx.Interpreter):
             labels = self.labels[source]
             labels = labels.view([1] * (value.ndim - labels.ndim) + list(labels.shape))
             self.ties.add(result, labels, f"{_operation(n)} at {self._place_of(n)}")
-            result, labels = torch.broadcast_tensors(result, labels)
+            result, labels = torch.broadcast_tensors(result, labels)  # type: ignore
             result = torch.where(result != 0, result, labels)
         return _compress(result)
 
     def _concatenate(self, n: fx.Node, value: Tensor) -> Tensor:
         """Concatenation, on labels expanded only where an input needs it (it is frequent)."""
         arguments = n.args[0] if n.args else n.kwargs["tensors"]
-        axis = n.args[1] if len(n.args) > 1 else n.kwargs.get("dim", n.kwargs.get("axis", 0))
-        axis = int(axis) % value.ndim  # type: ignore[call-overload]
+        axis: Any = n.args[1] if len(n.args) > 1 else n.kwargs.get("dim", n.kwargs.get("axis", 0))
+        axis = int(axis) % value.ndim
         parts = [(self.env[part], self.labels[part]) for part in arguments]  # type: ignore
         full = {
             d
@@ -571,9 +573,17 @@ class _Follower(fx.Interpreter):
             result = getattr(args[0], str(n.target))(*args[1:], **kwargs)
         else:
             result = n.target(*args, **kwargs)  # type: ignore[operator]
-        if isinstance(result, Tensor):
-            return _compress(result)
-        return tuple(_compress(part) for part in result)
+        parts = [result] if isinstance(result, Tensor) else list(result)
+        moved = [_compress(part) for part in parts]
+        sources = [labels for s in n.all_input_nodes for labels in _tensors(self.labels[s])]
+        before = torch.unique(torch.cat([torch.unique(labels) for labels in sources]))
+        for labels in moved:
+            # What it takes is written as numbers in the network's code, so it would take the
+            # wrong channels once some are gone.
+            whole = torch.equal(torch.unique(labels), before)
+            if not whole or sum(size > 1 for size in labels.shape) > 1:
+                raise self._unknown(n, f"operation '{_operation(n)}' that divides the channels")
+        return moved[0] if isinstance(result, Tensor) else tuple(moved)
 
     def _reduce(self, n: fx.Node, x: Tensor, labels: Tensor, value: Tensor) -> Tensor:
         """A mean or sum: the elements that are put together belong together."""
@@ -672,7 +682,7 @@ def _sets(graph: ChannelGraph, follower: _Follower, classes: Classes) -> list[Ch
         frozen[held[held >= 0]] = True
 
     def components(of: Classes) -> list[int]:
-        return np.unique(component[of[of >= 0]]).tolist()
+        return [int(c) for c in np.unique(component[of[of >= 0]])]
 
     made_by, read_by, followed_by, reasons = (defaultdict[int, list[str]](list) for _ in range(4))
     for name, made in makers.items():

@@ -22,7 +22,6 @@ from torch import Tensor, nn
 from lwdna.channels import (
     BATCH_NORMS,
     CONVOLUTIONS,
-    TRANSPOSED,
     ChannelGraph,
     Classes,
     Mask,

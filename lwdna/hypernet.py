@@ -4,7 +4,8 @@ A convolution with weight ``W`` of shape (n, c, k, k) is generated from the late
 ``z_o`` (n) and ``z_i`` (c) of its output and input channels and the hypernetwork's tensors
 ``weight1`` (n, c, m) and ``weight2`` (n, c, k^2, m)::
 
-    W[o, i] = weight2[o, i] @ ((z_o[o] z_i[i] + bias0[o, i]) weight1[o, i] + bias1[o, i]) + bias2[o, i]
+    e = (z_o[o] z_i[i] + bias0[o, i]) weight1[o, i] + bias1[o, i]        (m)
+    W[o, i] = weight2[o, i] @ e + bias2[o, i]                            (k^2)
 
 (Listing 1 of the supplement; biases start at zero.) An axis without a channel set, the inside
 of a group or the single input of a depthwise convolution, has a latent vector of its own that is
@@ -37,7 +38,7 @@ from lwdna.errors import TrainingError
 
 EMBEDDING = 8
 """The embedding dimension m of the authors' code (2 in its ImageNet command)."""
-WARMUP = {"lr": 0.1, "momentum": 0.9, "weight_decay": 1e-4}
+WARMUP: dict[str, Any] = {"lr": 0.1, "momentum": 0.9, "weight_decay": 1e-4}
 """The SGD of the authors' search epoch, over every tensor of the hypernetwork."""
 _BLOCK = 2**22
 """Elements of ``weight2`` drawn at a time."""
@@ -105,9 +106,7 @@ def _axis_latents(layer: HyperLayer, axis: int, z: Tensor, seed: int) -> Tensor:
     return torch.where(index < 0, 1.0, z[index.clamp(min=0)])
 
 
-def _draws(
-    layer: HyperLayer, seed: int, embedding: int
-) -> Iterator[tuple[slice, Tensor, Tensor]]:
+def _draws(layer: HyperLayer, seed: int, embedding: int) -> Iterator[tuple[slice, Tensor, Tensor]]:
     """Draw ``weight1`` and ``weight2`` of a layer, a block of rows at a time.
 
     Hyperfan-in: Uniform(-sqrt 3, sqrt 3), and Uniform of variance 1 / (m fan_in), so that the
@@ -169,7 +168,9 @@ class HyperWeight(nn.Module):
     def right_inverse(self, weight: Tensor) -> tuple[Tensor, ...]:
         """The tensors that take the place of the weight: a fresh draw, and zero biases."""
         blocks = [(w1, w2) for _, w1, w2 in _draws(self.layer, *self.draw)]
-        weight1, weight2 = (torch.cat(parts).to(weight.device) for parts in zip(*blocks, strict=True))
+        weight1, weight2 = (
+            torch.cat(parts).to(weight.device) for parts in zip(*blocks, strict=True)
+        )
         bias0 = weight1.new_zeros(weight1.shape[:2])
         bias1 = torch.zeros_like(weight1)
         bias2 = weight2.new_zeros(weight2.shape[:3])
@@ -266,12 +267,13 @@ def latent_gradients(
     """Initialise a network by its latent vectors and read off the gradients of those.
 
     ``warmup_steps`` 0 is the paper's text: the gradients at initialisation, by the closed form.
-    With more, as in the authors' code (1), the explicit hypernetwork makes that many SGD steps on
-    all its tensors first. The network is left with the generated weights; its buffers (batch
-    norm statistics) are left as they were.
+    With more, as in the authors' code (1), the explicit hypernetwork first makes that many SGD
+    steps on all its tensors, each on a batch of its own out of ``batches``. The network is left
+    with the generated weights; its buffers (batch norm statistics) are left as they were.
 
     Returns:
-        The latent elements by class and dL/dz, averaged over ``batches``: ``(classes,)`` each.
+        The latent elements by class and dL/dz, averaged over the batches left (at least one):
+        ``(classes,)`` each.
 
     Raises:
         TrainingError: if a gradient is not finite.
@@ -286,7 +288,7 @@ def latent_gradients(
         for _ in range(warmup_steps):
             _accumulate(model, loss_fn, 1)
             optimizer.step()
-        _accumulate(model, loss_fn, batches)
+        _accumulate(model, loss_fn, max(1, batches - warmup_steps))
         z, gradients = latents.gather(gradients=False), latents.gather(gradients=True)
         model.zero_grad(set_to_none=True)
         detach_hypernetwork(graph, model)
@@ -300,10 +302,9 @@ def latent_gradients(
             buffer.copy_(buffers[name])
     if not bool(torch.isfinite(gradients).all()):
         raise TrainingError(
-            "The gradients of the latent vectors are not finite. Check that the loss is finite "
-            "on an untrained network"
-            + (", or use warmup_steps=0: a warm-up step may be too large here." * bool(warmup_steps))
-            + ("." * (not warmup_steps))
+            f"The gradients of the latent vectors are not finite (warmup_steps={warmup_steps}). "
+            "Check that the loss is finite on an untrained network; a warm-up step may be too "
+            "large for this network, so use warmup_steps=0."
         )
     return z, gradients.numpy()
 

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from lwdna.channels import ChannelGraph, ChannelSet, Mask
 from lwdna.complexity import MaskedComplexity
-from lwdna.errors import BudgetError, ConfigError, nearest
+from lwdna.complexity import complexity as count_complexity
+from lwdna.errors import BudgetError, ConfigError, GraphError, nearest
 from lwdna.hypernet import (
     EMBEDDING,
     LossFunction,
@@ -94,7 +95,8 @@ def shrink(
         criterion: "gradient" scores a latent element z by abs(dL/dz), "magnitude" by abs(z).
         warmup_steps: SGD steps of the explicit hypernetwork before gradients are read; 0 is the
             paper's text, 1 the authors' code.
-        batches: how many batches the gradients are averaged over.
+        batches: how many batches are drawn. Warm-up steps use up the first ones; the gradients
+            are averaged over the others (at least one). The authors' code: 2, one for each.
         seed: of the latent vectors, the hypernetwork and whatever randomness the forward pass has.
         embedding: the hypernetwork's embedding dimension m.
         batch_norm: count batch norm in the FLOPs, as Table 1 does and Table 2 does not.
@@ -136,6 +138,7 @@ def shrink(
     scores = np.abs(gradients if criterion == "gradient" else z.numpy())
     mask = select(graph, complexity, scores, floor, target_flops)
     small = cut(graph, wide, mask)
+    _verify(small, example_input, complexity.flops(mask), batch_norm=batch_norm)
     kept = graph.kept(mask)
     spec = getattr(model, "provenance", Provenance()).spec
     small.provenance = Provenance(spec, kept)  # type: ignore[assignment]
@@ -153,9 +156,7 @@ def shrink(
 def floors(sets: list[ChannelSet], rho: float, tau: float) -> list[int]:
     """How many elements of each latent vector survive at least: floor(rho n), at least 1."""
     # The tiny addend keeps 0.29 * 100 = 28.999999999999996 at 29.
-    return [
-        max(1, math.floor((tau if s.feeds_classifier else rho) * len(s) + 1e-9)) for s in sets
-    ]
+    return [max(1, math.floor((tau if s.feeds_classifier else rho) * len(s) + 1e-9)) for s in sets]
 
 
 def select(
@@ -251,6 +252,26 @@ def _protected(graph: ChannelGraph, scores: NDArray[np.float64], floor: list[int
         keep[channels.classes] = False
         keep[channels.classes[best]] = True
     return keep
+
+
+def _verify(
+    small: nn.Module, example_input: Tensor | tuple[Tensor, ...], flops: int, *, batch_norm: bool
+) -> None:
+    """Raise GraphError unless the shrunk network runs and costs what was predicted."""
+    try:
+        counted, _ = count_complexity(small, example_input, batch_norm=batch_norm)
+    except RuntimeError as error:
+        raise GraphError(
+            f"{type(small).__name__} does not run with fewer channels: "
+            f"{str(error).splitlines()[0]}. Its forward fixes a number of channels somewhere; "
+            "take that number from the tensor's shape instead."
+        ) from error
+    if counted != flops:
+        raise GraphError(
+            f"{type(small).__name__} costs {counted:,} FLOPs after shrinkage where {flops:,} were "
+            "predicted: its forward depends on the number of channels in a way that the channel "
+            "graph does not see. Please report it with the network."
+        )
 
 
 def _check(rho: float, tau: float, criterion: str, warmup_steps: int, batches: int) -> None:

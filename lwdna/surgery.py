@@ -35,7 +35,8 @@ def cut(graph: ChannelGraph, model: nn.Module, mask: Mask) -> nn.Module:
         mask: ``(classes,)``.
     """
     state = {}
-    for name, tensor in model.state_dict().items():
+    for name, whole in model.state_dict().items():
+        tensor = whole
         for axis, classes in enumerate(graph.axes.get(name, ())):
             if classes is not None:
                 index = torch.from_numpy(np.flatnonzero(keeps(mask, classes)))
@@ -100,13 +101,12 @@ def _resize(module: nn.Module, shapes: Mapping[str, torch.Size]) -> None:
     """Set the sizes that a layer holds beside its tensors."""
     if isinstance(module, CONVOLUTIONS):
         first, second = shapes["weight"][:2]
-        if isinstance(module, TRANSPOSED):
-            groups = module.groups if module.groups == 1 else first * module.groups // module.in_channels
-            module.in_channels, module.out_channels = first, second * groups
-        else:
-            groups = module.groups if module.groups == 1 else first * module.groups // module.out_channels
-            module.in_channels, module.out_channels = second * groups, first
-        module.groups = groups
+        transposed = isinstance(module, TRANSPOSED)
+        if module.groups > 1:  # a group keeps its width
+            before = module.in_channels if transposed else module.out_channels
+            module.groups = module.groups * first // before
+        outside = (first, second * module.groups)
+        module.in_channels, module.out_channels = outside if transposed else outside[::-1]
     elif isinstance(module, nn.Linear):
         module.out_features, module.in_features = shapes["weight"]
     elif isinstance(module, BATCH_NORMS) and shapes:
@@ -128,14 +128,14 @@ def save(model: nn.Module, path: str | PathLike[str]) -> None:
         "network": json.dumps(provenance.spec and asdict(provenance.spec)),
         "kept": json.dumps(provenance.kept),
     }
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    state = {
+        name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()
+    }
     with atomic(path) as temporary:
         save_file(state, temporary, metadata)
 
 
-def load(
-    path: str | PathLike[str], network: Callable[[], nn.Module] | None = None
-) -> nn.Module:
+def load(path: str | PathLike[str], network: Callable[[], nn.Module] | None = None) -> nn.Module:
     """Read a network that was saved by this package; no code is run from the file.
 
     Args:

@@ -111,7 +111,9 @@ def build(
     try:
         network = entry.make(width=width, **(arguments | options))
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"{name} cannot be built with width {width} and {options}: {error}.") from error
+        raise ConfigError(
+            f"{name} cannot be built with width {width} and {options}: {error}."
+        ) from error
     spec = NetworkSpec(name, dataset or entry.dataset, float(width), dict(options))
     network.provenance = Provenance(spec)  # type: ignore[assignment]
     return network

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 class DnCNN(nn.Module):
-    """A head, ``blocks`` of convolution, batch norm, ReLU, and a tail that predicts the residual."""
+    """A head, ``blocks`` of convolution, batch norm and ReLU, and a tail for the residual."""
 
     def __init__(self, width: float = 1.0, blocks: int = 15, channels: int = 64) -> None:
         super().__init__()

@@ -25,9 +25,7 @@ def conv_bn(
 ) -> nn.Sequential:
     """Convolution, batch norm, ReLU6."""
     return nn.Sequential(
-        nn.Conv2d(
-            in_channels, channels, kernel, stride, kernel // 2, groups=groups, bias=False
-        ),
+        nn.Conv2d(in_channels, channels, kernel, stride, kernel // 2, groups=groups, bias=False),
         nn.BatchNorm2d(channels),
         nn.ReLU6(inplace=True),
     )
