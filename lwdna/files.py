@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from lwdna.errors import LwdnaError
+
+_HELD: list[TextIO] = []
+"""Locks that this process holds until it ends."""
 
 
 @contextmanager
@@ -54,6 +60,28 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write ``text`` to ``path`` atomically, as UTF-8 with Unix line ends."""
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def hold(path: str | os.PathLike[str]) -> None:
+    """Hold a lock until this process ends, however it ends.
+
+    Raises:
+        LwdnaError: if another process holds it.
+    """
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    file = Path(path).open("a+", encoding="utf-8")  # noqa: SIM115 - open as long as we live
+    _HELD.append(file)
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.seek(0)
+        raise LwdnaError(
+            f"Another run ({file.read().strip() or 'unknown process'}) is at work in this folder; "
+            "wait until it ends, or end it."
+        ) from error
+    file.truncate(0)
+    file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+    file.flush()
 
 
 def _umask() -> int:

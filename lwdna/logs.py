@@ -51,7 +51,7 @@ def progress(
     initial: int = 0,
     description: str,
     unit: str = "it",
-) -> tqdm:
+) -> tqdm[Any]:
     """A tqdm bar with time left; use ``set_postfix`` for loss and metric."""
     terminal = sys.stderr.isatty()
     return tqdm(

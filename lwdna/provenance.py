@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
+
+from torch import nn
 
 
 @dataclass(frozen=True)
@@ -27,3 +29,13 @@ class Provenance:
 
     spec: NetworkSpec | None = None
     kept: dict[str, list[int]] | None = None
+
+
+def provenance_of(model: nn.Module) -> Provenance:
+    """Where a network comes from; nothing is known of a module made elsewhere."""
+    return cast(Provenance, getattr(model, "provenance", Provenance()))
+
+
+def set_provenance(model: nn.Module, provenance: Provenance) -> None:
+    """Note on a network where it comes from; a copy of the network keeps the note."""
+    model.provenance = provenance  # type: ignore[assignment]

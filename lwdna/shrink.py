@@ -24,7 +24,7 @@ from lwdna.hypernet import (
     draw_weights,
     latent_gradients,
 )
-from lwdna.provenance import Provenance
+from lwdna.provenance import Provenance, provenance_of, set_provenance
 from lwdna.surgery import cut, save
 
 Criterion = Literal["gradient", "magnitude"]
@@ -140,8 +140,7 @@ def shrink(
     small = cut(graph, wide, mask)
     _verify(small, example_input, complexity.flops(mask), batch_norm=batch_norm)
     kept = graph.kept(mask)
-    spec = getattr(model, "provenance", Provenance()).spec
-    small.provenance = Provenance(spec, kept)  # type: ignore[assignment]
+    set_provenance(small, Provenance(provenance_of(model).spec, kept))
     return Shrunk(
         model=small.train(model.training),
         flops=complexity.flops(mask),

@@ -20,7 +20,7 @@ from lwdna.channels import BATCH_NORMS, CONVOLUTIONS, TRANSPOSED, ChannelGraph, 
 from lwdna.errors import CheckpointError
 from lwdna.files import atomic
 from lwdna.networks import build
-from lwdna.provenance import NetworkSpec, Provenance
+from lwdna.provenance import NetworkSpec, Provenance, provenance_of, set_provenance
 
 FORMAT = "lwdna-network"
 VERSION = "1"
@@ -121,7 +121,7 @@ def save(model: nn.Module, path: str | PathLike[str]) -> None:
     Raises:
         LwdnaError: if the file cannot be written.
     """
-    provenance = getattr(model, "provenance", Provenance())
+    provenance = provenance_of(model)
     metadata = {
         "format": FORMAT,
         "version": VERSION,
@@ -165,13 +165,8 @@ def load(path: str | PathLike[str], network: Callable[[], nn.Module] | None = No
         small = fit(wide, state)
     except CheckpointError as error:
         raise CheckpointError(f"'{path}': {error}") from error
-    small.provenance = provenance  # type: ignore[assignment]
+    set_provenance(small, provenance)
     return small
-
-
-def provenance_of(path: str | PathLike[str]) -> Provenance:
-    """What a saved network says of its origin, without building it."""
-    return _read(path)[1]
 
 
 def _read(path: str | PathLike[str]) -> tuple[dict[str, Tensor], Provenance]:

@@ -20,7 +20,7 @@ from lwdna.networks.mobilenetv1 import MobileNetV1
 from lwdna.networks.resnet import ResNet
 from lwdna.networks.srresnet import SRResNet
 from lwdna.networks.unet import UNet
-from lwdna.provenance import NetworkSpec, Provenance
+from lwdna.provenance import NetworkSpec, Provenance, set_provenance
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def build(
             f"{name} cannot be built with width {width} and {options}: {error}."
         ) from error
     spec = NetworkSpec(name, dataset or entry.dataset, float(width), dict(options))
-    network.provenance = Provenance(spec)  # type: ignore[assignment]
+    set_provenance(network, Provenance(spec))
     return network
 
 

@@ -1,0 +1,42 @@
+# `make` sets up .venv and regenerates every table and figure; `make help` lists the rest.
+PYTHON ?= python3
+CORES ?= all
+VENV := .venv
+BIN := $(VENV)/bin
+SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" snakemake
+
+.DEFAULT_GOAL := run
+.PHONY: run report test lint check format docs clean help
+
+$(VENV)/ready: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "lwdna needs Python 3.11 or newer, but $(PYTHON) is older; run 'make PYTHON=python3.12', say."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+run: $(VENV)/ready ## Set up, run the whole pipeline on config.yaml, write the report.
+	$(SNAKEMAKE) --cores $(CORES) $(ARGS)
+
+test: $(VENV)/ready lint ## Set up, check and test everything, including a tiny end-to-end run.
+	PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest $(ARGS)
+
+lint: $(VENV)/ready ## Check style, types and the workflow.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check Snakefile rules
+	$(SNAKEMAKE) --lint
+
+format: $(VENV)/ready ## Format the code.
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt Snakefile rules
+
+clean: ## Remove results (asks first) but not the environment.
+	@printf 'Remove results/, checkpoints included? [y/N] '; read -r answer; \
+	  [ "$$answer" = y ] && rm -rf results || echo 'Nothing removed.'
+
+help: ## List the targets.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -1,0 +1,27 @@
+"""LW-DNA: from images to the paper's tables and figures."""
+
+from snakemake.utils import min_version
+
+min_version("9.19")
+
+# A configuration file with experiments of its own stands alone; any other changes the default.
+if "experiments" not in config:
+
+    configfile: Path(workflow.basedir) / "config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/data.smk"
+include: "rules/networks.smk"
+include: "rules/outputs.smk"
+
+
+localrules:
+    all,
+
+
+rule all:
+    default_target: True
+    input:
+        tables(),
+        figures(),

@@ -1,0 +1,79 @@
+"""The command line: ``lwdna STEP ...``, one subcommand for each step of the pipeline."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from importlib import import_module
+
+import click
+
+from lwdna import __version__, logs
+from lwdna.errors import LwdnaError
+
+logger = logging.getLogger(__name__)
+
+COMMANDS = {
+    "images": "Lay out the images of a dataset in a folder.",
+    "crop": "Cut images into sub-images (Sec. 2.3).",
+    "gray": "Convert a store of sub-images to gray.",
+    "digits": "Write the handwritten digits of scikit-learn as two stores.",
+    "pack": "Pack a folder of class-named folders into a store.",
+    "shrink": "Shrink a network to a FLOPs budget by its latent vectors (Sec. 1.2).",
+    "train": "Train a network, with knowledge distillation if there is a teacher.",
+    "evaluate": "Measure a trained network on test sets.",
+    "table": "Make one of the paper's tables, ours beside theirs.",
+    "training-logs": "Draw the training and testing logs (Fig. 1).",
+    "channels": "Draw the percentage of remaining channels (Fig. 2).",
+    "strip": "Draw a restored image: clean, degraded, baseline, LW-DNA.",
+    "complexity": "Count FLOPs and parameters by the paper's convention.",
+    "explain": "Say which channels of a network are coupled, and why.",
+    "info": "Say what is in a weights file.",
+}
+"""Subcommands and what they do; each lives in ``lwdna/steps/`` and is loaded when called."""
+
+
+class Steps(click.Group):
+    """A group that imports a subcommand when it is called: ``--help`` needs no PyTorch."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The subcommands in the order of the pipeline."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Load a subcommand."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"lwdna.steps.{cmd_name.replace('-', '_')}")
+        command: click.Command = module.main
+        command.name = cmd_name
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the subcommands without loading them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=Steps)
+@click.version_option(__version__)
+@click.option("--log", type=click.Path(dir_okay=False), help="Also write messages to this file.")
+def lwdna(log: str | None) -> None:
+    """Find layer-wise differentiated network architectures (LW-DNA, CVPR 2021)."""
+    logs.setup(log)
+
+
+def main() -> None:
+    """Run the command line; a user's error becomes one sentence and exit status 1."""
+    try:
+        lwdna()
+    except LwdnaError as error:
+        logger.error("%s", error)
+        sys.exit(1)
+    except Exception:
+        logger.exception("This should not happen; please report it with the lines below.")
+        sys.exit(70)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,156 @@
+"""The configuration: checked against the JSON Schema, completed by defaults, made consistent."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+
+from lwdna.errors import ConfigError, nearest
+
+METHODS_WITH_TEACHER = ("baseline-kd", "lw-dna")
+"""Methods that distil from the teacher, where an experiment has one."""
+
+_TASKS = {
+    "classification": ("mean", "std", "pad", "flip"),
+    "super-resolution": ("scale", "patch_size"),
+    "denoising": ("sigma", "patch_size"),
+}
+_TABLES = {1: "classification", 2: "denoising", 3: "classification", 4: "super-resolution"}
+
+
+def check(config: Mapping[str, Any], schema: str | os.PathLike[str]) -> dict[str, Any]:
+    """Check a configuration and fill in the schema's defaults.
+
+    Args:
+        config: as read from YAML; it is not changed.
+        schema: path of the JSON Schema, in YAML.
+
+    Returns:
+        The complete configuration. Every experiment has "seeds" and "label".
+
+    Raises:
+        ConfigError: one sentence on the first thing that is wrong: where, what, what is allowed.
+    """
+    rules = yaml.safe_load(Path(schema).read_text(encoding="utf-8"))
+    complete = copy.deepcopy(dict(config))
+    problem = next(_problems(rules, complete), None)
+    if problem is not None:
+        raise ConfigError(problem)
+    for name, experiment in complete["experiments"].items():
+        experiment.setdefault("seeds", complete["seeds"])
+        experiment.setdefault("label", _label(experiment["network"]))
+        _check_experiment(name, experiment, complete)
+    return complete
+
+
+def _check_experiment(name: str, experiment: dict[str, Any], config: Mapping[str, Any]) -> None:
+    where = f"experiments.{name}"
+    kind = experiment["task"]["kind"]
+    for key in _TASKS[kind]:
+        _require(key in experiment["task"], f"{where}.task", f"of kind {kind} lacks '{key}'")
+    for number in experiment["tables"]:
+        _require(
+            _TABLES[number] == kind,
+            f"{where}.tables",
+            f"puts a {kind} experiment in Table {number}, which is for {_TABLES[number]}",
+        )
+    _known(experiment["protocol"], config["protocols"], f"{where}.protocol")
+    roles = [(experiment["train"], "train"), *((test, "test") for test in experiment["test"])]
+    for dataset, role in roles:
+        section = config["datasets"][_known(dataset, config["datasets"], f"{where}: dataset")]
+        needed = "train_fraction" if section["kind"] == "digits" else role
+        _require(
+            needed in section, f"datasets.{dataset}", f"of kind {section['kind']} lacks '{needed}'"
+        )
+    source = config["datasets"][experiment["train"]]
+    classifies = source["kind"] in ("digits", "imagefolder")
+    _require(
+        classifies == (kind == "classification"),
+        f"{where}.train",
+        f"names '{experiment['train']}' of kind {source['kind']}, which does not serve {kind}",
+    )
+    if not classifies:
+        _require(
+            "crop" in source, f"datasets.{experiment['train']}", "is trained on but lacks 'crop'"
+        )
+        if kind == "super-resolution":
+            _require(
+                source["crop"].get("scale") == experiment["task"]["scale"],
+                f"datasets.{experiment['train']}.crop",
+                f"must have the scale of {where}.task, {experiment['task']['scale']}",
+            )
+    teacher = experiment.get("teacher")
+    if teacher is not None:
+        _require(
+            kind == "classification", f"{where}.teacher", f"cannot be: {kind} has no distillation"
+        )
+    if "baseline-kd" in experiment["methods"]:
+        _require(teacher is not None, where, "has the method baseline-kd but no 'teacher'")
+    if teacher is not None and "experiment" in teacher:
+        other = _known(teacher["experiment"], config["experiments"], f"{where}.teacher.experiment")
+        shared = config["experiments"][other].get("teacher", {})
+        _require("width" in shared, f"{where}.teacher", f"is that of '{other}', which trains none")
+    if "lw-dna" in experiment["methods"]:
+        shrink = experiment.get("shrink", {})
+        _require("shrink" in experiment, where, "has the method lw-dna but no 'shrink'")
+        _require(
+            ("target_flops" in shrink) != ("flops_ratio" in shrink),
+            f"{where}.shrink",
+            "must have either 'target_flops' or 'flops_ratio'",
+        )
+
+
+def _problems(rules: dict[str, Any], config: dict[str, Any]) -> Iterator[str]:
+    """Each thing that the schema objects to, as one sentence; defaults are filled in on the way."""
+    validator = _completing(jsonschema.Draft202012Validator)(rules)
+    for error in validator.iter_errors(config):
+        where = ".".join(str(step) for step in error.absolute_path) or "the top level"
+        if error.validator == "additionalProperties":
+            allowed = error.schema["properties"]
+            odd = sorted(set(error.instance) - set(allowed))[0]
+            yield f"The configuration has no key '{odd}' at {where}: {nearest(odd, allowed)}"
+        elif error.validator == "enum":
+            allowed = [str(value) for value in error.validator_value]
+            yield (
+                f"The configuration has {error.instance!r} at {where}: "
+                f"{nearest(str(error.instance), allowed)}"
+            )
+        else:
+            yield f"The configuration is wrong at {where}: {error.message}."
+
+
+def _completing(base: Any) -> Any:
+    """A validator that fills in defaults before it looks at an object's properties."""
+    check_properties = base.VALIDATORS["properties"]
+
+    def properties(validator: Any, rules: Any, instance: Any, schema: Any) -> Iterator[Any]:
+        if isinstance(instance, dict):
+            for key, rule in rules.items():
+                if "default" in rule:
+                    instance.setdefault(key, copy.deepcopy(rule["default"]))
+        yield from check_properties(validator, rules, instance, schema)
+
+    extend: Any = jsonschema.validators.extend
+    return extend(base, {"properties": properties})
+
+
+def _label(network: Mapping[str, Any]) -> str:
+    width = network["width"]
+    return str(network["name"]) + ("" if width == 1 else f" x{width:g}")
+
+
+def _known(name: str, allowed: Mapping[str, Any], where: str) -> str:
+    if name not in allowed:
+        raise ConfigError(f"{where} names '{name}', which does not exist: {nearest(name, allowed)}")
+    return name
+
+
+def _require(holds: bool, where: str, what: str) -> None:
+    if not holds:
+        raise ConfigError(f"{where} {what}; correct the configuration.")

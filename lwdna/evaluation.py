@@ -1,0 +1,187 @@
+"""Evaluation of a network on test data: error rates, or PSNR and SSIM over whole images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.data import DataLoader, Dataset
+
+from lwdna.errors import ConfigError, DataError, nearest
+from lwdna.losses import Task, task_for
+from lwdna.metrics import conventions, psnr, ssim
+
+ACCELERATORS = ("auto", "cpu", "cuda", "mps")
+"""What the configuration may ask for; ``auto`` takes a GPU where there is one."""
+
+_PRESET_OF_TASK = {"super-resolution": "sr-benchmark", "denoising": "denoising"}
+
+
+def pick_accelerator(accelerator: str = "auto") -> str:
+    """``cuda``, ``mps`` or ``cpu``: the accelerator asked for, or the best there is.
+
+    Raises:
+        ConfigError: if it does not exist, or this machine has none.
+    """
+    if accelerator not in ACCELERATORS:
+        raise ConfigError(
+            f"The accelerator '{accelerator}' does not exist; {nearest(accelerator, ACCELERATORS)}"
+        )
+    present = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if accelerator == "auto":
+        return next(name for name, there in present.items() if there)
+    if not present[accelerator]:
+        raise ConfigError(
+            f"The accelerator '{accelerator}' was asked for, but PyTorch {torch.__version__} sees "
+            "none on this machine; set it to 'auto' or 'cpu', or install a driver and a build of "
+            "PyTorch for it."
+        )
+    return accelerator
+
+
+def evaluate(
+    model: nn.Module,
+    data: Dataset[Any],
+    *,
+    task: str | Task,
+    convention: str | Mapping[str, Any] | None = None,
+    with_ssim: bool = True,
+    multiple: int = 1,
+    batch_size: int = 128,
+    workers: int = 0,
+    after_batch: Callable[[], None] | None = None,
+) -> dict[str, float]:
+    """Run a network over test data, in evaluation mode, on the device the network is on.
+
+    Args:
+        model: the network; its training mode is restored afterwards.
+        data: pairs of (input, target): (3, H, W) and a class number, or (C, h, w) and (C, H, W)
+            on the 0-255 scale. Restoration takes one whole image at a time.
+        task: a name of :data:`lwdna.losses.TASKS`, or the task itself.
+        convention: for restoration, a name of :data:`lwdna.metrics.PRESETS` (the scale is read
+            off the sizes) or the arguments of :func:`lwdna.metrics.psnr`; by default
+            ``sr-benchmark`` or ``denoising``.
+        with_ssim: whether to compute SSIM too, which costs more than a small network does.
+        multiple: pad inputs to a multiple of this (see :func:`restore`), for restoration.
+        batch_size: images at a time, for classification.
+        workers: processes that load data.
+        after_batch: called after each batch; an exception from it ends the evaluation.
+
+    Returns:
+        Means over the images: ``loss`` and ``top1_error``, ``top5_error`` in percent, or ``loss``
+        (L1), ``psnr`` in dB and ``ssim``; and ``n``, the number of images.
+
+    Raises:
+        DataError: if there is no test image, or an output does not fit its target.
+        ConfigError: if a name or argument does not exist.
+    """
+    task = task_for(task) if isinstance(task, str) else task
+    classifies = task.kind == "classification"
+    device = _device_of(model)
+    loader: DataLoader[Any] = DataLoader(
+        data, batch_size=batch_size if classifies else 1, num_workers=workers
+    )
+    sums: dict[str, float] = {}
+    n = 0
+    with _evaluating(model):
+        for batch in loader:
+            inputs, targets = (tensor.to(device) for tensor in batch)
+            outputs = model(inputs) if classifies else restore(model, inputs, multiple=multiple)
+            if classifies:
+                values = {k: float(v) for k, v in task.metrics(outputs, targets).items()}
+            else:
+                arguments = _conventions_for(task, convention, inputs, targets)
+                values = {"psnr": psnr(outputs[0], targets[0], **arguments)}
+                if with_ssim:
+                    values["ssim"] = ssim(outputs[0], targets[0], **arguments)
+            values["loss"] = float(task.loss(outputs, targets)) * len(inputs)
+            for name, value in values.items():
+                sums[name] = sums.get(name, 0.0) + value
+            n += len(inputs)
+            if after_batch is not None:
+                after_batch()
+    if n == 0:
+        raise DataError("The test set has no image; give at least one.")
+    names = ["loss", *(name for name in sums if name != "loss")]
+    return {**{name: sums[name] / n for name in names}, "n": n}
+
+
+def restore(model: nn.Module, inputs: Tensor, *, multiple: int = 1) -> Tensor:
+    """The output of a restoration network for images of any size.
+
+    A network that halves its input k times, such as a U-Net, needs sizes divisible by 2^k: the
+    input is padded by reflection at the right and bottom, and the output is cropped back, at
+    its own scale.
+
+    Args:
+        model: maps (B, C, h, w) to (B, C, s h, s w).
+        inputs: (B, C, h, w).
+        multiple: what the padded sizes are divisible by; 1 for no padding.
+
+    Returns:
+        (B, C, s h, s w).
+    """
+    height, width = inputs.shape[-2:]
+    bottom, right = -height % multiple, -width % multiple
+    if bottom or right:
+        # Reflection needs more pixels than it adds; an image that small gets its edge repeated.
+        mode = "reflect" if bottom < height and right < width else "replicate"
+        inputs = functional.pad(inputs, (0, right, 0, bottom), mode=mode)
+    output: Tensor = model(inputs)
+    scale = output.shape[-2] // inputs.shape[-2]
+    return output[..., : height * scale, : width * scale]
+
+
+def restore_example(model: nn.Module, inputs: Tensor, *, multiple: int = 1) -> NDArray[np.uint8]:
+    """One restored image for a figure.
+
+    Args:
+        model: a restoration network, run in evaluation mode on its own device.
+        inputs: (C, h, w), on the 0-255 scale.
+        multiple: see :func:`restore`.
+
+    Returns:
+        Bytes (H, W, 3), or (H, W) for grey images.
+    """
+    with _evaluating(model):
+        output = restore(model, inputs[None].to(_device_of(model)), multiple=multiple)[0]
+    image = output.clamp(0, 255).round().to("cpu", torch.uint8).numpy()
+    return image[0] if len(image) == 1 else np.moveaxis(image, 0, -1)
+
+
+def _conventions_for(
+    task: Task, convention: str | Mapping[str, Any] | None, inputs: Tensor, targets: Tensor
+) -> dict[str, Any]:
+    if convention is None:
+        convention = _PRESET_OF_TASK[task.kind]
+    if isinstance(convention, str):
+        return conventions(convention, scale=targets.shape[-2] // inputs.shape[-2])
+    return dict(convention)
+
+
+def _device_of(model: nn.Module) -> torch.device:
+    first = next(model.parameters(), None)
+    return torch.device("cpu") if first is None else first.device
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients; each module gets its own mode back afterwards."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        for module, mode in modes:
+            module.training = mode

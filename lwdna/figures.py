@@ -1,0 +1,461 @@
+"""Figures 1 and 2 of the supplement and strips of restored images, as PNG and SVG.
+
+Every figure carries the label of the scale it was made at. Equal data give equal bytes, and
+neither pyplot nor the settings of the caller are touched.
+"""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import matplotlib.style
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from lwdna.errors import ConfigError, DataError, nearest
+from lwdna.files import atomic
+from lwdna.tables import METHODS, NOT_RUN, Experiments
+
+Output: TypeAlias = str | PathLike[str]
+
+COLOURS = {"baseline": "#0072B2", "baseline-kd": "#009E73", "lw-dna": "#D55E00"}
+"""From the palette of Okabe and Ito, which colour-blind readers can tell apart."""
+
+_INK, _FAINT = "#222222", "#888888"
+_DPI = 200
+_WIDTH = 10.0
+"""Inches: a figure shown 1000 pixels wide has 100 of them to the inch, 11 points are 15 pixels."""
+
+_STYLE: dict[str, Any] = {
+    "axes.edgecolor": _FAINT,
+    "axes.grid": True,
+    "axes.labelcolor": _INK,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "figure.dpi": _DPI,
+    "font.size": 11,
+    "grid.color": "#E4E4E4",
+    "legend.frameon": False,
+    "lines.linewidth": 1.8,
+    "savefig.dpi": _DPI,
+    "svg.hashsalt": "lwdna",
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+}
+
+_FORMATS: dict[str, dict[str, None]] = {
+    # Neither the date nor the version of matplotlib, so that equal figures are equal files.
+    ".png": {"Software": None},
+    ".svg": {"Date": None, "Creator": None},
+}
+
+_MEASURES = (
+    ("top1_error", "Top-1 error [%]"),
+    ("psnr", "PSNR [dB]"),
+    ("loss", "Loss"),
+)
+"""What a panel can show, the best choice first: name in the history's columns, axis title."""
+
+_UNITS = ("", "_percent", "_db")
+"""Endings of those columns."""
+
+_FOOTER_CHARACTERS = 135
+"""Of the small print that fit into a line."""
+
+_NAMED_LAYERS = 26
+"""The most layers whose names fit below a panel of the full width."""
+
+
+def plot_training_logs(
+    histories: pd.DataFrame,
+    outputs: Sequence[Output],
+    *,
+    experiments: Experiments,
+    scale: str = "",
+    title: str = "Training and testing log",
+) -> None:
+    """Figure 1 of the supplement: error or PSNR over the epochs, a panel for each experiment.
+
+    Training is dashed, testing solid; lines are means over the seeds, bands their range. An
+    experiment or method without a history is named as not run.
+
+    Args:
+        histories: the training histories one below the other, with the columns ``experiment``,
+            ``method`` and ``seed`` added; ``epoch`` and ``test_top1_error_percent`` (or
+            ``test_psnr_db``, or ``test_loss``), and the same of ``train_`` where there is one.
+            Columns without the unit at their end are understood too.
+        outputs: paths that end in ``.png`` or ``.svg``; one file is written for each.
+        experiments: those to show, by name; ``label`` and ``methods`` of each are used.
+        scale: the label at the bottom, or empty.
+        title: of the figure.
+
+    Raises:
+        DataError: if a column is missing.
+        ConfigError: if the ending of an output is neither ``.png`` nor ``.svg``.
+        LwdnaError: if a file cannot be written.
+    """
+    if len(histories):
+        _require(histories, {"experiment", "method", "seed", "epoch"}, "training histories")
+    runs = {
+        name: histories[(histories["experiment"] == name) & histories["method"].isin(list(METHODS))]
+        for name in (experiments if len(histories) else ())
+    }
+    shown = {name: set(part["method"]) for name, part in runs.items() if _measure(part)}
+    columns = min(len(shown), 2 if len(shown) <= 4 else 3)
+    methods = [method for method in METHODS if any(method in known for known in shown.values())]
+    legend = [
+        Line2D([], [], color=COLOURS[method], linewidth=3, label=METHODS[method])
+        for method in methods
+    ]
+    styles: tuple[tuple[Literal["-", "--"], str], ...] = (("-", "testing"), ("--", "training"))
+    if shown:
+        legend += [Line2D([], [], color=_INK, linestyle=line, label=text) for line, text in styles]
+    footer = [_not_run(experiments, shown), scale]
+    with _figure(
+        outputs, title, legend, footer, panels=len(shown), columns=columns, height=3.3
+    ) as grid:
+        for axes, name in zip(grid, shown, strict=True):
+            _plot_log(axes, runs[name], experiments[name])
+
+
+def plot_remaining_channels(
+    channels: pd.DataFrame,
+    outputs: Sequence[Output],
+    *,
+    experiments: Experiments,
+    widen: Mapping[str, float],
+    scale: str = "",
+    title: str = "Remaining channels of the LW-DNA networks",
+) -> None:
+    """Figure 2 of the supplement: the share of output channels kept, layer by layer.
+
+    Bars are means over the seeds, whiskers their range. A line marks the share that the baseline
+    network has of the widened one, ``100 / widen`` percent: a layer above it became wider than in
+    the baseline; layers that are never widened, such as the last, stand at 100. (The paper divides
+    by the channels of the baseline instead: ``widen`` times as much.)
+
+    Args:
+        channels: ``experiment``, ``seed``, ``layer``, ``before`` and ``after``: the number of
+            output channels of the widened and of the shrunk network, in the order of the layers.
+        outputs: paths that end in ``.png`` or ``.svg``; one file is written for each.
+        experiments: those to show, by name; ``label`` of each is used.
+        widen: by experiment the factor by which the baseline was widened; no line where missing.
+        scale: the label at the bottom, or empty.
+        title: of the figure.
+
+    Raises:
+        DataError: if a column is missing, or a layer had no channel.
+        ConfigError: if the ending of an output is neither ``.png`` nor ``.svg``.
+        LwdnaError: if a file cannot be written.
+    """
+    if len(channels):
+        needed = {"experiment", "seed", "layer", "before", "after"}
+        _require(channels, needed, "table of channels")
+        empty = channels[channels["before"] <= 0]
+        if len(empty):
+            raise DataError(
+                f"The layer '{empty.iloc[0]['layer']}' of '{empty.iloc[0]['experiment']}' has "
+                f"{empty.iloc[0]['before']} channels before shrinkage; a layer has at least 1. "
+                "Make the table of channels again."
+            )
+    layers = {
+        name: channels[channels["experiment"] == name]
+        for name in (experiments if len(channels) else ())
+    }
+    shown = {name: set(METHODS) for name, part in layers.items() if len(part)}
+    columns = 1 if len(shown) <= 4 else 2
+    legend = []
+    if shown:
+        label = "kept, of the channels of the widened network"
+        legend.append(Line2D([], [], color=COLOURS["lw-dna"], linewidth=7, label=label))
+    if any(name in widen for name in shown):
+        label = "share that the baseline has of them"
+        legend.append(Line2D([], [], color=_INK, linestyle="--", label=label))
+    footer = [_not_run(experiments, shown), scale]
+    with _figure(
+        outputs, title, legend, footer, panels=len(shown), columns=columns, height=3.0
+    ) as grid:
+        for axes, name in zip(grid, shown, strict=True):
+            most = _NAMED_LAYERS // columns
+            _plot_channels(axes, layers[name], experiments[name], widen.get(name), most)
+
+
+def plot_strip(
+    images: Mapping[str, NDArray[np.uint8] | None],
+    outputs: Sequence[Output],
+    *,
+    psnr_db: Mapping[str, float | None],
+    scale: str = "",
+    title: str = "",
+    note: str = "",
+) -> None:
+    """A strip of the same crop: clean, degraded, baseline, LW-DNA, each with its PSNR.
+
+    Args:
+        images: by caption, from left to right, bytes ``(H, W)`` or ``(H, W, 3)``, the clean image
+            first. None is shown as not run. An image that is a whole number of times smaller
+            than the clean one (the input of super-resolution) is enlarged to its nearest pixels.
+        outputs: paths that end in ``.png`` or ``.svg``; one file is written for each.
+        psnr_db: by caption the PSNR in dB; captions without one get none.
+        scale: the label at the bottom, or empty.
+        title: of the figure.
+        note: small print about this strip, such as what the PSNR was computed on.
+
+    Raises:
+        DataError: if there is no image, or one is not made of bytes or does not fit the first.
+        ConfigError: if the ending of an output is neither ``.png`` nor ``.svg``, or ``psnr_db``
+            has a caption that no image has.
+        LwdnaError: if a file cannot be written.
+    """
+    for caption in psnr_db:
+        if caption not in images:
+            raise ConfigError(
+                f"There is a PSNR, but no image '{caption}'; {nearest(caption, images)}"
+            )
+    clean = next(iter(images.values()), None)
+    if clean is None:
+        raise DataError("A strip starts with the clean image, but there is none; give it.")
+    enlarged = {
+        caption: None if image is None else _enlarged(caption, image, clean)
+        for caption, image in images.items()
+    }
+    height, width = clean.shape[:2]
+    count = len(images)
+    # Room for the caption above and the PSNR below each image.
+    inches = _WIDTH / count * height / width + 0.65
+    footer = [note, scale]
+    with _figure(outputs, title, [], footer, panels=count, columns=count, height=inches) as grid:
+        for axes, (caption, image) in zip(grid, enlarged.items(), strict=True):
+            _plot_image(axes, caption, image, (height, width), psnr_db.get(caption))
+
+
+def _plot_log(axes: Axes, runs: pd.DataFrame, experiment: Mapping[str, Any]) -> None:
+    """One panel of Figure 1, of an experiment that has a history."""
+    axes.set_title(str(experiment.get("label", "")) + _seeds(runs))
+    name, title = _measure(runs) or ("", "")
+    for method, part in runs.groupby("method"):
+        colour = COLOURS[str(method)]
+        for prefix, style in (("train", "--"), ("test", "-")):
+            column = f"{prefix}_{name}"
+            if column not in part or not part[column].notna().any():
+                continue
+            by_epoch = part.dropna(subset=[column]).groupby("epoch")[column]
+            curve = by_epoch.agg(["mean", "min", "max"])
+            axes.plot(
+                curve.index,
+                curve["mean"],
+                style,
+                color=colour,
+                # A few points are shown as such: a line alone would hide how few they are.
+                marker="o" if len(curve) <= 10 else "",
+                markersize=3.5,
+                zorder=3 if prefix == "test" else 2,
+            )
+            if part["seed"].nunique() > 1:
+                axes.fill_between(
+                    curve.index, curve["min"], curve["max"], color=colour, alpha=0.15, lw=0
+                )
+    axes.margins(x=0.02)
+    axes.set_xlabel("Epoch")
+    axes.set_ylabel(title)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+
+
+def _measure(runs: pd.DataFrame) -> tuple[str, str] | None:
+    """The columns that a panel shows, without ``train_`` and ``test_``, and their title."""
+    for name, title in _MEASURES:
+        for unit in _UNITS:
+            column = f"test_{name}{unit}"
+            if column in runs and runs[column].notna().any():
+                return f"{name}{unit}", title
+    return None
+
+
+def _plot_channels(
+    axes: Axes,
+    rows: pd.DataFrame,
+    experiment: Mapping[str, Any],
+    widen: float | None,
+    most_names: int,
+) -> None:
+    """One panel of Figure 2."""
+    axes.set_title(str(experiment.get("label", "")) + _seeds(rows))
+    percent = (100 * rows["after"] / rows["before"]).groupby(rows["layer"], sort=False)
+    kept = percent.agg(["mean", "min", "max"])
+    x = np.arange(1, len(kept) + 1)
+    axes.bar(x, kept["mean"], width=0.75, color=COLOURS["lw-dna"], zorder=2)
+    if rows["seed"].nunique() > 1:
+        axes.errorbar(
+            x,
+            kept["mean"],
+            yerr=[kept["mean"] - kept["min"], kept["max"] - kept["mean"]],
+            fmt="none",
+            ecolor=_INK,
+            elinewidth=1,
+            capsize=2,
+            zorder=3,
+        )
+    if widen is not None:
+        axes.axhline(100 / widen, color=_INK, linestyle="--", linewidth=1.3, zorder=4)
+    axes.set_ylim(0, 105)
+    axes.set_xlim(0.4, len(kept) + 0.6)
+    axes.set_ylabel("Channels kept [%]")
+    axes.grid(visible=False, axis="x")
+    names = [str(layer) for layer in kept.index]
+    if len(names) <= most_names and max(map(len, names)) <= 24:
+        turned = max(map(len, names)) * len(names) > 100
+        axes.set_xticks(
+            x,
+            names,
+            fontsize=9,
+            rotation=45 if turned else 0,
+            ha="right" if turned else "center",
+            rotation_mode="anchor" if turned else "default",
+        )
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=12, min_n_ticks=1))
+        axes.set_xlabel("Layer")
+
+
+def _plot_image(
+    axes: Axes,
+    caption: str,
+    image: NDArray[np.uint8] | None,
+    size: tuple[int, int],
+    psnr_db: float | None,
+) -> None:
+    axes.set_title(caption, loc="center")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+    if image is None:
+        image = np.full(size, 238, dtype=np.uint8)
+        axes.text(0.5, 0.5, NOT_RUN, transform=axes.transAxes, ha="center", va="center")
+    axes.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    if psnr_db is not None:
+        axes.set_xlabel(f"{psnr_db:.2f} dB")
+
+
+def _enlarged(
+    caption: str, image: NDArray[np.uint8], clean: NDArray[np.uint8]
+) -> NDArray[np.uint8]:
+    """The image at the size of the clean one."""
+    if image.dtype != np.uint8 or image.ndim not in (2, 3) or image.shape[2:] not in ((), (3,)):
+        raise DataError(
+            f"The image '{caption}' is an array of {image.dtype} and shape {image.shape}; a strip "
+            "takes bytes (height, width) or (height, width, 3). Round and convert it."
+        )
+    (height, width), (full_height, full_width) = image.shape[:2], clean.shape[:2]
+    factor = full_height // height if height else 0
+    if (height * factor, width * factor) != (full_height, full_width):
+        raise DataError(
+            f"The image '{caption}' is {height} x {width} pixels, which does not fit the first of "
+            f"{full_height} x {full_width}; cut the same region out of both."
+        )
+    return image.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+def _seeds(runs: pd.DataFrame) -> str:
+    """How many seeds are behind a panel: the least and the most of its methods."""
+    groups = runs.groupby("method")["seed"] if "method" in runs else [("", runs["seed"])]
+    counts = sorted(seeds.nunique() for _, seeds in groups)
+    least, most = counts[0], counts[-1]
+    return f" (n={least})" if least == most else f" (n={least} to {most})"
+
+
+def _not_run(experiments: Experiments, shown: Mapping[str, Collection[str]]) -> str:
+    """The sentence that names what has no panel, and which methods a panel lacks."""
+    absent = []
+    for name, experiment in experiments.items():
+        label = str(experiment.get("label", name))
+        asked = [method for method in METHODS if method in experiment.get("methods", ())]
+        lacking = [METHODS[method] for method in asked if method not in shown.get(name, asked)]
+        if name not in shown:
+            absent.append(label)
+        elif lacking:
+            absent.append(f"{label} ({', '.join(lacking)})")
+    return f"Not run: {', '.join(absent)}." if absent else ""
+
+
+@contextmanager
+def _figure(
+    outputs: Sequence[Output],
+    title: str,
+    legend: Sequence[Line2D],
+    footer: Sequence[str],
+    *,
+    panels: int,
+    columns: int,
+    height: float,
+) -> Iterator[list[Axes]]:
+    """The panels of a figure of the full width, written to ``outputs`` when the block ends.
+
+    Title and legend stand above, the lines of the footer below; ``height`` is a panel's, in
+    inches. Without a panel the figure says that nothing was run.
+    """
+    paths = [Path(output) for output in outputs]
+    for path in paths:
+        if path.suffix not in _FORMATS:
+            raise ConfigError(
+                f"The figure '{path}' ends in '{path.suffix}'; allowed: {', '.join(_FORMATS)}."
+            )
+    small = [line for text in footer for line in textwrap.wrap(text, _FOOTER_CHARACTERS)]
+    # Inches from the edges; the layout engine arranges the panels in between.
+    title_bottom = 0.4 if title else 0.05
+    top = title_bottom + (0.36 if legend else 0.0)
+    bottom = 0.08 + 0.17 * len(small)
+    rows = max(math.ceil(panels / max(columns, 1)), 1)
+    total = rows * height + top + bottom
+    with matplotlib.style.context(["default", _STYLE]):
+        figure = Figure(figsize=(_WIDTH, total))
+        rectangle = (0, bottom / total, 1, 1 - (top + bottom) / total)
+        figure.set_layout_engine("constrained", rect=rectangle)
+        left = 0.1 / _WIDTH
+        figure.text(left, 1 - 0.1 / total, title, va="top", weight="bold", fontsize=13)
+        figure.text(left, 0.06 / total, "\n".join(small), fontsize=9, color=_INK, va="bottom")
+        if legend:
+            figure.legend(
+                handles=list(legend),
+                loc="upper left",
+                bbox_to_anchor=(left, 1 - title_bottom / total),
+                borderaxespad=0,
+                ncols=len(legend),
+            )
+        axes = list(figure.subplots(rows, max(columns, 1), squeeze=False).flat)
+        for unused in axes[max(panels, 1) :]:
+            unused.remove()
+        if not panels:
+            axes[0].set_axis_off()
+            axes[0].text(0.5, 0.5, NOT_RUN, transform=axes[0].transAxes, ha="center", va="center")
+        yield axes[:panels]
+        # One layout for all formats.
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+        for path in paths:
+            with atomic(path) as temporary:
+                metadata = _FORMATS[path.suffix]
+                figure.savefig(temporary, format=path.suffix[1:], metadata=metadata)
+
+
+def _require(frame: pd.DataFrame, columns: set[str], what: str) -> None:
+    missing = sorted(columns - set(frame.columns))
+    if missing:
+        raise DataError(
+            f"The {what} lack the column(s) {', '.join(missing)}; make them again with this "
+            "version."
+        )

@@ -1,0 +1,61 @@
+"""Parameter types and options that several steps share."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+from torch import nn
+
+import lwdna
+
+
+class Json(click.ParamType):  # type: ignore[type-arg]
+    """A JSON object on the command line, as the pipeline passes slices of the configuration."""
+
+    name = "json"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Parse; what is no JSON object is a usage error."""
+        if isinstance(value, dict):
+            return value
+        try:
+            parsed = json.loads(value)
+        except ValueError as error:
+            self.fail(f"{value!r} is not JSON ({error}); give an object such as '{{}}'.")
+        if not isinstance(parsed, dict):
+            self.fail(f"{value!r} is not a JSON object; give one such as '{{}}'.")
+        return parsed
+
+
+FILE = click.Path(path_type=Path, dir_okay=False)
+FOLDER = click.Path(path_type=Path, file_okay=False)
+ANY_PATH = click.Path(path_type=Path)
+
+output = click.option("--output", type=FILE, required=True, help="File to write.")
+seed = click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+threads = click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    callback=lambda _ctx, _param, value: torch.set_num_threads(value),
+    expose_value=False,
+    help="CPU threads of PyTorch; results are equal bit for bit only for equal numbers.",
+)
+task = click.option("--task", type=Json(), required=True, help="The experiment's task section.")
+
+
+def build_seeded(network: dict[str, Any], seed: int) -> nn.Module:
+    """Build a network from its section of the configuration, with weights drawn from a seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return lwdna.build(
+            network["name"],
+            dataset=network.get("dataset"),
+            width=network.get("width", 1.0),
+            **network.get("options", {}),
+        )

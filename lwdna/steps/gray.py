@@ -1,0 +1,18 @@
+"""Convert a store of sub-images to gray."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from lwdna.data.stores import gray_store
+from lwdna.steps._options import FILE, output
+
+
+@click.command()
+@click.argument("store", type=FILE)
+@output
+def main(store: Path, output: Path) -> None:
+    """Convert a colour STORE to gray (ITU-R BT.601 luma, full range, rounded)."""
+    gray_store(store, output)

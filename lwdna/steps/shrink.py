@@ -1,0 +1,117 @@
+"""Shrink a network to a FLOPs budget."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pandas as pd
+import torch
+from torch.utils.data import default_collate
+
+import lwdna
+from lwdna.data.datasets import train_dataset
+from lwdna.files import atomic
+from lwdna.hypernet import LossFunction
+from lwdna.losses import task_for
+from lwdna.networks import input_shape
+from lwdna.shrink import CRITERIA
+from lwdna.steps._options import ANY_PATH, FILE, Json, build_seeded, output, seed, threads
+from lwdna.training import EpochBatches
+
+logger = logging.getLogger(__name__)
+
+
+@click.command()
+@click.argument("network")
+@click.option("--dataset", help="Dataset the network is built for.")
+@click.option("--width", type=float, default=1.0, show_default=True, help="Of the baseline.")
+@click.option("--widen", type=float, default=2.0, show_default=True, help="Width multiplier w.")
+@click.option("--options", type=Json(), default="{}", help="Other options of the network.")
+@click.option("--task", type=Json(), help="The experiment's task section.")
+@click.option("--train", "path", type=ANY_PATH, help="Training images, for gradients.")
+@click.option("--target-flops", type=float, help="Budget in FLOPs.")
+@click.option("--flops-ratio", type=float, help="Budget as a share of the baseline's FLOPs.")
+@click.option("--rho", type=float, default=0.2, show_default=True)
+@click.option("--tau", type=float, default=0.45, show_default=True)
+@click.option("--criterion", type=click.Choice(CRITERIA), default="gradient", show_default=True)
+@click.option("--warmup-steps", type=int, default=0, show_default=True)
+@click.option("--batches", type=int, default=2, show_default=True)
+@click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True)
+@click.option(
+    "--count-batch-norm/--no-count-batch-norm",
+    "batch_norm",
+    default=True,
+    help="Count batch norm in the FLOPs, as Table 1 does and Table 2 does not.",
+)
+@click.option("--channels", type=FILE, help="CSV to write: channels by layer.")
+@output
+@seed
+@threads
+def main(
+    *,
+    network: str,
+    dataset: str | None,
+    width: float,
+    widen: float,
+    options: dict[str, Any],
+    task: dict[str, Any] | None,
+    path: Path | None,
+    target_flops: float | None,
+    flops_ratio: float | None,
+    batch_size: int,
+    channels: Path | None,
+    output: Path,
+    **settings: Any,
+) -> None:
+    """Widen NETWORK and shrink it by its latent vectors to a FLOPs budget."""
+    if (target_flops is None) == (flops_ratio is None):
+        raise click.UsageError("Give either --target-flops or --flops-ratio.")
+    if (task is None) != (path is None):
+        raise click.UsageError("Give --task and --train together.")
+    spec = {"name": network, "dataset": dataset, "width": width, "options": options}
+    example = torch.empty(input_shape(network, dataset))
+    if flops_ratio is not None:
+        baseline = build_seeded(spec, settings["seed"])
+        flops, _ = lwdna.complexity(baseline, example, batch_norm=settings["batch_norm"])
+        target_flops = flops_ratio * flops
+    wide = build_seeded(spec | {"width": width * widen}, settings["seed"])
+    loss = None
+    if task is not None and path is not None:
+        loss = next_batch_loss(task, path, batch_size, settings["seed"])
+    shrunk = lwdna.shrink(wide, example, loss, target_flops=float(target_flops or 0), **settings)
+    logger.info("Shrunk %s at width %g:\n%s", network, width * widen, shrunk.report())
+    shrunk.save(output)
+    if channels is not None:
+        before = shrunk.channels_before
+        rows = [(layer, before[layer], len(kept)) for layer, kept in shrunk.kept.items()]
+        with atomic(channels) as temporary:
+            frame = pd.DataFrame(rows, columns=["layer", "before", "after"])
+            frame.to_csv(temporary, index=False, lineterminator="\n")
+
+
+def next_batch_loss(task: dict[str, Any], path: Path, batch_size: int, seed: int) -> LossFunction:
+    """The loss of the next batch of the training data, in the order of a training."""
+    data = train_dataset(task, path, seed=seed)
+    objective = task_for(task["kind"])
+    sampler = EpochBatches(len(data), min(batch_size, len(data)), seed=seed)
+
+    def draw() -> Iterator[list[tuple[int, int]]]:
+        for epoch in itertools.count():
+            sampler.seek(epoch)
+            yield from sampler
+
+    batches = draw()
+
+    def loss(model: torch.nn.Module) -> torch.Tensor:
+        device = next(model.parameters()).device
+        items = [data[key] for key in next(batches)]
+        inputs = torch.stack([item[0] for item in items]).to(device)
+        targets = default_collate([item[1] for item in items]).to(device)
+        return objective.loss(model(inputs), targets)
+
+    return loss

@@ -1,0 +1,81 @@
+"""Train a network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+import lwdna
+from lwdna.data.datasets import test_dataset, train_dataset
+from lwdna.steps._options import (
+    ANY_PATH,
+    FILE,
+    FOLDER,
+    Json,
+    build_seeded,
+    output,
+    seed,
+    task,
+    threads,
+)
+from lwdna.surgery import save
+from lwdna.training import train, write_history
+
+
+@click.command()
+@click.option("--network", type=Json(), help="Network to build: name, dataset, width, options.")
+@click.option("--weights", type=FILE, help="Start from this network instead.")
+@click.option("--teacher", type=FILE, help="Trained network to distil from.")
+@task
+@click.option("--protocol", type=Json(), required=True, help="How to train.")
+@click.option("--train", "train_path", type=ANY_PATH, required=True, help="Training images.")
+@click.option("--test", "test_path", type=ANY_PATH, required=True, help="Test images.")
+@click.option("--checkpoints", type=FOLDER, required=True, help="Where an interrupted run goes on.")
+@click.option("--history", type=FILE, required=True, help="CSV to write: one row an epoch.")
+@click.option("--description", default="train", help="Name on the progress bar.")
+@click.option("--accelerator", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
+@click.option("--devices", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option("--precision", default="32-true", show_default=True, help="Or bf16-mixed.")
+@output
+@seed
+@threads
+def main(
+    *,
+    network: dict[str, Any] | None,
+    weights: Path | None,
+    teacher: Path | None,
+    task: dict[str, Any],
+    protocol: dict[str, Any],
+    train_path: Path,
+    test_path: Path,
+    checkpoints: Path,
+    history: Path,
+    output: Path,
+    seed: int,
+    **run: Any,
+) -> None:
+    """Train a network on a task by a protocol; the same command again resumes it."""
+    if weights is None and network is not None:
+        model = build_seeded(network, seed)
+    elif weights is not None and network is None:
+        model = lwdna.load(weights)
+    else:
+        raise click.UsageError("Give either --network or --weights.")
+    rows = train(
+        model,
+        train_dataset(task, train_path, seed=seed),
+        test_dataset(task, test_path),
+        task=task["kind"],
+        protocol=protocol,
+        seed=seed,
+        checkpoint_dir=checkpoints,
+        keyed=True,
+        teacher=None if teacher is None else lwdna.load(teacher),
+        multiple=task.get("multiple", 1),
+        key={"data": task},
+        **run,
+    )
+    write_history(rows, history)
+    save(model, output)

@@ -1,0 +1,208 @@
+"""Configuration, wildcards and the functions that rules share."""
+
+import json
+import re
+import shlex
+import sys
+
+sys.path.insert(0, str(workflow.basedir))
+
+from lwdna.config import METHODS_WITH_TEACHER, check
+from lwdna.errors import LwdnaError
+from lwdna.files import hold
+from snakemake.exceptions import WorkflowError
+from snakemake.settings.types import DeploymentMethod
+
+BASE = Path(workflow.basedir)
+
+try:
+    config = check(config, BASE / "config/schema.yaml")
+except LwdnaError as error:
+    raise WorkflowError(str(error))
+
+EXPERIMENTS = config["experiments"]
+DATASETS = config["datasets"]
+TEACHER = "teacher"
+
+# The package is found beside the Snakefile, also in a conda environment and in a working
+# directory elsewhere. Without conda, the steps run by the Python that runs Snakemake.
+setup = f"set -euo pipefail; export PYTHONPATH={shlex.quote(str(BASE))}; "
+if DeploymentMethod.CONDA not in workflow.deployment_settings.deployment_method:
+    setup += f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; "
+shell.prefix(setup)
+
+
+onstart:
+    # Snakemake's own lock outlives a killed run; this one ends with the process that holds it.
+    hold(".snakemake/lwdna.lock")
+
+
+def datasets_of(*kinds):
+    """Pattern of the names of the datasets of some kinds."""
+    names = [re.escape(name) for name, d in DATASETS.items() if d["kind"] in kinds]
+    return "|".join(names) or "(?!)"
+
+
+wildcard_constraints:
+    experiment="|".join(re.escape(name) for name in EXPERIMENTS),
+    method="|".join([TEACHER, "baseline", "baseline-kd", "lw-dna"]),
+    dataset="|".join(re.escape(name) for name in DATASETS),
+    split="train|test",
+    seed=r"\d+",
+    table="[1-4]",
+
+
+def experiment(wildcards):
+    """The section of an experiment."""
+    return EXPERIMENTS[wildcards.experiment]
+
+
+def as_json(value):
+    """A slice of the configuration for a command line."""
+    return json.dumps(value, sort_keys=True)
+
+
+def train_images(wildcards):
+    """The store an experiment is trained on."""
+    section = experiment(wildcards)
+    name = {
+        "classification": "train",
+        "denoising": "gray",
+        "super-resolution": "colour",
+    }
+    return f"results/data/{section['train']}/{name[section['task']['kind']]}.h5"
+
+
+def test_images(wildcards):
+    """The stores or folders an experiment is tested on, in the order of its test sets."""
+    section = experiment(wildcards)
+    if section["task"]["kind"] == "classification":
+        return [f"results/data/{name}/test.h5" for name in section["test"]]
+    return [f"results/images/{name}/test" for name in section["test"]]
+
+
+def test_arguments(wildcards, input):
+    """Names and paths of the test sets, for the command line."""
+    pairs = zip(experiment(wildcards)["test"], input.test, strict=True)
+    return [word for name, path in pairs for word in ("--test", name, path)]
+
+
+def images_source(wildcards):
+    """Names of photographs, or the folder that holds the images."""
+    dataset = DATASETS[wildcards.dataset]
+    if dataset["kind"] == "photographs":
+        return dataset[wildcards.split]
+    return ["--folder", dataset[wildcards.split]]
+
+
+def options(settings, names):
+    """Command-line options of the settings that are given."""
+    return [
+        word
+        for name in names
+        if name in settings
+        for word in (f"--{name.replace('_', '-')}", str(settings[name]))
+    ]
+
+
+def crop_rule(wildcards):
+    """The rule of sub-images of a dataset, for the command line."""
+    return options(
+        DATASETS[wildcards.dataset]["crop"], ("size", "step", "threshold", "scale")
+    )
+
+
+def shrink_network(wildcards):
+    """The network to widen and shrink, for the command line."""
+    network = experiment(wildcards)["network"]
+    words = [network["name"], "--options", as_json(network["options"])]
+    return words + options(network, ("dataset", "width"))
+
+
+def shrink_settings(wildcards):
+    """The settings of shrinkage, for the command line."""
+    settings = experiment(wildcards)["shrink"]
+    return options(settings, sorted(settings))
+
+
+def train_start(wildcards, input):
+    """What training starts from, and the teacher, for the command line."""
+    section = experiment(wildcards)
+    width = section["network"]["width"]
+    if wildcards.method == TEACHER:
+        width *= section["teacher"]["width"]
+    words = ["--teacher", input.teacher] if input.teacher else []
+    if input.shrunk:
+        return ["--weights", input.shrunk, *words]
+    return ["--network", as_json(section["network"] | {"width": width}), *words]
+
+
+def conventions_of(wildcards):
+    """By test set, how super-resolution is measured."""
+    section = experiment(wildcards)
+    if section["task"]["kind"] != "super-resolution":
+        return as_json({})
+    return as_json({name: DATASETS[name]["convention"] for name in section["test"]})
+
+
+def shrunk_of(wildcards):
+    """The shrunk network that a run of `train` starts from."""
+    if wildcards.method != "lw-dna":
+        return []
+    return f"results/shrink/{wildcards.experiment}/seed{wildcards.seed}/network.safetensors"
+
+
+def teacher_of(wildcards):
+    """The trained teacher of a run of `train`."""
+    teacher = experiment(wildcards).get("teacher")
+    if teacher is None or wildcards.method not in METHODS_WITH_TEACHER:
+        return []
+    owner = teacher.get("experiment", wildcards.experiment)
+    return f"results/runs/{owner}/{TEACHER}/seed{wildcards.seed}/weights.safetensors"
+
+
+def protocol_of(wildcards):
+    """The training protocol of a run."""
+    return as_json(config["protocols"][experiment(wildcards)["protocol"]])
+
+
+def batch_norm_flag(wildcards):
+    """Whether the FLOPs of an experiment count batch norm."""
+    counted = experiment(wildcards)["count_batch_norm"]
+    return "--count-batch-norm" if counted else "--no-count-batch-norm"
+
+
+def runs(what, methods=None, names=None):
+    """The file `what` of every run of some methods of some experiments."""
+    return [
+        f"results/runs/{name}/{method}/seed{seed}/{what}"
+        for name in names or EXPERIMENTS
+        for method in EXPERIMENTS[name]["methods"]
+        for seed in EXPERIMENTS[name]["seeds"]
+        if methods is None or method in methods
+    ]
+
+
+def of_table(number):
+    """The experiments of a table."""
+    return [name for name, e in EXPERIMENTS.items() if int(number) in e["tables"]]
+
+
+def restoring():
+    """The experiments with images to look at, where both networks are trained."""
+    wanted = {"baseline", "lw-dna"}
+    return [
+        name
+        for name, e in EXPERIMENTS.items()
+        if e["task"]["kind"] != "classification" and wanted <= set(e["methods"])
+    ]
+
+
+def tables():
+    """Every table."""
+    return runs("metrics.csv")
+
+
+def figures():
+    """Every figure."""
+    return []

@@ -1,0 +1,97 @@
+"""Images -> sub-images -> gray; digits and folders of classes -> stores."""
+
+
+rule images:
+    output:
+        directory("results/images/{dataset}/{split}"),
+    log:
+        "results/logs/images/{dataset}-{split}.log",
+    benchmark:
+        "results/benchmarks/images/{dataset}-{split}.tsv"
+    wildcard_constraints:
+        dataset=datasets_of("photographs", "images"),
+    conda:
+        "../envs/lwdna.yaml"
+    params:
+        source=images_source,
+    message:
+        "Lay out the {wildcards.split} images of {wildcards.dataset}"
+    shell:
+        "python -m lwdna --log {log:q} images --output {output:q} {params.source:q}"
+
+
+rule crop:
+    input:
+        "results/images/{dataset}/train",
+    output:
+        "results/data/{dataset}/colour.h5",
+    log:
+        "results/logs/crop/{dataset}.log",
+    benchmark:
+        "results/benchmarks/crop/{dataset}.tsv"
+    conda:
+        "../envs/lwdna.yaml"
+    params:
+        rule=crop_rule,
+    message:
+        "Cut the images of {wildcards.dataset} into sub-images"
+    shell:
+        "python -m lwdna --log {log:q} crop {input:q} --output {output:q} {params.rule:q}"
+
+
+rule gray:
+    input:
+        "results/data/{dataset}/colour.h5",
+    output:
+        "results/data/{dataset}/gray.h5",
+    log:
+        "results/logs/gray/{dataset}.log",
+    benchmark:
+        "results/benchmarks/gray/{dataset}.tsv"
+    conda:
+        "../envs/lwdna.yaml"
+    message:
+        "Convert the sub-images of {wildcards.dataset} to gray"
+    shell:
+        "python -m lwdna --log {log:q} gray {input:q} --output {output:q}"
+
+
+rule digits:
+    output:
+        train="results/data/{dataset}/train.h5",
+        test="results/data/{dataset}/test.h5",
+    log:
+        "results/logs/digits/{dataset}.log",
+    benchmark:
+        "results/benchmarks/digits/{dataset}.tsv"
+    wildcard_constraints:
+        dataset=datasets_of("digits"),
+    conda:
+        "../envs/lwdna.yaml"
+    params:
+        fraction=lambda wildcards: DATASETS[wildcards.dataset]["train_fraction"],
+        seed=lambda wildcards: DATASETS[wildcards.dataset]["seed"],
+    message:
+        "Split the digits for {wildcards.dataset}"
+    shell:
+        "python -m lwdna --log {log:q} digits --train {output.train:q} --test {output.test:q}"
+        " --train-fraction {params.fraction} --seed {params.seed}"
+
+
+rule pack:
+    output:
+        "results/data/{dataset}/{split}.h5",
+    log:
+        "results/logs/pack/{dataset}-{split}.log",
+    benchmark:
+        "results/benchmarks/pack/{dataset}-{split}.tsv"
+    wildcard_constraints:
+        dataset=datasets_of("imagefolder"),
+    conda:
+        "../envs/lwdna.yaml"
+    params:
+        folder=lambda wildcards: DATASETS[wildcards.dataset][wildcards.split],
+    message:
+        "Pack the {wildcards.split} images of {wildcards.dataset}"
+    shell:
+        "python -m lwdna --log {log:q} pack {params.folder:q} --output {output:q}"

@@ -1,0 +1,100 @@
+"""Shrink -> train (teachers, baselines, LW-DNA networks) -> evaluate."""
+
+
+rule shrink:
+    input:
+        train=train_images,
+    output:
+        network="results/shrink/{experiment}/seed{seed}/network.safetensors",
+        channels="results/shrink/{experiment}/seed{seed}/channels.csv",
+    log:
+        "results/logs/shrink/{experiment}/seed{seed}.log",
+    benchmark:
+        "results/benchmarks/shrink/{experiment}/seed{seed}.tsv"
+    conda:
+        "../envs/lwdna.yaml"
+    threads: 1
+    resources:
+        gpu=0,
+    params:
+        network=shrink_network,
+        settings=shrink_settings,
+        task=lambda wildcards: as_json(experiment(wildcards)["task"]),
+        batch_norm=batch_norm_flag,
+    message:
+        "Shrink the network of {wildcards.experiment}, seed {wildcards.seed}"
+    shell:
+        "python -m lwdna --log {log:q} shrink {params.network:q} {params.settings:q}"
+        " --task {params.task:q} --train {input.train:q} --seed {wildcards.seed}"
+        " {params.batch_norm} --threads {threads}"
+        " --channels {output.channels:q} --output {output.network:q}"
+
+
+rule train:
+    input:
+        train=train_images,
+        test=lambda wildcards: test_images(wildcards)[0],
+        shrunk=shrunk_of,
+        teacher=teacher_of,
+    output:
+        weights="results/runs/{experiment}/{method}/seed{seed}/weights.safetensors",
+        history="results/runs/{experiment}/{method}/seed{seed}/history.csv",
+    log:
+        "results/logs/train/{experiment}/{method}/seed{seed}.log",
+    benchmark:
+        "results/benchmarks/train/{experiment}/{method}/seed{seed}.tsv"
+    conda:
+        "../envs/lwdna.yaml"
+    threads: 1
+    resources:
+        gpu=0,
+    params:
+        start=train_start,
+        task=lambda wildcards: as_json(experiment(wildcards)["task"]),
+        protocol=protocol_of,
+        checkpoints="results/checkpoints/{experiment}/{method}/seed{seed}",
+        devices=lambda wildcards, resources: max(1, resources.get("gpu", 0)),
+    message:
+        "Train {wildcards.experiment}, {wildcards.method}, seed {wildcards.seed}"
+    shell:
+        "python -m lwdna --log {log:q} train {params.start:q} --task {params.task:q}"
+        " --protocol {params.protocol:q} --train {input.train:q} --test {input.test:q}"
+        " --checkpoints {params.checkpoints:q} --seed {wildcards.seed}"
+        " --devices {params.devices} --threads {threads}"
+        " --description '{wildcards.experiment} {wildcards.method} {wildcards.seed}'"
+        " --history {output.history:q} --output {output.weights:q}"
+
+
+rule evaluate:
+    input:
+        weights="results/runs/{experiment}/{method}/seed{seed}/weights.safetensors",
+        test=test_images,
+    output:
+        "results/runs/{experiment}/{method}/seed{seed}/metrics.csv",
+    log:
+        "results/logs/evaluate/{experiment}/{method}/seed{seed}.log",
+    benchmark:
+        "results/benchmarks/evaluate/{experiment}/{method}/seed{seed}.tsv"
+    conda:
+        "../envs/lwdna.yaml"
+    threads: 1
+    resources:
+        gpu=0,
+    params:
+        task=lambda wildcards: as_json(experiment(wildcards)["task"]),
+        labels=lambda wildcards: as_json(
+            {
+                "experiment": wildcards.experiment,
+                "method": wildcards.method,
+                "seed": int(wildcards.seed),
+            }
+        ),
+        tests=test_arguments,
+        conventions=conventions_of,
+        batch_norm=batch_norm_flag,
+    message:
+        "Evaluate {wildcards.experiment}, {wildcards.method}, seed {wildcards.seed}"
+    shell:
+        "python -m lwdna --log {log:q} evaluate {input.weights:q} --task {params.task:q}"
+        " --labels {params.labels:q} {params.tests:q} --conventions {params.conventions:q}"
+        " {params.batch_norm} --threads {threads} --output {output:q}"
