@@ -100,7 +100,8 @@ def evaluate(
             if classifies:
                 values = {k: float(v) for k, v in task.metrics(outputs, targets).items()}
             else:
-                arguments = _conventions_for(task, convention, inputs, targets)
+                scale = targets.shape[-2] // inputs.shape[-2]
+                arguments = conventions_for(task.kind, convention, scale)
                 values = {"psnr": psnr(outputs[0], targets[0], **arguments)}
                 if with_ssim:
                     values["ssim"] = ssim(outputs[0], targets[0], **arguments)
@@ -142,30 +143,27 @@ def restore(model: nn.Module, inputs: Tensor, *, multiple: int = 1) -> Tensor:
     return output[..., : height * scale, : width * scale]
 
 
-def restore_example(model: nn.Module, inputs: Tensor, *, multiple: int = 1) -> NDArray[np.uint8]:
-    """One restored image for a figure.
-
-    Args:
-        model: a restoration network, run in evaluation mode on its own device.
-        inputs: (C, h, w), on the 0-255 scale.
-        multiple: see :func:`restore`.
-
-    Returns:
-        Bytes (H, W, 3), or (H, W) for grey images.
-    """
+@torch.inference_mode()
+def restore_example(model: nn.Module, inputs: Tensor, *, multiple: int = 1) -> Tensor:
+    """One restored image: (C, h, w) to (C, H, W), in evaluation mode on the network's device."""
     with _evaluating(model):
-        output = restore(model, inputs[None].to(_device_of(model)), multiple=multiple)[0]
-    image = output.clamp(0, 255).round().to("cpu", torch.uint8).numpy()
-    return image[0] if len(image) == 1 else np.moveaxis(image, 0, -1)
+        return restore(model, inputs[None].to(_device_of(model)), multiple=multiple)[0].cpu()
 
 
-def _conventions_for(
-    task: Task, convention: str | Mapping[str, Any] | None, inputs: Tensor, targets: Tensor
+def to_bytes(image: Tensor) -> NDArray[np.uint8]:
+    """An image to look at: (C, H, W) on the 0-255 scale to bytes (H, W, 3), or (H, W) if gray."""
+    pixels: NDArray[np.uint8] = image.clamp(0, 255).round().to(torch.uint8).numpy()
+    return pixels[0] if len(pixels) == 1 else np.moveaxis(pixels, 0, -1)
+
+
+def conventions_for(
+    kind: str, convention: str | Mapping[str, Any] | None, scale: int
 ) -> dict[str, Any]:
+    """The arguments of :func:`lwdna.metrics.psnr` for a task; see :func:`evaluate`."""
     if convention is None:
-        convention = _PRESET_OF_TASK[task.kind]
+        convention = _PRESET_OF_TASK[kind]
     if isinstance(convention, str):
-        return conventions(convention, scale=targets.shape[-2] // inputs.shape[-2])
+        return conventions(convention, scale=scale)
     return dict(convention)
 
 

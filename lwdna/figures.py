@@ -76,6 +76,8 @@ _UNITS = ("", "_percent", "_db")
 _FOOTER_CHARACTERS = 135
 """Of the small print that fit into a line."""
 
+_MEANS = "Mean over n seeds; where n > 1, their range is drawn too."
+
 _NAMED_LAYERS = 26
 """The most layers whose names fit below a panel of the full width."""
 
@@ -114,7 +116,11 @@ def plot_training_logs(
         name: histories[(histories["experiment"] == name) & histories["method"].isin(list(METHODS))]
         for name in (experiments if len(histories) else ())
     }
-    shown = {name: set(part["method"]) for name, part in runs.items() if _measure(part)}
+    shown = {
+        name: set(part.loc[part[f"test_{found[0]}"].notna(), "method"])
+        for name, part in runs.items()
+        if (found := _measure(part))
+    }
     columns = min(len(shown), 2 if len(shown) <= 4 else 3)
     methods = [method for method in METHODS if any(method in known for known in shown.values())]
     legend = [
@@ -124,7 +130,7 @@ def plot_training_logs(
     styles: tuple[tuple[Literal["-", "--"], str], ...] = (("-", "testing"), ("--", "training"))
     if shown:
         legend += [Line2D([], [], color=_INK, linestyle=line, label=text) for line, text in styles]
-    footer = [_not_run(experiments, shown), scale]
+    footer = [_MEANS if shown else "", _not_run(experiments, shown), scale]
     with _figure(
         outputs, title, legend, footer, panels=len(shown), columns=columns, height=3.3
     ) as grid:
@@ -185,7 +191,7 @@ def plot_remaining_channels(
     if any(name in widen for name in shown):
         label = "share that the baseline has of them"
         legend.append(Line2D([], [], color=_INK, linestyle="--", label=label))
-    footer = [_not_run(experiments, shown), scale]
+    footer = [_MEANS if shown else "", _not_run(experiments, shown), scale]
     with _figure(
         outputs, title, legend, footer, panels=len(shown), columns=columns, height=3.0
     ) as grid:

@@ -7,13 +7,14 @@ A number of ours appears only if a run or a count gave it; otherwise the cell sa
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any, TypeAlias
 
+import numpy as np
 import pandas as pd
+from markdown import markdown as render
 
 from lwdna.errors import ConfigError, DataError, nearest
 from lwdna.files import write_text
@@ -35,6 +36,16 @@ NOT_SUPPLIED = "not in the supplied paper"
 
 _BASELINES = ("Baseline", "Baseline KD")
 """Methods that train the network of the paper itself, so that its complexity is known untrained."""
+
+_HEAD = """<head>
+<meta charset="utf-8">
+<style>
+body { font-family: sans-serif; margin: 2em; }
+table { border-collapse: collapse; margin: 1em 0; }
+th, td { padding: 0.25em 0.7em; border-bottom: 1px solid #ddd; text-align: left; }
+th { border-bottom: 2px solid #444; }
+</style>
+</head>"""
 
 _DISPLAY_NAMES = {
     "imagenet": "ImageNet",
@@ -175,7 +186,8 @@ def make_table(
 
     First come the experiments that reproduce no row of the paper (``section`` is ``ours``), then
     every row of the paper in its order (``paper``), followed by those methods and test sets of
-    ours that the paper does not have for the network.
+    ours that the paper does not have for the network. A test set is the paper's if it has the
+    name of its dataset (``cifar10``), in Table 2 ``bsd68`` and ``div2k-valid``.
 
     Args:
         number: 1 classification, 2 denoising, 3 ablation of rho and tau, 4 super-resolution.
@@ -248,9 +260,10 @@ def write_table(
     *,
     csv: str | PathLike[str],
     markdown: str | PathLike[str],
+    html: str | PathLike[str],
     title: str | None = None,
 ) -> None:
-    """Write a table of :func:`make_table` as CSV and Markdown, each atomically.
+    """Write a table of :func:`make_table` as CSV, Markdown and HTML, each atomically.
 
     Equal tables give equal bytes. Arguments as in :func:`to_markdown`.
 
@@ -258,8 +271,17 @@ def write_table(
         LwdnaError: if a file cannot be written.
     """
     text = to_markdown(number, frame, scale, title)
+    write_text(html, to_html(text))
     write_text(csv, frame.to_csv(index=False, lineterminator="\n"))
     write_text(markdown, text)
+
+
+def to_html(markdown: str) -> str:
+    """A page that stands alone, from the Markdown of :func:`to_markdown`."""
+    # Names come from the configuration: they are text, not markup.
+    escaped = markdown.replace("&", "&amp;").replace("<", "&lt;")
+    body = render(escaped, extensions=["tables"])
+    return f'<!DOCTYPE html>\n<html lang="en">\n{_HEAD}\n<body>\n{body}\n</body>\n</html>\n'
 
 
 def _layout(number: int) -> Layout:
@@ -375,17 +397,13 @@ class _Builder:
                     PAPER,
                     match,
                     method=row.method,
-                    test_set=row.test_set if match is None else self._test_set(match, row),
+                    test_set=row.test_set,
                     printed=row,
                     many=len(names),
                 )
             last = index + 1 == len(self.printed) or self.printed[index + 1].group != row.group
-            for name in names if last else []:
-                shown = {
-                    (other.method, self._test_set(name, other))
-                    for other in self.printed
-                    if other.group == row.group
-                }
+            shown = {(r.method, r.test_set) for r in self.printed if r.group == row.group}
+            for name in names if last else ():
                 for method, test_set in self._cells(name):
                     if (method, test_set) not in shown:
                         yield self._row(
@@ -451,12 +469,6 @@ class _Builder:
         found = self.metrics.loc[self.metrics["experiment"] == name, "test_set"]
         return asked + sorted(set(found.astype(str)) - set(asked))
 
-    def _test_set(self, name: str, row: _Printed) -> str:
-        """Our name of the test set of a row of the paper."""
-        sets = self._test_sets(name)
-        alone = self.number != 2 and len(sets) == 1
-        return sets[0] if alone else row.test_set
-
     def _counted(self, network: str, dataset: str) -> tuple[float | None, float | None]:
         """FLOPs and parameters of a network of the paper, as counted by us."""
         if not len(self.complexity):
@@ -499,11 +511,11 @@ class _Builder:
         n = 0
         for measure in self.layout.measures:
             column = measure.column
-            values = runs[column].dropna() if column in runs else pd.Series(dtype=float)
+            values = (runs[column] if column in runs else pd.Series()).dropna().astype(float)
             n = max(n, len(values))
             mean = round(float(values.mean()), 6) if len(values) else None
             row[f"{column}_mean"] = mean
-            std = statistics.stdev(map(float, values)) if len(values) > 1 else None
+            std = float(np.std(values.to_numpy(), ddof=1)) if len(values) > 1 else None
             row[f"{column}_std"] = None if std is None else round(std, 6)
             theirs = printed.value if printed else ""
             row[f"{column}_paper"] = NOT_SUPPLIED if self.number == 4 else theirs

@@ -198,11 +198,76 @@ def restoring():
     ]
 
 
+def run_of(wildcards, method):
+    """The weights of the first seed of a method."""
+    seed = experiment(wildcards)["seeds"][0]
+    return (
+        f"results/runs/{wildcards.experiment}/{method}/seed{seed}/weights.safetensors"
+    )
+
+
+TABLES = (1, 2, 3, 4)
+
+
+def paper_csv(number):
+    """The paper's numbers of a table; the supplement has none for super-resolution."""
+    path = BASE / f"paper/table{number}.csv"
+    return str(path) if path.exists() else []
+
+
+def shown(names, *keys):
+    """What tables and figures need to know of some experiments."""
+    return as_json(
+        {
+            name: {
+                key: EXPERIMENTS[name][key] for key in keys if key in EXPERIMENTS[name]
+            }
+            for name in names
+        }
+    )
+
+
+def shrunk_experiments():
+    """The experiments with a shrunk network."""
+    return [name for name, e in EXPERIMENTS.items() if "lw-dna" in e["methods"]]
+
+
+def channel_counts():
+    """The channels by layer of every shrunk network."""
+    return [
+        f"results/shrink/{name}/seed{seed}/channels.csv"
+        for name in shrunk_experiments()
+        for seed in EXPERIMENTS[name]["seeds"]
+    ]
+
+
+def labels_of_runs(paths):
+    """By path of a run's file: experiment, method and seed, read off the path."""
+    pattern = re.compile(
+        r"results/(?:runs|shrink)/([^/]+)/(?:([^/]+)/)?seed(\d+)/[^/]+"
+    )
+    found = {str(path): pattern.fullmatch(str(path)).groups() for path in paths}
+    return as_json(
+        {
+            path: {"experiment": name, "seed": int(seed)}
+            | ({"method": method} if method else {})
+            for path, (name, method, seed) in found.items()
+        }
+    )
+
+
 def tables():
     """Every table."""
-    return runs("metrics.csv")
+    return expand(
+        "results/tables/table{table}.{kind}", table=TABLES, kind=["csv", "md", "html"]
+    )
 
 
 def figures():
     """Every figure."""
-    return []
+    names = [
+        "training-logs",
+        "remaining-channels",
+        *(f"strip-{name}" for name in restoring()),
+    ]
+    return expand("results/figures/{name}.{kind}", name=names, kind=["png", "svg"])

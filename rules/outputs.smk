@@ -1,1 +1,159 @@
-"""Tables and figures."""
+"""Metrics -> tables; histories, channels and restored images -> figures."""
+
+
+rule complexity:
+    input:
+        table1=BASE / "paper/table1.csv",
+        table2=BASE / "paper/table2.csv",
+    output:
+        "results/complexity.csv",
+    log:
+        "results/logs/complexity.log",
+    benchmark:
+        "results/benchmarks/complexity.tsv"
+    conda:
+        "../envs/lwdna.yaml"
+    message:
+        "Count the baselines of the paper"
+    shell:
+        "python -m lwdna --log {log:q} complexity --paper 1 {input.table1:q}"
+        " --paper 2 {input.table2:q} --output {output:q}"
+
+
+rule table:
+    input:
+        metrics=lambda wildcards: runs("metrics.csv", names=of_table(wildcards.table)),
+        paper=lambda wildcards: paper_csv(wildcards.table),
+        complexity="results/complexity.csv",
+    output:
+        csv="results/tables/table{table}.csv",
+        markdown="results/tables/table{table}.md",
+        html=report(
+            "results/tables/table{table}.html",
+            caption="../report/table{table}.rst",
+            category="Tables",
+            labels={"table": "Table {table}"},
+        ),
+    log:
+        "results/logs/table/{table}.log",
+    benchmark:
+        "results/benchmarks/table/{table}.tsv"
+    conda:
+        "../envs/lwdna.yaml"
+    params:
+        experiments=lambda wildcards: shown(
+            of_table(wildcards.table),
+            "label",
+            "methods",
+            "network",
+            "paper",
+            "shrink",
+            "tables",
+            "task",
+            "test",
+        ),
+        paper=lambda wildcards, input: ["--paper", input.paper] if input.paper else [],
+        scale=config["scale"],
+    message:
+        "Make Table {wildcards.table}"
+    shell:
+        "python -m lwdna --log {log:q} table {wildcards.table} {input.metrics:q}"
+        " --experiments {params.experiments:q} {params.paper:q}"
+        " --complexity {input.complexity:q} --scale {params.scale:q}"
+        " --csv {output.csv:q} --markdown {output.markdown:q} --html {output.html:q}"
+
+
+rule training_logs:
+    input:
+        runs("history.csv"),
+    output:
+        report(
+            "results/figures/training-logs.png",
+            caption="../report/training-logs.rst",
+            category="Figures",
+            labels={"figure": "Fig. 1: training and testing logs"},
+        ),
+        "results/figures/training-logs.svg",
+    log:
+        "results/logs/figures/training-logs.log",
+    benchmark:
+        "results/benchmarks/figures/training-logs.tsv"
+    conda:
+        "../envs/lwdna.yaml"
+    params:
+        labels=lambda wildcards, input: labels_of_runs(input),
+        experiments=shown(EXPERIMENTS, "label", "methods", "test"),
+        outputs=lambda wildcards, output: [
+            w for path in output for w in ("--output", path)
+        ],
+        scale=config["scale"],
+    message:
+        "Draw the training and testing logs"
+    shell:
+        "python -m lwdna --log {log:q} training-logs {input:q} --labels {params.labels:q}"
+        " --experiments {params.experiments:q} --scale {params.scale:q} {params.outputs:q}"
+
+
+rule remaining_channels:
+    input:
+        channel_counts(),
+    output:
+        report(
+            "results/figures/remaining-channels.png",
+            caption="../report/remaining-channels.rst",
+            category="Figures",
+            labels={"figure": "Fig. 2: remaining channels by layer"},
+        ),
+        "results/figures/remaining-channels.svg",
+    log:
+        "results/logs/figures/remaining-channels.log",
+    benchmark:
+        "results/benchmarks/figures/remaining-channels.tsv"
+    conda:
+        "../envs/lwdna.yaml"
+    params:
+        labels=lambda wildcards, input: labels_of_runs(input),
+        experiments=shown(shrunk_experiments(), "label", "shrink", "test"),
+        outputs=lambda wildcards, output: [
+            w for path in output for w in ("--output", path)
+        ],
+        scale=config["scale"],
+    message:
+        "Draw the remaining channels"
+    shell:
+        "python -m lwdna --log {log:q} channels {input:q} --labels {params.labels:q}"
+        " --experiments {params.experiments:q} --scale {params.scale:q} {params.outputs:q}"
+
+
+rule strip:
+    input:
+        baseline=lambda wildcards: run_of(wildcards, "baseline"),
+        shrunk=lambda wildcards: run_of(wildcards, "lw-dna"),
+        test=lambda wildcards: test_images(wildcards)[0],
+    output:
+        report(
+            "results/figures/strip-{experiment}.png",
+            caption="../report/strip.rst",
+            category="Figures",
+            labels={"figure": "Restored image: {experiment}"},
+        ),
+        "results/figures/strip-{experiment}.svg",
+    log:
+        "results/logs/figures/strip-{experiment}.log",
+    benchmark:
+        "results/benchmarks/figures/strip-{experiment}.tsv"
+    conda:
+        "../envs/lwdna.yaml"
+    params:
+        task=lambda wildcards: as_json(experiment(wildcards)["task"]),
+        title=lambda wildcards: experiment(wildcards)["label"],
+        outputs=lambda wildcards, output: [
+            w for path in output for w in ("--output", path)
+        ],
+        scale=config["scale"],
+    message:
+        "Draw an image restored by the networks of {wildcards.experiment}"
+    shell:
+        "python -m lwdna --log {log:q} strip --baseline {input.baseline:q}"
+        " --shrunk {input.shrunk:q} --task {params.task:q} --test {input.test:q}"
+        " --title {params.title:q} --scale {params.scale:q} {params.outputs:q}"

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
+import pandas as pd
 import torch
 from torch import nn
 
 import lwdna
+from lwdna.errors import DataError
 
 
 class Json(click.ParamType):  # type: ignore[type-arg]
@@ -47,6 +50,23 @@ threads = click.option(
     help="CPU threads of PyTorch; results are equal bit for bit only for equal numbers.",
 )
 task = click.option("--task", type=Json(), required=True, help="The experiment's task section.")
+
+
+def read_tables(paths: Iterable[Path], labels: Mapping[str, Any] | None = None) -> pd.DataFrame:
+    """CSV files one below the other; ``labels`` gives columns to add by file.
+
+    Raises:
+        DataError: if a file is missing or no CSV.
+    """
+    frames = []
+    for path in paths:
+        try:
+            frames.append(pd.read_csv(path).assign(**(labels or {}).get(str(path), {})))
+        except (OSError, ValueError) as error:
+            raise DataError(
+                f"'{path}' is not a whole CSV file ({error}); delete it and run again."
+            ) from error
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
 
 def build_seeded(network: dict[str, Any], seed: int) -> nn.Module:

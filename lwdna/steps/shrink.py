@@ -16,7 +16,7 @@ from torch.utils.data import default_collate
 import lwdna
 from lwdna.data.datasets import train_dataset
 from lwdna.files import atomic
-from lwdna.hypernet import LossFunction
+from lwdna.hypernet import EMBEDDING, LossFunction
 from lwdna.losses import task_for
 from lwdna.networks import input_shape
 from lwdna.shrink import CRITERIA
@@ -41,6 +41,7 @@ logger = logging.getLogger(__name__)
 @click.option("--criterion", type=click.Choice(CRITERIA), default="gradient", show_default=True)
 @click.option("--warmup-steps", type=int, default=0, show_default=True)
 @click.option("--batches", type=int, default=2, show_default=True)
+@click.option("--embedding", type=click.IntRange(min=1), default=EMBEDDING, show_default=True)
 @click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True)
 @click.option(
     "--count-batch-norm/--no-count-batch-norm",

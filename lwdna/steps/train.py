@@ -9,6 +9,7 @@ import click
 
 import lwdna
 from lwdna.data.datasets import test_dataset, train_dataset
+from lwdna.data.stores import Store
 from lwdna.steps._options import (
     ANY_PATH,
     FILE,
@@ -74,7 +75,7 @@ def main(
         keyed=True,
         teacher=None if teacher is None else lwdna.load(teacher),
         multiple=task.get("multiple", 1),
-        key={"data": task},
+        key={"data": task, "training store": Store(train_path).fingerprint()},
         **run,
     )
     write_history(rows, history)

@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional
 
 from lwdna.errors import ConfigError, DataError
-from lwdna.evaluation import evaluate, pick_accelerator, restore, restore_example
+from lwdna.evaluation import evaluate, pick_accelerator, restore, restore_example, to_bytes
 from lwdna.metrics import psnr, ssim
 
 
@@ -86,10 +86,10 @@ def test_evaluation_leaves_the_modes_and_statistics_of_the_network_alone():
 
 
 def test_restore_example_gives_bytes_for_figures():
-    grey = restore_example(Nearest(2), torch.tensor([[[-3.0, 300.0], [1.4, 1.6]]]))
+    grey = to_bytes(restore_example(Nearest(2), torch.tensor([[[-3.0, 300.0], [1.4, 1.6]]])))
     assert grey.dtype == np.uint8
     assert grey[::2, ::2].tolist() == [[0, 255], [1, 2]]
-    assert restore_example(Nearest(1), torch.zeros(3, 4, 5)).shape == (4, 5, 3)
+    assert to_bytes(restore_example(Nearest(1), torch.zeros(3, 4, 5))).shape == (4, 5, 3)
 
 
 def test_mistakes_are_reported_in_a_sentence():

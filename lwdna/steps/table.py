@@ -1,0 +1,46 @@
+"""Make one of the paper's tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+import pandas as pd
+
+from lwdna.steps._options import FILE, Json, read_tables
+from lwdna.tables import make_table, read_paper, write_table
+
+
+@click.command()
+@click.argument("number", type=click.IntRange(1, 4))
+@click.argument("metrics", type=FILE, nargs=-1)
+@click.option("--experiments", type=Json(), required=True, help="Experiments of the table.")
+@click.option("--paper", type=FILE, help="The paper's numbers.")
+@click.option("--complexity", type=FILE, required=True, help="Our counts of the baselines.")
+@click.option("--scale", default="", help="Label of a run that is not at the paper's scale.")
+@click.option("--csv", type=FILE, required=True, help="File to write, for programs.")
+@click.option("--markdown", type=FILE, required=True, help="File to write, for people.")
+@click.option("--html", type=FILE, required=True, help="File to write, for the report.")
+def main(
+    *,
+    number: int,
+    metrics: tuple[Path, ...],
+    experiments: dict[str, Any],
+    paper: Path | None,
+    complexity: Path,
+    scale: str,
+    csv: Path,
+    markdown: Path,
+    html: Path,
+) -> None:
+    """Make Table NUMBER from the METRICS of runs, ours beside the paper's."""
+    frame = make_table(
+        number,
+        paper=None if paper is None else read_paper(paper),
+        metrics=read_tables(metrics),
+        complexity=pd.read_csv(complexity),
+        experiments=experiments,
+        scale=scale,
+    )
+    write_table(number, frame, scale, csv=csv, markdown=markdown, html=html)
