@@ -59,6 +59,7 @@ def experiment(wildcards):
 
 def as_json(value):
     """A slice of the configuration for a command line."""
+    # Sorted, so that an edit of the order of keys changes no job.
     return json.dumps(value, sort_keys=True)
 
 
@@ -216,13 +217,12 @@ def paper_csv(number):
 
 
 def shown(names, *keys):
-    """What tables and figures need to know of some experiments."""
-    return as_json(
+    """What tables and figures need to know of some experiments, in the order to show them."""
+    sections = {name: EXPERIMENTS[name] for name in names}
+    return json.dumps(
         {
-            name: {
-                key: EXPERIMENTS[name][key] for key in keys if key in EXPERIMENTS[name]
-            }
-            for name in names
+            name: {key: s[key] for key in keys if key in s}
+            for name, s in sections.items()
         }
     )
 

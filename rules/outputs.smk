@@ -30,7 +30,7 @@ rule table:
         markdown="results/tables/table{table}.md",
         html=report(
             "results/tables/table{table}.html",
-            caption="../report/table{table}.rst",
+            caption="../report/table.rst",
             category="Tables",
             labels={"table": "Table {table}"},
         ),

@@ -6,7 +6,6 @@ One file a family, one line a network in ``NETWORKS``. No network knows that it 
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -63,13 +62,17 @@ NETWORKS = {
     "SRResNet": Entry(SRResNet),
 }
 
+RESNET_DEPTHS = (8, 14, 20, 26, 32, 38, 44, 56, 110)
+"""Depths of the ResNets for small images; ResNet50 and others are ImageNet's, of another kind."""
+
 RESTORATION_SIZE = 128
 """Height and width at which the paper counts the FLOPs of image restoration networks."""
 
 
 def network_names() -> list[str]:
-    """The names that ``build`` knows; ``ResNet<depth>`` stands for every depth of 6 n + 2."""
-    return ["ResNet56" if name == "ResNet" else name for name in NETWORKS]
+    """The names that ``build`` knows."""
+    resnets = [f"ResNet{depth}" for depth in RESNET_DEPTHS]
+    return [*resnets, *(name for name in NETWORKS if name != "ResNet")]
 
 
 def build(
@@ -79,7 +82,7 @@ def build(
 
     Args:
         name: as in Tables 1 and 2 (``"ResNet56"``, ``"MobileNetV1"``, ``"DnCNN"``, ``"U-Net"``),
-            or ``"EDSR"``, ``"SRResNet"``; ``ResNet<depth>`` with any depth of the form 6 n + 2.
+            or ``"EDSR"``, ``"SRResNet"``; ResNet also with the other ``RESNET_DEPTHS``.
         dataset: for classification, what fixes classes and strides; by default the paper's.
         width: multiplier of every channel number, rounded down (``w`` of the paper's widening).
         options: passed to the network's class, for example ``blocks=2`` for EDSR.
@@ -145,9 +148,9 @@ def input_shape(name: str, dataset: str | None = None) -> tuple[int, int, int, i
 
 def _find(name: str) -> tuple[str, Entry, dict[str, Any]]:
     """Family, registry entry and the options that the name itself implies."""
-    resnet = re.fullmatch(r"ResNet(\d+)", name)
-    if resnet:
-        return "ResNet", NETWORKS["ResNet"], {"depth": int(resnet.group(1))}
+    for depth in RESNET_DEPTHS:
+        if name == f"ResNet{depth}":
+            return "ResNet", NETWORKS["ResNet"], {"depth": depth}
     if name in NETWORKS and name != "ResNet":
         return name, NETWORKS[name], {}
     raise ConfigError(f"There is no network '{name}': {nearest(name, network_names())}")

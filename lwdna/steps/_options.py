@@ -9,10 +9,7 @@ from typing import Any
 
 import click
 import pandas as pd
-import torch
-from torch import nn
 
-import lwdna
 from lwdna.errors import DataError
 
 
@@ -38,6 +35,13 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 FOLDER = click.Path(path_type=Path, file_okay=False)
 ANY_PATH = click.Path(path_type=Path)
 
+
+def _set_threads(_ctx: click.Context, _param: click.Parameter, value: int) -> None:
+    import torch  # noqa: PLC0415 - seconds that the steps without PyTorch need not wait
+
+    torch.set_num_threads(value)
+
+
 output = click.option("--output", type=FILE, required=True, help="File to write.")
 seed = click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 threads = click.option(
@@ -45,7 +49,7 @@ threads = click.option(
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    callback=lambda _ctx, _param, value: torch.set_num_threads(value),
+    callback=_set_threads,
     expose_value=False,
     help="CPU threads of PyTorch; results are equal bit for bit only for equal numbers.",
 )
@@ -67,15 +71,3 @@ def read_tables(paths: Iterable[Path], labels: Mapping[str, Any] | None = None) 
                 f"'{path}' is not a whole CSV file ({error}); delete it and run again."
             ) from error
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
-
-
-def build_seeded(network: dict[str, Any], seed: int) -> nn.Module:
-    """Build a network from its section of the configuration, with weights drawn from a seed."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return lwdna.build(
-            network["name"],
-            dataset=network.get("dataset"),
-            width=network.get("width", 1.0),
-            **network.get("options", {}),
-        )

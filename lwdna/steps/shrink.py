@@ -20,7 +20,8 @@ from lwdna.hypernet import EMBEDDING, LossFunction
 from lwdna.losses import task_for
 from lwdna.networks import input_shape
 from lwdna.shrink import CRITERIA
-from lwdna.steps._options import ANY_PATH, FILE, Json, build_seeded, output, seed, threads
+from lwdna.steps._build import build_seeded
+from lwdna.steps._options import ANY_PATH, FILE, Json, output, seed, threads
 from lwdna.training import EpochBatches
 
 logger = logging.getLogger(__name__)

@@ -10,12 +10,12 @@ import click
 import lwdna
 from lwdna.data.datasets import test_dataset, train_dataset
 from lwdna.data.stores import Store
+from lwdna.steps._build import build_seeded
 from lwdna.steps._options import (
     ANY_PATH,
     FILE,
     FOLDER,
     Json,
-    build_seeded,
     output,
     seed,
     task,

@@ -6,25 +6,28 @@ import resource
 import stat
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from lwdna.errors import LwdnaError
-from lwdna.files import atomic, write_text
+from lwdna.files import atomic, hold, write_text
 
 
 def names(folder):
     return sorted(p.name for p in folder.iterdir())
 
 
-@pytest.fixture
-def limited():
-    """Let no file grow beyond 4 KiB: a full disk, as a process sees it."""
+@contextmanager
+def full_disk():
+    """Let no file grow beyond 4 KiB; only around the write, for pytest writes files too."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_content_appears_at_the_end_and_whole(tmp_path):
@@ -78,10 +81,11 @@ def test_permissions_are_those_of_the_umask(tmp_path):
     assert stat.S_IMODE((tmp_path / "x").stat().st_mode) == 0o640
 
 
-def test_full_disk_is_one_sentence_and_keeps_the_old_file(tmp_path, limited):
+def test_full_disk_is_one_sentence_and_keeps_the_old_file(tmp_path):
     target = tmp_path / "x.txt"
     write_text(target, "old")
-    with pytest.raises(LwdnaError, match=r"Cannot write '.*x\.txt': .*free some space"):
+    message = r"Cannot write '.*x\.txt': .*free some space"
+    with pytest.raises(LwdnaError, match=message), full_disk():
         write_text(target, "n" * 100_000)
     assert target.read_text(encoding="utf-8") == "old"
     assert names(tmp_path) == ["x.txt"]
@@ -103,7 +107,7 @@ def test_target_is_a_folder(tmp_path):
 
 
 @pytest.mark.parametrize("below", ["x", "a/x", "a/b/c/x"])
-def test_folder_that_is_not_writable(tmp_path, monkeypatch, below):
+def test_folder_that_is_not_writable(tmp_path, below):
     """As the superuser, for whom every folder is writable, a helper of another user tries."""
     folder = tmp_path / "closed"
     folder.mkdir()
@@ -140,3 +144,22 @@ def test_an_error_without_a_file_name_is_the_targets(tmp_path):
     with pytest.raises(LwdnaError, match="No space left"), atomic(tmp_path / "x"):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert names(tmp_path) == []
+
+
+def test_lock_is_held_until_its_process_ends(tmp_path):
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[1]); from lwdna.files import hold\n"
+        "hold(sys.argv[2]); print('held', flush=True); sys.stdin.read()\n"
+    )
+    command = [sys.executable, "-c", script, str(Path(__file__).parents[2]), str(tmp_path / "lock")]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(LwdnaError, match=f"process {holder.pid} on "):
+            hold(tmp_path / "lock")
+        holder.kill()
+        holder.wait()
+    hold(tmp_path / "lock")
+    # The same process asks again: it holds the lock already.
+    hold(tmp_path / "lock")

@@ -1,0 +1,251 @@
+"""Kills at bad moments and bad input: recovered to the same bits, or refused in one sentence."""
+
+import os
+import re
+import shutil
+import signal
+import time
+
+import h5py
+import numpy as np
+import pytest
+import yaml
+from conftest import ROOT, TINY, lwdna, snakemake, start
+from PIL import Image
+
+TASK = '{"kind": "denoising", "sigma": 70, "patch_size": 16, "samples_per_epoch": 16}'
+PROTOCOL = (
+    '{"epochs": 1, "batch_size": 8, "optimizer": {"kind": "adam", "lr": 0.001},'
+    ' "schedule": {"kind": "cosine"}}'
+)
+
+
+def contents(folder, patterns):
+    """Names and bytes of the files of a run that must not depend on what happened on the way."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for pattern in patterns
+        for path in folder.glob(pattern)
+    }
+
+
+KILLS = {
+    # What is removed from a finished run, and the half-done file at whose sight it is killed.
+    "crop": (["data/photographs"], "data/photographs/.colour.*.tmp.h5"),
+    "gray store": (["data/photographs/gray.h5"], "data/photographs/.gray.*.tmp.h5"),
+    "training epoch": (
+        ["runs/digits/baseline", "checkpoints/digits/baseline"],
+        "checkpoints/digits/baseline/seed0/*/checkpoint.safetensors",
+    ),
+    "checkpoint write": (
+        ["runs/denoising/lw-dna", "checkpoints/denoising/lw-dna"],
+        "checkpoints/denoising/lw-dna/seed0/*/.checkpoint.*.tmp.safetensors",
+    ),
+    "table": (["tables/table1.csv", "tables/table1.md"], "tables/.table1.*.tmp.*"),
+}
+
+
+@pytest.mark.parametrize("moment", KILLS)
+def test_killed_and_run_again_by_the_same_command(copy, moment):
+    removed, sight = KILLS[moment]
+    products = ["results/data/*/*.h5", "results/runs/**/*.*", "results/tables/*"]
+    before = contents(copy, products)
+    for name in removed:
+        path = copy / "results" / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    process = start(copy)
+    while process.poll() is None and not any((copy / "results").glob(sight)):
+        time.sleep(0.0005)
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+    output, _ = process.communicate()
+    assert process.returncode == -signal.SIGKILL, f"never saw {sight}: {output}"
+    assert contents(copy, products) != before
+    status, output = snakemake(copy)
+    assert status == 0, output
+    assert contents(copy, products) == before
+    assert snakemake(copy, "-n")[1].count("Nothing to be done") == 1
+
+
+def test_two_runs_in_one_folder_are_refused(copy):
+    shutil.rmtree(copy / "results/runs/digits/teacher")
+    shutil.rmtree(copy / "results/checkpoints/digits/teacher")
+    first = start(copy)
+    while first.poll() is None and not (copy / "results/checkpoints/digits/teacher").exists():
+        time.sleep(0.01)
+    status, output = snakemake(copy)
+    first.communicate()
+    assert status != 0 and "Another run" in output and first.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda c: c.update(sedes=[1]), "no key 'sedes' at the top level: did you mean 'seeds'?"),
+        (
+            lambda c: c["protocols"]["restoration"]["optimizer"].update(kind="adm"),
+            "did you mean 'adam'?",
+        ),
+        (lambda c: c["protocols"]["restoration"].update(epochs="many"), "'many' is not of type"),
+        (lambda c: c["experiments"]["digits"].update(train="digit"), "did you mean 'digits'?"),
+        (lambda c: c["experiments"]["digits"].update(protocol="x"), "allowed: 'classification'"),
+        (lambda c: c["experiments"]["digits"].pop("teacher"), "baseline-kd but no 'teacher'"),
+        (lambda c: c["experiments"]["digits"].update(tables=[2]), "which is for denoising"),
+        (lambda c: c["datasets"]["photographs"].pop("test"), "lacks 'test'"),
+        (lambda c: c["experiments"].update({"../x": {}}), "does not match"),
+    ],
+)
+def test_bad_configurations_are_refused_before_anything_runs(tmp_path, change, sentence):
+    config = yaml.safe_load(TINY.read_text())
+    change(config)
+    path = tmp_path / "bad.yaml"
+    path.write_text(yaml.safe_dump(config))
+    status, output = snakemake(tmp_path, config=path)
+    assert status != 0 and sentence in output
+    assert "Traceback" not in output and not (tmp_path / "results").exists()
+
+
+def refused(status, output, sentence):
+    """Exit status 1, one sentence, no traceback."""
+    errors = [line for line in output.splitlines() if " ERROR " in line]
+    assert status == 1 and len(errors) == 1 and "Traceback" not in output, output
+    assert re.search(sentence, errors[0]), errors[0]
+
+
+def photograph(path, size=96):
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 256, (size, size, 3), dtype=np.uint8)).save(path)
+
+
+def crop(folder, output):
+    sizes = ("--size", 48, "--step", 24, "--threshold", 4)
+    return lwdna("crop", folder, "--output", output, *sizes)
+
+
+def test_corrupt_image(tmp_path):
+    photograph(tmp_path / "a.png")
+    photograph(tmp_path / "b.png")
+    data = (tmp_path / "b.png").read_bytes()
+    (tmp_path / "b.png").write_bytes(data[: len(data) // 2])
+    refused(*crop(tmp_path, tmp_path / "out.h5"), r"b\.png")
+    assert not (tmp_path / "out.h5").exists()
+
+
+def test_empty_folder(tmp_path):
+    refused(*crop(tmp_path, tmp_path / "out.h5"), "image")
+
+
+def test_image_too_small(tmp_path):
+    photograph(tmp_path / "small.png", 32)
+    refused(*crop(tmp_path, tmp_path / "out.h5"), r"small\.png.*32")
+
+
+def test_unwritable_output(tmp_path):
+    (tmp_path / "images").mkdir()
+    photograph(tmp_path / "images/a.png")
+    (tmp_path / "file").write_text("in the way")
+    refused(*crop(tmp_path / "images", tmp_path / "file/out.h5"), "Cannot write")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs root to mount")
+def test_full_disk(tmp_path):
+    (tmp_path / "images").mkdir()
+    for name in "abcdefgh":
+        photograph(tmp_path / f"images/{name}.png", 256)
+    small = tmp_path / "small"
+    small.mkdir()
+    if os.system(f"mount -t tmpfs -o size=256k tmpfs '{small}'") != 0:
+        pytest.skip("may not mount a small file system here")
+    try:
+        refused(*crop(tmp_path / "images", small / "out.h5"), "Cannot write.*space")
+        assert list(small.iterdir()) == []
+    finally:
+        os.system(f"umount '{small}'")
+
+
+@pytest.fixture
+def store(tmp_path):
+    (tmp_path / "images").mkdir()
+    photograph(tmp_path / "images/a.png")
+    assert crop(tmp_path / "images", tmp_path / "colour.h5")[0] == 0
+    assert lwdna("gray", tmp_path / "colour.h5", "--output", tmp_path / "gray.h5")[0] == 0
+    return tmp_path / "gray.h5"
+
+
+def train(folder, store, *more):
+    return lwdna(
+        *("train", "--task", TASK, "--protocol", PROTOCOL, "--train", store),
+        *("--test", folder / "images", "--checkpoints", folder / "checkpoints"),
+        *("--history", folder / "history.csv", "--output", folder / "weights.safetensors"),
+        *(more or ("--network", '{"name": "DnCNN", "options": {"blocks": 1, "channels": 4}}')),
+    )
+
+
+def test_truncated_store(tmp_path, store):
+    store.write_bytes(store.read_bytes()[:-5000])
+    refused(*train(tmp_path, store), r"gray\.h5.*delete")
+
+
+def test_foreign_store(tmp_path, store):
+    with h5py.File(store, "w") as file:
+        file["something"] = [1, 2, 3]
+    refused(*train(tmp_path, store), r"gray\.h5.*not a store")
+
+
+def test_wrong_weights(tmp_path, store):
+    status, output = train(tmp_path, store)
+    assert status == 0, output
+    weights = tmp_path / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes().replace(b'\\"DnCNN\\"', b'\\"U-Net\\"'))
+    refused(
+        *lwdna(
+            *("evaluate", weights, "--task", TASK, "--test", "images", tmp_path / "images"),
+            *("--output", tmp_path / "metrics.csv"),
+        ),
+        r"weights\.safetensors",
+    )
+    assert not (tmp_path / "metrics.csv").exists()
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, store):
+    protocol = PROTOCOL.replace("0.001", "1e30").replace('"epochs": 1', '"epochs": 4')
+    status, output = lwdna(
+        *("train", "--task", TASK, "--protocol", protocol, "--train", store),
+        *("--test", tmp_path / "images", "--checkpoints", tmp_path / "checkpoints"),
+        *("--history", tmp_path / "history.csv", "--output", tmp_path / "weights.safetensors"),
+        *("--network", '{"name": "DnCNN", "options": {"blocks": 1, "channels": 4}}'),
+    )
+    refused(status, output, "(?i)epoch.*(nan|inf|finite)")
+    assert not (tmp_path / "weights.safetensors").exists()
+
+
+def shrink(folder, *arguments):
+    output = ("--output", folder / "small.safetensors")
+    return lwdna("shrink", *arguments, *output, "--criterion", "magnitude")
+
+
+def test_unreachable_target(tmp_path):
+    refused(
+        *shrink(tmp_path, "ResNet8", "--target-flops", 1000),
+        r"between [\d,]+ and [\d,]+ FLOPs",
+    )
+
+
+def test_unknown_network(tmp_path):
+    refused(*shrink(tmp_path, "MobilNetV1", "--flops-ratio", 1), "did you mean 'MobileNetV1'")
+
+
+def test_usage_errors_have_a_status_of_their_own(tmp_path):
+    status, output = shrink(tmp_path, "ResNet8")
+    assert status == 2 and "--target-flops or --flops-ratio" in output
+
+
+@pytest.mark.parametrize("options", ["not json", "[1]", '{"blocks'])
+def test_options_that_are_no_json(tmp_path, options):
+    status, output = shrink(tmp_path, "EDSR", "--options", options, "--flops-ratio", 1)
+    assert status == 2 and "JSON" in output
+
+
+def test_the_workflow_has_no_lint():
+    status, output = snakemake(ROOT, "--lint")
+    assert status == 0, output

@@ -1,0 +1,168 @@
+"""The whole pipeline, from a configuration to tables and figures."""
+
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from conftest import ROOT, TINY, snakemake
+from conftest import lwdna as command
+from PIL import Image
+
+import lwdna
+
+
+def changed(tmp_path, change):
+    """The tiny configuration with a change."""
+    config = yaml.safe_load(TINY.read_text())
+    change(config)
+    path = tmp_path / "changed.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+def test_every_table_is_there_and_honest(finished):
+    scale = yaml.safe_load(TINY.read_text())["scale"]
+    for number in (1, 2, 3, 4):
+        text = (finished / f"results/tables/table{number}.md").read_text()
+        assert scale in text
+        assert (
+            f"<h1>Table {number}" in (finished / f"results/tables/table{number}.html").read_text()
+        )
+    one = pd.read_csv(finished / "results/tables/table1.csv")
+    theirs = one[one["section"] == "paper"]
+    assert len(theirs) == 53 and (theirs["status"] == "not run").all()
+    assert theirs["top1_error_percent_mean"].isna().all()
+    ours = one[one["section"] == "ours"].set_index("method")
+    assert set(ours.index) == {"Baseline", "Baseline KD", "LW-DNA"}
+    assert ours["top1_error_percent_mean"].between(0, 100).all()
+    counted = theirs[(theirs["network"] == "ResNet56") & (theirs["method"] == "Baseline")]
+    assert counted["flops_vs_paper"].tolist() == ["="]
+
+
+@pytest.mark.parametrize(
+    ("experiment", "network", "ratio"),
+    [("digits", "lw-dna", 0.9), ("denoising", "lw-dna", 0.9), ("super-resolution", "lw-dna", 0.9)],
+)
+def test_shrunk_networks_meet_the_budget(finished, experiment, network, ratio):
+    runs = finished / "results/runs" / experiment
+    target = ratio * pd.read_csv(runs / "baseline/seed0/metrics.csv")["flops"][0]
+    flops = pd.read_csv(runs / network / "seed0/metrics.csv")["flops"][0]
+    assert 0.97 * target < flops <= target
+
+
+def test_trained_networks_load_as_plain_modules(finished):
+    path = finished / "results/runs/digits/lw-dna/seed0/weights.safetensors"
+    model = lwdna.load(path)
+    counts = pd.read_csv(finished / "results/shrink/digits/seed0/channels.csv")
+    for row in counts.itertuples():
+        assert len(model.get_submodule(row.layer).weight) == row.after
+    status, text = command("info", path)
+    assert status == 0 and "MobileNetV1" in text and "features.0.0" in text
+
+
+def test_distillation_and_shrinkage_start_from_their_own_files(finished):
+    runs = finished / "results/runs/digits"
+    weights = {
+        m: (runs / m / "seed0/weights.safetensors").read_bytes()
+        for m in ("teacher", "baseline", "baseline-kd", "lw-dna")
+    }
+    assert len(set(weights.values())) == 4
+
+
+def test_figures_show_something(finished):
+    names = ["training-logs", "remaining-channels", "strip-denoising", "strip-super-resolution"]
+    for name in names:
+        picture = np.asarray(Image.open(finished / f"results/figures/{name}.png").convert("L"))
+        assert picture.shape[1] >= 900 and picture.std() > 5
+        assert "<svg" in (finished / f"results/figures/{name}.svg").read_text()[:2000]
+
+
+def test_logs_and_benchmarks_are_kept(finished):
+    assert "Shrunk" in (finished / "results/logs/shrink/digits/seed0.log").read_text()
+    assert "mean_load" in (finished / "results/benchmarks/crop/photographs.tsv").read_text()
+
+
+def test_a_second_run_does_nothing(finished):
+    status, output = snakemake(finished)
+    assert status == 0 and "Nothing to be done" in output
+
+
+def planned(output):
+    """The rules that a dry run would run."""
+    stats = output.split("Job stats:")[1].split("\n\n")[0].splitlines()[3:]
+    return {line.split()[0]: int(line.split()[1]) for line in stats if line.strip()}
+
+
+def test_a_new_label_redraws_and_does_not_retrain(finished, tmp_path):
+    config = changed(tmp_path, lambda c: c.update(scale="Another label"))
+    status, output = snakemake(finished, "-n", config=config)
+    assert status == 0
+    assert set(planned(output)) == {"all", "table", "training_logs", "remaining_channels", "strip"}
+
+
+def test_a_new_protocol_retrains_what_it_concerns(finished, tmp_path):
+    config = changed(tmp_path, lambda c: c["protocols"]["restoration"].update(epochs=3))
+    status, output = snakemake(finished, "-n", config=config)
+    assert status == 0
+    jobs = planned(output)
+    assert jobs["train"] == 4 and "shrink" not in jobs and "crop" not in jobs
+
+
+def test_a_retraining_with_other_settings_starts_anew(copy, tmp_path):
+    """The old checkpoint lies there, and must neither be used nor be in the way."""
+    config = changed(tmp_path, lambda c: c["protocols"]["classification"].update(epochs=2))
+    target = "results/runs/digits/baseline/seed0/history.csv"
+    status, output = snakemake(copy, target, config=config)
+    assert status == 0, output
+    assert len(pd.read_csv(copy / target)) == 2
+
+
+def test_a_finished_training_is_read_from_its_checkpoint(copy):
+    folder = copy / "results/runs/digits/baseline"
+    before = {p.name: p.read_bytes() for p in (folder / "seed0").iterdir() if p.is_file()}
+    shutil.rmtree(folder)
+    status, output = snakemake(copy, "results/runs/digits/baseline/seed0/metrics.csv")
+    assert status == 0 and "already complete" in output
+    assert before == {p.name: p.read_bytes() for p in (folder / "seed0").iterdir()}
+
+
+def test_the_report_has_the_tables_and_figures(finished, tmp_path):
+    report = tmp_path / "report.html"
+    status, output = snakemake(finished, "--report", report)
+    assert status == 0, output
+    text = report.read_text()
+    for item in ("table1.html", "table4.html", "training-logs.png", "strip-denoising.png"):
+        assert item in text
+    assert "Table 3 of the supplement" in text
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "config/paper.yaml"])
+def test_the_configurations_that_come_along_can_be_planned(name, tmp_path):
+    status, output = snakemake(tmp_path, "-n", config=ROOT / name)
+    assert status == 0, output
+    jobs = planned(output)
+    assert jobs["table"] == 4 and jobs["train"] > jobs["shrink"] >= 9
+
+
+def test_the_paper_configuration_covers_the_rows_of_its_networks():
+    config = yaml.safe_load((ROOT / "config/paper.yaml").read_text())
+    reproduced = {
+        (e["paper"].get("dataset"), e["paper"]["network"]): set(e["methods"])
+        for e in config["experiments"].values()
+        if e["tables"] != [3]
+    }
+    names = {"baseline": "Baseline", "baseline-kd": "Baseline KD", "lw-dna": "LW-DNA"}
+    table = pd.read_csv(ROOT / "paper/table1.csv")
+    for key, methods in reproduced.items():
+        rows = table[(table["dataset"] == key[0]) & (table["network"] == key[1])]
+        if len(rows):
+            assert {names[m] for m in methods} == set(rows["method"]) - {"DHP KD"}
+    ablation = pd.read_csv(ROOT / "paper/table3.csv")
+    settings = {
+        (e["shrink"]["rho"], e["shrink"]["tau"], e["shrink"]["target_flops"])
+        for e in config["experiments"].values()
+        if 3 in e["tables"]
+    }
+    assert settings == {(r.rho, r.tau, round(r.flops_g * 1e9)) for r in ablation.itertuples()}
