@@ -445,5 +445,5 @@ def test_hidden_linear_layer_does_not_pay_for_everything(stream):
     target = 0.9 * complexity(model, example_input)[0]
     result = lwdna.shrink(model, example_input, stream(2, 3, 8, 8), target_flops=target)
     kept = result.kept["5"]
-    # Equal scores of 0 would drop the first ones.
-    assert len(kept) == 200 or kept != list(range(200 - len(kept), 200))
+    # Equal scores of 0 would cut one piece out of it: what is dropped follows from the order.
+    assert len(kept) == 200 or np.count_nonzero(np.diff(kept) > 1) > 1
