@@ -14,11 +14,12 @@ No other module knows about residual adds, depthwise convolution, concatenation 
 from __future__ import annotations
 
 import copy
+import inspect
 import operator
 import re
 import traceback
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
@@ -29,6 +30,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor, fx, nn
+from torch.nn.utils import parametrize
 
 from lwdna.errors import GraphError
 
@@ -92,7 +94,7 @@ SPATIAL_MODULES = (
     nn.ReplicationPad2d,
 )
 MOVING_MODULES = (nn.Flatten, nn.Unflatten)
-SHUFFLING_MODULES = (nn.PixelShuffle, nn.PixelUnshuffle, nn.ChannelShuffle)
+SHUFFLING_MODULES = (nn.PixelShuffle, nn.PixelUnshuffle)
 KNOWN_LAYERS = (
     *CONVOLUTIONS,
     nn.Linear,
@@ -108,7 +110,7 @@ KNOWN_LAYERS = (
 ELEMENTWISE = frozenset(
     "add sub mul div truediv maximum minimum pow neg abs exp sqrt clamp relu relu6 leaky_relu elu "
     "celu selu gelu silu mish sigmoid tanh softplus hardtanh hardsigmoid hardswish dropout "
-    "dropout2d contiguous clone float half double to type_as detach".split()
+    "dropout2d stochastic_depth contiguous clone float half double to type_as detach".split()
 )
 SPATIAL = frozenset(
     "max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d "
@@ -120,7 +122,7 @@ MOVING = frozenset(
     "unflatten permute transpose swapaxes movedim squeeze unsqueeze expand expand_as repeat "
     "repeat_interleave narrow select flip".split()
 )
-SHUFFLING = frozenset("pixel_shuffle pixel_unshuffle channel_shuffle".split())
+SHUFFLING = frozenset("pixel_shuffle pixel_unshuffle".split())
 REDUCING = frozenset("mean sum amax amin var std".split())
 CONCATENATING = frozenset("cat concat concatenate".split())
 SHAPES = frozenset("size dim numel getattr".split())
@@ -215,10 +217,11 @@ class ChannelGraph:
             channels is not known; the message names the module and the operation.
     """
 
-    def __init__(self, model: nn.Module, example_input: Tensor | tuple[Tensor, ...]) -> None:
-        inputs = example_input if isinstance(example_input, tuple) else (example_input,)
+    def __init__(self, model: nn.Module, example_input: Tensor | Sequence[Tensor]) -> None:
+        inputs = as_inputs(example_input)
+        _check_model(model)
         skeleton = on_meta(model).eval()
-        follower = _Follower(_trace(skeleton), dict(model.named_modules()))
+        follower = _Follower(_trace(skeleton, len(inputs)), dict(model.named_modules()))
         try:
             with torch.no_grad():
                 follower.run(*(x.to("meta") for x in inputs))
@@ -299,6 +302,35 @@ def on_meta(model: nn.Module) -> nn.Module:
     return copy.deepcopy(model, memo)
 
 
+def as_inputs(example_input: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """The inputs of a network: one tensor, or several in a tuple or list."""
+    return (example_input,) if isinstance(example_input, Tensor) else tuple(example_input)
+
+
+def _check_model(model: nn.Module) -> None:
+    """Refuse what cannot be cut: a lone layer, computed weights, weights of two layers."""
+    if isinstance(model, KNOWN_LAYERS):
+        raise GraphError(
+            f"The network is a single layer of type {type(model).__name__}; put it into an "
+            "nn.Sequential if that is meant."
+        )
+    for name, module in model.named_modules():
+        if parametrize.is_parametrized(module) or hasattr(module, "weight_orig"):
+            raise GraphError(
+                f"The weight of module '{name}' is computed from others (weight norm or another "
+                "parametrization); remove the parametrization first."
+            )
+    owners: dict[int, tuple[str, nn.Module]] = {}
+    for name, module in model.named_modules():
+        for parameter in module.parameters(recurse=False):
+            other, owner = owners.setdefault(id(parameter), (name, module))
+            if owner is not module:
+                raise GraphError(
+                    f"Modules '{other}' and '{name}' share a weight; use one module in both "
+                    "places, or give each its own."
+                )
+
+
 class _Tracer(fx.Tracer):
     """The standard tracer, recording source lines for error messages."""
 
@@ -312,10 +344,12 @@ class _Tracer(fx.Tracer):
         return super().is_leaf_module(m, module_qualified_name)
 
 
-def _trace(model: nn.Module) -> fx.GraphModule:
-    """The network as a graph of operations."""
+def _trace(model: nn.Module, inputs: int) -> fx.GraphModule:
+    """The network as a graph of operations, with defaults for all but the first inputs."""
+    parameters = list(inspect.signature(model.forward).parameters.values())[inputs:]
+    defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
     try:
-        graph = _Tracer().trace(model)
+        graph = _Tracer().trace(model, concrete_args=defaults or None)
     except Exception as error:
         frames = traceback.extract_tb(error.__traceback__)
         own = [f for f in frames if "/torch/" not in f.filename and f.filename != __file__]
@@ -429,7 +463,12 @@ class _Follower(fx.Interpreter):
         elif isinstance(module, SPATIAL_MODULES):
             out = _place(self._along(labels, x, 1, name), value.ndim, 1)
         elif isinstance(module, MOVING_MODULES):
-            out = _compress(module(labels.expand(x.shape)))
+            moved = module(labels.expand(x.shape).contiguous())
+            if isinstance(module, nn.Unflatten) and module.unflattened_size[0] == -1:
+                # As many channels as are left, each of a fixed number of features.
+                out = _place(self._along(moved, value, 1, name), value.ndim, 1)
+            else:
+                out = self._undivided(n, [labels], [moved])[0]
         elif isinstance(module, SHUFFLING_MODULES):
             out = self._shuffle(name, module, x, labels, value)
         else:
@@ -455,8 +494,9 @@ class _Follower(fx.Interpreter):
         if module.bias is not None:
             self._axes(f"{name}.bias", (outputs,), name)
         if groups == 1 and not module.weight.requires_grad:
-            # Nothing scores the channels of a fixed layer (a change of colour space, say).
-            self.frozen.append(outputs)
+            # A fixed layer (a change of colour space, say) is not to be touched: nothing scores
+            # what it makes, and it reads colours rather than features.
+            self.frozen += [inputs, outputs]
         return outputs
 
     def _linear(self, name: str, module: nn.Linear, inputs: Tensor) -> Tensor:
@@ -560,7 +600,7 @@ class _Follower(fx.Interpreter):
 
         def expanded(node: fx.Node) -> Any:
             if isinstance(self.labels[node], Tensor):
-                return self.labels[node].expand(self.env[node].shape)
+                return self.labels[node].expand(self.env[node].shape).contiguous()
             return self.env[node] if self.labels[node] is None else self.labels[node]
 
         if n.target is operator.getitem and isinstance(n.args[0], fx.Node):
@@ -573,17 +613,23 @@ class _Follower(fx.Interpreter):
             result = getattr(args[0], str(n.target))(*args[1:], **kwargs)
         else:
             result = n.target(*args, **kwargs)  # type: ignore[operator]
-        parts = [result] if isinstance(result, Tensor) else list(result)
-        moved = [_compress(part) for part in parts]
         sources = [labels for s in n.all_input_nodes for labels in _tensors(self.labels[s])]
+        moved = self._undivided(n, sources, _tensors(result))
+        return moved[0] if isinstance(result, Tensor) else tuple(moved)
+
+    def _undivided(self, n: fx.Node, sources: list[Tensor], moved: list[Tensor]) -> list[Tensor]:
+        """Moved labels, compressed; refused if the move takes channels apart.
+
+        What it takes is written as numbers in the network's code, so it would take the wrong
+        channels once some are gone.
+        """
         before = torch.unique(torch.cat([torch.unique(labels) for labels in sources]))
-        for labels in moved:
-            # What it takes is written as numbers in the network's code, so it would take the
-            # wrong channels once some are gone.
+        compressed = [_compress(labels) for labels in moved]
+        for labels in compressed:
             whole = torch.equal(torch.unique(labels), before)
             if not whole or sum(size > 1 for size in labels.shape) > 1:
                 raise self._unknown(n, f"operation '{_operation(n)}' that divides the channels")
-        return moved[0] if isinstance(result, Tensor) else tuple(moved)
+        return compressed
 
     def _reduce(self, n: fx.Node, x: Tensor, labels: Tensor, value: Tensor) -> Tensor:
         """A mean or sum: the elements that are put together belong together."""
@@ -601,7 +647,7 @@ class _Follower(fx.Interpreter):
     def _shuffle(
         self, name: str, move: Callable[[Tensor], Tensor], x: Tensor, labels: Tensor, value: Tensor
     ) -> Tensor:
-        """Pixel and channel shuffles, on labels of one block: elsewhere it is the same again."""
+        """Pixel shuffles, on the labels of one block: elsewhere it is the same again."""
         channels = _place(self._along(labels, x, 1, name), x.ndim, 1)
         block = [max(1, i // o) for i, o in zip(x.shape[2:], value.shape[2:], strict=True)]
         moved = move(channels.expand(1, -1, *block))
@@ -614,7 +660,7 @@ class _Follower(fx.Interpreter):
     # -- helpers ----------------------------------------------------------------------------
 
     def _draw(self, count: int) -> Tensor:
-        labels = torch.arange(self.fresh, self.fresh + count)
+        labels = torch.arange(self.fresh, self.fresh + count, device="cpu")
         self.fresh += count
         return labels
 

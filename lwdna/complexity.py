@@ -25,6 +25,7 @@ from lwdna.channels import (
     ChannelGraph,
     Classes,
     Mask,
+    as_inputs,
     on_meta,
 )
 
@@ -60,7 +61,7 @@ def module_cost(module: nn.Module, *, batch_norm: bool = True) -> Cost | None:
 
 def complexity(
     model: nn.Module,
-    example_input: Tensor | tuple[Tensor, ...],
+    example_input: Tensor | Sequence[Tensor],
     *,
     batch_norm: bool = True,
 ) -> tuple[int, int]:
@@ -89,8 +90,7 @@ def complexity(
     skeleton = on_meta(model).eval()
     for module in skeleton.modules():
         module.register_forward_hook(count)
-    inputs = example_input if isinstance(example_input, tuple) else (example_input,)
-    skeleton(*(x.to("meta") for x in inputs))
+    skeleton(*(x.to("meta") for x in as_inputs(example_input)))
     return sum(flops.values()), sum(p.numel() for p in model.parameters())
 
 
@@ -135,6 +135,10 @@ class MaskedComplexity:
         start, stop = self._columns.indptr[element : element + 2]
         rows, repeats = self._columns.indices[start:stop], self._columns.data[start:stop]
         return bytes(rows.tobytes() + repeats.tobytes())
+
+    def same(self, classes: Classes) -> bool:
+        """Whether these classes all cost the same."""
+        return len({self.signature(int(element)) for element in classes}) == 1
 
     def _row(self, classes: Classes) -> int:
         key = classes.tobytes()

@@ -29,31 +29,34 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
         LwdnaError: if the file cannot be written (folder not writable, disk full, ...).
     """
     target = Path(path)
-    temporary: Path | None = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(
             dir=target.parent, prefix=f".{target.stem}.", suffix=f".tmp{target.suffix}"
         )
-        os.close(handle)
-        temporary = Path(name)
+    except OSError as error:
+        raise _cannot_write(target, error) from error
+    os.close(handle)
+    temporary = Path(name)
+    try:
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(target)
     except OSError as error:
-        ours = {None, str(target), str(target.parent), str(temporary)}
-        if error.filename not in ours:
-            raise
-        reason = error.strerror or str(error)
-        raise LwdnaError(
-            f"Cannot write '{target}': {reason}. Nothing was changed there; "
-            "make the folder writable, or free some space, and run the command again."
-        ) from error
+        if error.filename not in {None, str(target), name}:
+            raise  # of another file, which the block was reading
+        raise _cannot_write(target, error) from error
     finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
+
+
+def _cannot_write(target: Path, error: OSError) -> LwdnaError:
+    return LwdnaError(
+        f"Cannot write '{target}': {error.strerror or error}. Nothing was changed there; "
+        "make the folder writable, or free some space, and run the command again."
+    )
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

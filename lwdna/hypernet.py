@@ -34,7 +34,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from lwdna.channels import CONVOLUTIONS, TRANSPOSED, ChannelGraph, Classes
-from lwdna.errors import TrainingError
+from lwdna.errors import ConfigError, TrainingError
 
 EMBEDDING = 8
 """The embedding dimension m of the authors' code (2 in its ImageNet command)."""
@@ -70,14 +70,36 @@ class HyperLayer:
 
 
 def hyper_layers(graph: ChannelGraph, model: nn.Module) -> list[HyperLayer]:
-    """The layers of ``model`` (the graph's network, or a copy) that get a hypernetwork."""
+    """The layers of ``model`` (the graph's network, or a copy) that get a hypernetwork.
+
+    Raises:
+        ConfigError: if there is none.
+    """
     layers = []
     for name in graph.layers:
         module = model.get_submodule(name)
         if isinstance(module, CONVOLUTIONS) and module.weight.requires_grad:
             first, second = graph.axes[f"{name}.weight"][:2]
             layers.append(HyperLayer(name, module, (first, second)))
+    if not layers:
+        raise ConfigError(
+            f"{type(model).__name__} has no convolution with a trained weight, so there is "
+            "nothing that latent vectors could generate; give a convolutional network."
+        )
     return layers
+
+
+def scored_classes(graph: ChannelGraph, model: nn.Module) -> NDArray[np.bool_]:
+    """Which latent elements take part in generating a weight: ``(classes,)``.
+
+    The others, such as the channels between two linear layers, have no gradient to be judged by.
+    """
+    scored = np.zeros(graph.classes, np.bool_)
+    for layer in hyper_layers(graph, model):
+        for classes in layer.axes:
+            if classes is not None:
+                scored[classes[classes >= 0]] = True
+    return scored
 
 
 def draw_latents(graph: ChannelGraph, seed: int) -> Tensor:
@@ -313,7 +335,13 @@ def _accumulate(model: nn.Module, loss_fn: LossFunction, batches: int) -> None:
     """Leave in the parameters the gradient of the mean loss of the next ``batches``."""
     model.zero_grad(set_to_none=True)
     for _ in range(batches):
-        (loss_fn(model) / batches).backward()  # type: ignore[no-untyped-call]
+        loss = loss_fn(model)
+        if not bool(torch.isfinite(loss)):
+            raise TrainingError(
+                f"The loss of the untrained network is not finite ({loss.item()}); check the loss "
+                "function and the scale of its inputs."
+            )
+        (loss / batches).backward()  # type: ignore[no-untyped-call]
 
 
 @torch.no_grad()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import Literal
@@ -23,6 +24,7 @@ from lwdna.hypernet import (
     draw_latents,
     draw_weights,
     latent_gradients,
+    scored_classes,
 )
 from lwdna.provenance import Provenance, provenance_of, set_provenance
 from lwdna.surgery import cut, save
@@ -68,7 +70,7 @@ class Shrunk:
 
 def shrink(
     model: nn.Module,
-    example_input: Tensor | tuple[Tensor, ...],
+    example_input: Tensor | Sequence[Tensor],
     loss_fn: LossFunction | None,
     *,
     target_flops: float,
@@ -109,7 +111,10 @@ def shrink(
         GraphError: if the channels of the network cannot be followed.
         ConfigError: for arguments out of range.
     """
-    _check(rho, tau, criterion, warmup_steps, batches)
+    _check(rho, tau, criterion, warmup_steps)
+    for name, value in (("batches", batches), ("embedding", embedding)):
+        if value < 1:
+            raise ConfigError(f"{name} is {value}; give at least 1.")
     needs_loss = criterion == "gradient" or warmup_steps > 0
     if needs_loss and loss_fn is None:
         raise ConfigError(f"The criterion '{criterion}' needs a loss function, but it is None.")
@@ -117,8 +122,10 @@ def shrink(
     graph = ChannelGraph(wide, example_input)
     complexity = MaskedComplexity(graph, batch_norm=batch_norm)
     floor = floors(graph.sets, rho, tau)
-    # Before any gradient is computed: a hopeless target costs no time.
-    check_target(graph, complexity, floor, target_flops)
+    if all(complexity.same(channels.classes) for channels in graph.sets):
+        # Which channels are kept makes no difference: a hopeless target need cost no time.
+        unscored = np.where(scored_classes(graph, wide), 0.0, np.inf)
+        _check_target(complexity, _protected(graph, unscored, floor), target_flops)
     if needs_loss and loss_fn is not None:
         cuda = [p.device for p in wide.parameters() if p.device.type == "cuda"][:1]
         with torch.random.fork_rng(devices=cuda):
@@ -136,13 +143,16 @@ def shrink(
         z, gradients = draw_latents(graph, seed), np.zeros(graph.classes)
         draw_weights(graph, wide, z, seed=seed, embedding=embedding)
     scores = np.abs(gradients if criterion == "gradient" else z.numpy())
+    scores[~scored_classes(graph, wide)] = np.inf
     mask = select(graph, complexity, scores, floor, target_flops)
     small = cut(graph, wide, mask)
     _verify(small, example_input, complexity.flops(mask), batch_norm=batch_norm)
     kept = graph.kept(mask)
+    for module, origin in zip(small.modules(), model.modules(), strict=True):
+        module.training = origin.training
     set_provenance(small, Provenance(provenance_of(model).spec, kept))
     return Shrunk(
-        model=small.train(model.training),
+        model=small,
         flops=complexity.flops(mask),
         params=complexity.params(mask),
         kept=kept,
@@ -173,16 +183,16 @@ def select(
     no dropped channel fits any more.
 
     Args:
-        scores: ``(classes,)``.
+        scores: ``(classes,)``; what has an infinite score is never dropped.
         floor: for each set of the graph, how many elements always stay.
         target_flops: upper bound of the FLOPs.
 
     Raises:
         BudgetError: if the target cannot be reached.
     """
-    check_target(graph, complexity, floor, target_flops)
-    free = ~_protected(graph, scores, floor)
-    order = np.flatnonzero(free)
+    protected = _protected(graph, scores, floor)
+    _check_target(complexity, protected, target_flops)
+    order = np.flatnonzero(~protected)
     order = order[np.argsort(scores[order], kind="stable")]
 
     def without(count: int) -> Mask:
@@ -217,12 +227,10 @@ def _fill(
     return mask
 
 
-def check_target(
-    graph: ChannelGraph, complexity: MaskedComplexity, floor: list[int], target_flops: float
-) -> None:
+def _check_target(complexity: MaskedComplexity, protected: Mask, target_flops: float) -> None:
     """Raise BudgetError, naming the reachable interval, if no mask can meet the target."""
-    least = _least(graph, complexity, floor)
-    most = complexity.flops(graph.full_mask())
+    least = complexity.flops(protected)
+    most = complexity.flops(np.ones_like(protected))
     if not least <= target_flops <= most:
         raise BudgetError(
             f"The target of {target_flops:,.0f} FLOPs cannot be reached: with this rho, tau and "
@@ -235,26 +243,19 @@ def check_target(
         )
 
 
-def _least(graph: ChannelGraph, complexity: MaskedComplexity, floor: list[int]) -> int:
-    """FLOPs of the smallest network that the floors allow, whatever the scores."""
-    # Elements of a set may differ in cost only by how often a layer repeats them, so the cost
-    # of keeping the first ones stands for that of keeping any.
-    return complexity.flops(_protected(graph, np.zeros(graph.classes), floor))
-
-
 def _protected(graph: ChannelGraph, scores: NDArray[np.float64], floor: list[int]) -> Mask:
-    """What is never removed: frozen elements, the best of each set, and what is in no set."""
+    """What is never removed: frozen and unscored elements, the best of each set, strays."""
     keep = graph.full_mask()
     for channels, count in zip(graph.sets, floor, strict=True):
         rank = np.where(channels.frozen, np.inf, scores[channels.classes])
         best = np.argsort(-rank, kind="stable")[: max(count, int(channels.frozen.sum()))]
         keep[channels.classes] = False
         keep[channels.classes[best]] = True
-    return keep
+    return keep | np.isinf(scores)
 
 
 def _verify(
-    small: nn.Module, example_input: Tensor | tuple[Tensor, ...], flops: int, *, batch_norm: bool
+    small: nn.Module, example_input: Tensor | Sequence[Tensor], flops: int, *, batch_norm: bool
 ) -> None:
     """Raise GraphError unless the shrunk network runs and costs what was predicted."""
     try:
@@ -273,7 +274,7 @@ def _verify(
         )
 
 
-def _check(rho: float, tau: float, criterion: str, warmup_steps: int, batches: int) -> None:
+def _check(rho: float, tau: float, criterion: str, warmup_steps: int) -> None:
     for name, value in (("rho", rho), ("tau", tau)):
         if not 0 <= value <= 1:
             raise ConfigError(f"{name} is {value}; give a share between 0 and 1.")
@@ -281,5 +282,3 @@ def _check(rho: float, tau: float, criterion: str, warmup_steps: int, batches: i
         raise ConfigError(f"There is no criterion '{criterion}': {nearest(criterion, CRITERIA)}")
     if warmup_steps < 0:
         raise ConfigError(f"warmup_steps is {warmup_steps}; give 0 or more.")
-    if batches < 1:
-        raise ConfigError(f"batches is {batches}; give at least 1.")

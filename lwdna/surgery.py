@@ -6,6 +6,7 @@ import copy
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from itertools import chain, pairwise
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,13 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from lwdna.channels import BATCH_NORMS, CONVOLUTIONS, TRANSPOSED, ChannelGraph, Mask, keeps, on_meta
-from lwdna.errors import CheckpointError
+from lwdna.errors import CheckpointError, LwdnaError
 from lwdna.files import atomic
-from lwdna.networks import build
+from lwdna.networks import build, input_shape
 from lwdna.provenance import NetworkSpec, Provenance, provenance_of, set_provenance
 
 FORMAT = "lwdna-network"
-VERSION = "1"
+VERSION = 1
 
 
 def cut(graph: ChannelGraph, model: nn.Module, mask: Mask) -> nn.Module:
@@ -35,14 +36,19 @@ def cut(graph: ChannelGraph, model: nn.Module, mask: Mask) -> nn.Module:
         mask: ``(classes,)``.
     """
     state = {}
-    for name, whole in model.state_dict().items():
-        tensor = whole
+    for name, whole in tensors_of(model).items():
+        tensor = whole.detach()
         for axis, classes in enumerate(graph.axes.get(name, ())):
             if classes is not None:
                 index = torch.from_numpy(np.flatnonzero(keeps(mask, classes)))
                 tensor = tensor.index_select(axis, index.to(tensor.device))
         state[name] = tensor.clone()
     return fit(model, state)
+
+
+def tensors_of(model: nn.Module) -> dict[str, Tensor]:
+    """Every parameter and buffer under its first name, also buffers that are not persistent."""
+    return dict(chain(model.named_parameters(), model.named_buffers()))
 
 
 @torch.no_grad()
@@ -68,11 +74,10 @@ def fit(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
         CheckpointError: if the tensors are not those of a network of this structure.
     """
     small = on_meta(model)
-    expected = set(small.state_dict())
-    if expected != set(state):
-        odd = sorted(expected ^ set(state))[0]
+    odd = sorted(set(tensors_of(small)) ^ set(state))
+    if odd:
         raise CheckpointError(
-            f"The weights do not belong to {type(model).__name__}: '{odd}' is in only one of "
+            f"The weights do not belong to {type(model).__name__}: '{odd[0]}' is in only one of "
             "the two. Load them into the network they were saved from."
         )
     for prefix, module in small.named_modules():
@@ -80,14 +85,8 @@ def fit(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
         shapes = {}
         for name, tensor in own:
             key = f"{prefix}.{name}" if prefix else name
-            if key not in state:
-                continue  # a buffer that is not saved
             value = state[key]
-            if value.ndim != tensor.ndim:
-                raise CheckpointError(
-                    f"The weights do not belong to {type(model).__name__}: '{key}' has shape "
-                    f"{tuple(value.shape)} where the network has {tuple(tensor.shape)}."
-                )
+            _check_shape(key, value.shape, tensor.shape, model)
             shapes[name] = value.shape
             if isinstance(tensor, nn.Parameter):
                 module._parameters[name] = nn.Parameter(value, tensor.requires_grad)
@@ -95,6 +94,17 @@ def fit(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
                 module._buffers[name] = value
         _resize(module, shapes)
     return small
+
+
+def _check_shape(name: str, found: torch.Size, wide: torch.Size, model: nn.Module) -> None:
+    """Refuse a tensor that cannot come from this network: it may only have fewer channels."""
+    kernel = slice(2, None) if name.endswith("weight") else slice(0, 0)
+    fits = len(found) == len(wide) and all(a <= b for a, b in zip(found, wide, strict=True))
+    if not fits or found[kernel] != wide[kernel]:
+        raise CheckpointError(
+            f"The weights do not belong to {type(model).__name__}: '{name}' has shape "
+            f"{tuple(found)} where the network has {tuple(wide)}."
+        )
 
 
 def _resize(module: nn.Module, shapes: Mapping[str, torch.Size]) -> None:
@@ -110,7 +120,10 @@ def _resize(module: nn.Module, shapes: Mapping[str, torch.Size]) -> None:
     elif isinstance(module, nn.Linear):
         module.out_features, module.in_features = shapes["weight"]
     elif isinstance(module, BATCH_NORMS) and shapes:
-        module.num_features = next(s[0] for s in shapes.values() if len(s) == 1)
+        lengths = {shape[0] for shape in shapes.values() if len(shape) == 1}
+        if len(lengths) != 1:
+            raise CheckpointError(f"A batch norm has tensors of different lengths: {lengths}.")
+        module.num_features = lengths.pop()
     elif isinstance(module, nn.PReLU):
         module.num_parameters = shapes["weight"][0]
 
@@ -122,17 +135,22 @@ def save(model: nn.Module, path: str | PathLike[str]) -> None:
         LwdnaError: if the file cannot be written.
     """
     provenance = provenance_of(model)
-    metadata = {
+    about = {
         "format": FORMAT,
         "version": VERSION,
-        "network": json.dumps(provenance.spec and asdict(provenance.spec)),
-        "kept": json.dumps(provenance.kept),
+        "network": provenance.spec and asdict(provenance.spec),
+        "kept": provenance.kept,
     }
-    state = {
-        name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()
+    tensors = {
+        name: tensor.detach().to("cpu", copy=True).contiguous()
+        for name, tensor in tensors_of(model).items()
     }
     with atomic(path) as temporary:
-        save_file(state, temporary, metadata)
+        try:
+            # One entry: safetensors writes several in an order that varies.
+            save_file(tensors, temporary, {"lwdna": json.dumps(about, sort_keys=True)})
+        except SafetensorError as error:
+            raise OSError(str(error)) from error
 
 
 def load(path: str | PathLike[str], network: Callable[[], nn.Module] | None = None) -> nn.Module:
@@ -150,23 +168,47 @@ def load(path: str | PathLike[str], network: Callable[[], nn.Module] | None = No
         CheckpointError: if the file is damaged, foreign, or belongs to another network.
     """
     state, provenance = _read(path)
-    if network is not None:
-        wide = network()
-    elif provenance.spec is not None:
-        spec = provenance.spec
-        with torch.device("meta"):
-            wide = build(spec.name, dataset=spec.dataset, width=spec.width, **spec.options)
-    else:
-        raise CheckpointError(
-            f"'{path}' holds a network that lwdna.build did not make; say how to make it: "
-            "lwdna.load(path, network=function that returns the widened network)."
-        )
     try:
+        if network is not None:
+            wide = network()
+        elif provenance.spec is not None:
+            wide = build_on_meta(provenance.spec)
+        else:
+            raise CheckpointError(
+                "It holds a network that lwdna.build did not make; say how to make it: "
+                "lwdna.load(path, network=function that returns the widened network)."
+            )
         small = fit(wide, state)
-    except CheckpointError as error:
-        raise CheckpointError(f"'{path}': {error}") from error
+        _check_kept(small, wide, provenance.kept)
+        if provenance.spec is not None and network is None:
+            shape = input_shape(provenance.spec.name, provenance.spec.dataset)
+            on_meta(small).eval()(torch.empty(shape, device="meta"))
+    except (LwdnaError, TypeError, RuntimeError) as error:
+        raise CheckpointError(f"'{path}' cannot be loaded: {str(error).splitlines()[0]}") from error
     set_provenance(small, provenance)
     return small
+
+
+def build_on_meta(spec: NetworkSpec) -> nn.Module:
+    """The network of ``spec`` without data."""
+    with torch.device("meta"):
+        return build(spec.name, dataset=spec.dataset, width=spec.width, **spec.options)
+
+
+def _check_kept(small: nn.Module, wide: nn.Module, kept: Mapping[str, Any] | None) -> None:
+    """Refuse channel indices that do not agree with the layers."""
+    for layer, indices in (kept or {}).items():
+        try:
+            module, origin = small.get_submodule(layer), wide.get_submodule(layer)
+        except AttributeError as error:
+            raise CheckpointError(f"It keeps channels of '{layer}', which is no layer.") from error
+        before, after = (
+            getattr(m, "out_channels", getattr(m, "out_features", 0)) for m in (origin, module)
+        )
+        rising = all(a < b for a, b in pairwise(indices))
+        inside = bool(indices) and indices[0] >= 0 and indices[-1] < before
+        if len(indices) != after or not rising or not inside:
+            raise CheckpointError(f"The channel indices of '{layer}' do not fit its weights.")
 
 
 def _read(path: str | PathLike[str]) -> tuple[dict[str, Tensor], Provenance]:
@@ -174,22 +216,26 @@ def _read(path: str | PathLike[str]) -> tuple[dict[str, Tensor], Provenance]:
         raise CheckpointError(f"There is no weights file '{path}'; check the path.")
     try:
         with safe_open(path, "pt") as file:
-            metadata: dict[str, Any] = file.metadata() or {}
+            metadata = file.metadata() or {}
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
             f"'{path}' is not a whole safetensors file ({error}); delete it and make it again."
         ) from error
-    if (metadata.get("format"), metadata.get("version")) != (FORMAT, VERSION):
-        raise CheckpointError(
-            f"'{path}' is not a network saved by this version of lwdna; use a file that "
-            "`lwdna shrink` or the pipeline wrote."
-        )
     try:
-        spec = json.loads(metadata["network"])
-        kept = json.loads(metadata["kept"])
-        return state, Provenance(spec and NetworkSpec(**spec), kept)
-    except (KeyError, TypeError, ValueError) as error:
+        about = json.loads(metadata.get("lwdna", "{}"))
+        if (about.get("format"), about.get("version")) != (FORMAT, VERSION):
+            raise CheckpointError(
+                f"'{path}' is not a network saved by this version of lwdna; use a file that "
+                "`lwdna shrink` or the pipeline wrote."
+            )
+        spec = about["network"] and NetworkSpec(**about["network"])
+        kept = about["kept"] and {
+            str(layer): [int(index) for index in indices]
+            for layer, indices in about["kept"].items()
+        }
+        return state, Provenance(spec, kept)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"'{path}' has damaged metadata ({error}); delete it and make it again."
         ) from error

@@ -6,6 +6,7 @@ One file a family, one line a network in ``NETWORKS``. No network knows that it 
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -95,7 +96,7 @@ def build(
         ConfigError: for an unknown name, dataset or option, or a width that leaves no channel.
     """
     family, entry, implied = _find(name)
-    if not (isinstance(width, int | float) and width > 0):
+    if not (isinstance(width, int | float) and 0 < width < math.inf):
         raise ConfigError(f"The width multiplier is {width!r}; give a number above 0.")
     arguments: dict[str, Any] = dict(implied)
     if entry.dataset is None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from lwdna.networks._widths import at_least, scaled
+
 
 class DnCNN(nn.Module):
     """A head, ``blocks`` of convolution, batch norm and ReLU, and a tail for the residual."""
 
     def __init__(self, width: float = 1.0, blocks: int = 15, channels: int = 64) -> None:
         super().__init__()
-        c = int(channels * width)
+        at_least(0, blocks=blocks)
+        c = scaled(channels, width)
         self.head = nn.Sequential(nn.Conv2d(1, c, 3, padding=1), nn.ReLU(inplace=True))
         self.body = nn.Sequential(
             *(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from lwdna.networks._widths import at_least, scaled
+
 RGB_MEAN = (0.4488, 0.4371, 0.4040)
 """Mean of the DIV2K training images, on the 0-1 scale."""
 
@@ -47,7 +49,8 @@ class EDSR(nn.Module):
         self, width: float = 1.0, blocks: int = 8, channels: int = 128, scale: int = 4
     ) -> None:
         super().__init__()
-        c = int(channels * width)
+        at_least(0, blocks=blocks)
+        c = scaled(channels, width)
         self.sub_mean = MeanShift(-1)
         self.head = nn.Conv2d(3, c, 3, padding=1)
         self.body = nn.Sequential(

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from lwdna.networks._widths import scaled
+
 BLOCKS = (
     (64, 1),
     (128, 2),
@@ -51,10 +53,10 @@ class MobileNetV1(nn.Module):
         dropout: float = 0.2,
     ) -> None:
         super().__init__()
-        channels = int(32 * width)
+        channels = scaled(32, width)
         layers = [conv_bn(3, channels, 3, stem_stride)]
         for base, stride in blocks:
-            out_channels = int(base * width)
+            out_channels = scaled(base, width)
             layers.append(
                 nn.Sequential(
                     conv_bn(channels, channels, 3, stride, groups=channels),

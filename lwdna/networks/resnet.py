@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from lwdna.networks._widths import scaled
+
 
 class BasicBlock(nn.Module):
     """Two 3 x 3 convolutions and a shortcut, projected where the shape changes."""
@@ -38,7 +40,7 @@ class ResNet(nn.Module):
         super().__init__()
         if depth < 8 or (depth - 2) % 6:
             raise ValueError(f"the depth is {depth} but must be 6 n + 2 with n of at least 1")
-        channels = [int(width * c) for c in (16, 32, 64)]
+        channels = [scaled(c, width) for c in (16, 32, 64)]
         self.stem = nn.Sequential(
             nn.Conv2d(3, channels[0], 3, padding=1),
             nn.BatchNorm2d(channels[0]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from lwdna.networks._widths import at_least, scaled
 from lwdna.networks.edsr import doublings
 
 
@@ -31,7 +32,8 @@ class SRResNet(nn.Module):
         self, width: float = 1.0, blocks: int = 16, channels: int = 64, scale: int = 4
     ) -> None:
         super().__init__()
-        c = int(channels * width)
+        at_least(0, blocks=blocks)
+        c = scaled(channels, width)
         self.head = nn.Sequential(nn.Conv2d(3, c, 9, padding=4), nn.PReLU())
         self.body = nn.Sequential(
             *(ResidualBlock(c) for _ in range(blocks)),

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lwdna.networks._widths import at_least, scaled
+
 
 class DoubleConv(nn.Module):
     """Two 3 x 3 convolutions, each followed by ReLU."""
@@ -41,7 +43,8 @@ class UNet(nn.Module):
 
     def __init__(self, width: float = 1.0, depth: int = 5, channels: int = 32) -> None:
         super().__init__()
-        widths = [int(channels * width) * 2**level for level in range(depth)]
+        at_least(1, depth=depth)
+        widths = [scaled(channels, width) * 2**level for level in range(depth)]
         self.down = nn.ModuleList(
             DoubleConv(before, after) for before, after in zip([1, *widths], widths, strict=False)
         )

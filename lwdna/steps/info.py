@@ -8,9 +8,10 @@ import click
 import torch
 
 import lwdna
-from lwdna.networks import build, input_shape
+from lwdna.networks import input_shape
 from lwdna.provenance import provenance_of
 from lwdna.steps._options import FILE
+from lwdna.surgery import build_on_meta
 
 
 @click.command()
@@ -31,9 +32,7 @@ def main(weights: Path) -> None:
         return
     before: dict[str, int] = {}
     if spec is not None:
-        with torch.device("meta"):
-            wide = build(spec.name, dataset=spec.dataset, width=spec.width, **spec.options)
-        graph = lwdna.ChannelGraph(wide, example)
+        graph = lwdna.ChannelGraph(build_on_meta(spec), example)
         before = {name: len(layer.outputs) for name, layer in graph.layers.items()}
     for layer, indices in kept.items():
         was = f"{before[layer]:>6} -> " if layer in before else ""

@@ -14,7 +14,7 @@ from lwdna.channels import ChannelGraph
 from lwdna.complexity import MaskedComplexity, complexity
 from lwdna.errors import BudgetError, ConfigError, LwdnaError, TrainingError
 from lwdna.networks import build
-from lwdna.shrink import check_target, floors, select
+from lwdna.shrink import floors, select
 from lwdna.surgery import cut
 
 BLOCKS = ((24, 1), (32, 2), (40, 1))
@@ -52,7 +52,7 @@ class Case:
 def interval(case):
     """What BudgetError says can be reached."""
     with pytest.raises(BudgetError) as caught:
-        check_target(case.graph, case.complexity, case.floor, 0)
+        case.select(0)
     return numbers(caught)
 
 
