@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import fcntl
+import logging
 import os
 import socket
 import tempfile
@@ -13,8 +15,7 @@ from typing import TextIO
 
 from lwdna.errors import LwdnaError
 
-_HELD: list[TextIO] = []
-"""Locks that this process holds until it ends."""
+logger = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -65,26 +66,59 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
-def hold(path: str | os.PathLike[str]) -> None:
-    """Hold a lock until this process ends, however it ends.
+def lock(path: str | os.PathLike[str], *, wait: bool) -> TextIO:
+    """Lock a file for as long as what is returned stays open.
+
+    The lock is a POSIX one: it belongs to the process, not to those it forks, works over NFS, and
+    vanishes with the process, so that the file may lie there forever. It holds the name of the
+    process.
+
+    Args:
+        path: the file, made if it is missing.
+        wait: whether to wait, with a warning, while another process holds it.
 
     Raises:
-        LwdnaError: if another process holds it.
+        LwdnaError: if the file cannot be written; or, without ``wait``, if another process holds
+            the lock.
     """
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    file = Path(path).open("a+", encoding="utf-8")  # noqa: SIM115 - open as long as we live
-    _HELD.append(file)
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        file = Path(path).open("a+", encoding="utf-8")  # noqa: SIM115 - closing it unlocks
+    except OSError as error:
+        raise _cannot_write(Path(path), error) from error
     try:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    except (BlockingIOError, PermissionError) as error:
         file.seek(0)
-        raise LwdnaError(
-            f"Another run ({file.read().strip() or 'unknown process'}) is at work in this folder; "
-            "wait until it ends, or end it."
-        ) from error
+        owner = file.read().strip() or "another process"
+        where = Path(path).parent
+        if not wait:
+            file.close()
+            raise LwdnaError(
+                f"Another run ({owner}) is at work in '{where.resolve()}'; wait until it ends, or "
+                "end it."
+            ) from error
+        logger.warning("'%s' is in use by %s; waiting until it ends.", where, owner)
+        fcntl.lockf(file, fcntl.LOCK_EX)
+    except OSError as error:
+        logger.warning(
+            "The file system of '%s' has no locks (%s); let no other process work there.",
+            path,
+            error.strerror,
+        )
     file.truncate(0)
     file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
     file.flush()
+    return file
+
+
+def hold(path: str | os.PathLike[str]) -> None:
+    """Lock a file until this process ends, however it ends.
+
+    Raises:
+        LwdnaError: as :func:`lock` without waiting.
+    """
+    atexit.register(lock(path, wait=False).close)
 
 
 def _umask() -> int:

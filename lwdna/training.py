@@ -13,16 +13,14 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import fcntl
 import logging
 import math
 import os
 import signal
-import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -38,7 +36,7 @@ from lwdna import checkpoints
 from lwdna.checkpoints import Checkpoint, Row
 from lwdna.errors import ConfigError, TrainingError, nearest
 from lwdna.evaluation import evaluate, pick_accelerator
-from lwdna.files import atomic
+from lwdna.files import atomic, lock
 from lwdna.logs import progress
 from lwdna.losses import Task, task_for
 from lwdna.schedules import learning_rate
@@ -53,6 +51,10 @@ PRECISIONS = ("32-true", "bf16-mixed")
 
 CHECKPOINT = "checkpoint.safetensors"
 """Name of the newest checkpoint in its folder."""
+
+LOCK = "lock"
+"""Name of the file that a process holds a lock on while it trains in a folder. The process of a
+killed run may still be at work when the run is started again, which then waits for it."""
 
 # Words that keep apart the random streams which are seeded with the same numbers.
 _DATA_ORDER = 0x6F72646572
@@ -329,7 +331,7 @@ def train(
     with ExitStack() as stack:
         # The lock comes first: with several devices, `launch` starts the other processes.
         if fabric.is_global_zero:
-            stack.enter_context(alone(path.parent))
+            stack.enter_context(lock(path.parent / LOCK, wait=True))
         fabric.launch()
         state = _restore(fabric, path, identity)
         if state.finished:
@@ -596,50 +598,6 @@ class StopRequest:
         if signum == signal.SIGINT and self.requested:
             signal.default_int_handler(signum, frame)
         self.signum = signum
-
-
-@contextmanager
-def alone(folder: str | os.PathLike[str]) -> Iterator[None]:
-    """Hold a lock on a folder, and wait for it while another process does.
-
-    The process of a killed run may still be at work when the run is started again. The lock is a
-    POSIX one: it belongs to the process, not to the workers that it forks, works over NFS, and
-    vanishes with the process, so that the file ``lock`` may lie there forever.
-
-    Raises:
-        TrainingError: if the folder cannot be written to.
-    """
-    folder = Path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / "lock").open("a+", encoding="utf-8")
-    except OSError as error:
-        raise TrainingError(
-            f"Cannot write to the folder '{folder}' for checkpoints: {error.strerror or error}; "
-            "make it writable or choose another one."
-        ) from error
-    with file:
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError):
-            file.seek(0)
-            logger.warning(
-                "'%s' is in use by %s; waiting until it ends.",
-                folder,
-                file.read().strip() or "another process",
-            )
-            fcntl.lockf(file, fcntl.LOCK_EX)
-        except OSError as error:
-            logger.warning(
-                "The file system of '%s' has no locks (%s); make sure that no other process "
-                "trains there.",
-                folder,
-                error.strerror,
-            )
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-        file.flush()
-        yield
 
 
 def write_history(rows: Sequence[Row], path: str | os.PathLike[str]) -> None:

@@ -16,8 +16,9 @@ from torch import nn
 
 from lwdna import checkpoints
 from lwdna.checkpoints import digest
-from lwdna.errors import CheckpointError, ConfigError, TrainingError
-from lwdna.training import CHECKPOINT, EpochBatches, StopRequest, alone, train, write_history
+from lwdna.errors import CheckpointError, ConfigError, LwdnaError, TrainingError
+from lwdna.files import lock
+from lwdna.training import CHECKPOINT, EpochBatches, StopRequest, train, write_history
 
 SAMPLES, EPOCHS, BATCH = 26, 3, 8
 STEPS = 4
@@ -258,6 +259,12 @@ def test_a_damaged_newest_checkpoint_falls_back(tmp_path, uninterrupted, caplog)
     assert "truncated or damaged" in caplog.text
 
 
+def test_keyed_runs_of_other_settings_do_not_meet(tmp_path, uninterrupted):
+    run(tmp_path, keyed=True, seed=4)
+    assert run(tmp_path, keyed=True) == uninterrupted["sgd"]
+    assert len([path for path in tmp_path.iterdir() if path.is_dir()]) == 2
+
+
 def test_another_run_in_the_same_folder_is_refused(tmp_path):
     run(tmp_path)
     with pytest.raises(CheckpointError, match="seed was 3 and is now 4"):
@@ -485,7 +492,7 @@ def test_a_second_process_waits_for_the_first(tmp_path, caplog):
     command = [sys.executable, "-c", HOLDER, str(tmp_path / "lock")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout.readline().strip() == "held"
-        with caplog.at_level(logging.WARNING), alone(tmp_path):
+        with caplog.at_level(logging.WARNING), lock(tmp_path / "lock", wait=True):
             assert holder.wait(10) == 0
     assert "in use by process 4711 on elsewhere; waiting" in caplog.text
     assert f"process {os.getpid()} on" in (tmp_path / "lock").read_text()
@@ -493,7 +500,7 @@ def test_a_second_process_waits_for_the_first(tmp_path, caplog):
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(TrainingError, match="Cannot write to the folder"):
+    with pytest.raises(LwdnaError, match="Cannot write"):
         run(tmp_path / "file" / "folder")
 
 
