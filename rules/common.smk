@@ -163,8 +163,10 @@ def teacher_of(wildcards):
 
 
 def protocol_of(wildcards):
-    """The training protocol of a run."""
-    return as_json(config["protocols"][experiment(wildcards)["protocol"]])
+    """The training protocol of a run, for the command line."""
+    protocol = dict(config["protocols"][experiment(wildcards)["protocol"]])
+    precision = protocol.pop("precision")
+    return ["--protocol", as_json(protocol), "--precision", precision]
 
 
 def batch_norm_flag(wildcards):

@@ -12,6 +12,9 @@ rule images:
         dataset=datasets_of("photographs", "images"),
     conda:
         "../envs/lwdna.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
     params:
         source=images_source,
     message:
@@ -31,6 +34,9 @@ rule crop:
         "results/benchmarks/crop/{dataset}.tsv"
     conda:
         "../envs/lwdna.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
     params:
         rule=crop_rule,
     message:
@@ -50,6 +56,9 @@ rule gray:
         "results/benchmarks/gray/{dataset}.tsv"
     conda:
         "../envs/lwdna.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
     message:
         "Convert the sub-images of {wildcards.dataset} to gray"
     shell:
@@ -68,6 +77,9 @@ rule digits:
         dataset=datasets_of("digits"),
     conda:
         "../envs/lwdna.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
     params:
         fraction=lambda wildcards: DATASETS[wildcards.dataset]["train_fraction"],
         seed=lambda wildcards: DATASETS[wildcards.dataset]["seed"],
@@ -89,6 +101,9 @@ rule pack:
         dataset=datasets_of("imagefolder"),
     conda:
         "../envs/lwdna.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
     params:
         folder=lambda wildcards: DATASETS[wildcards.dataset][wildcards.split],
     message:

@@ -15,6 +15,7 @@ rule shrink:
         "../envs/lwdna.yaml"
     threads: 1
     resources:
+        mem_mb=4000,
         gpu=0,
     params:
         network=shrink_network,
@@ -47,6 +48,7 @@ rule train:
         "../envs/lwdna.yaml"
     threads: 1
     resources:
+        mem_mb=4000,
         gpu=0,
     params:
         start=train_start,
@@ -58,7 +60,7 @@ rule train:
         "Train {wildcards.experiment}, {wildcards.method}, seed {wildcards.seed}"
     shell:
         "python -m lwdna --log {log:q} train {params.start:q} --task {params.task:q}"
-        " --protocol {params.protocol:q} --train {input.train:q} --test {input.test:q}"
+        " {params.protocol:q} --train {input.train:q} --test {input.test:q}"
         " --checkpoints {params.checkpoints:q} --seed {wildcards.seed}"
         " --devices {params.devices} --threads {threads}"
         " --description '{wildcards.experiment} {wildcards.method} {wildcards.seed}'"
@@ -79,6 +81,7 @@ rule evaluate:
         "../envs/lwdna.yaml"
     threads: 1
     resources:
+        mem_mb=3000,
         gpu=0,
     params:
         task=lambda wildcards: as_json(experiment(wildcards)["task"]),

@@ -13,6 +13,9 @@ rule complexity:
         "results/benchmarks/complexity.tsv"
     conda:
         "../envs/lwdna.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
     message:
         "Count the baselines of the paper"
     shell:
@@ -40,6 +43,9 @@ rule table:
         "results/benchmarks/table/{table}.tsv"
     conda:
         "../envs/lwdna.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
     params:
         experiments=lambda wildcards: shown(
             of_table(wildcards.table),
@@ -80,6 +86,9 @@ rule training_logs:
         "results/benchmarks/figures/training-logs.tsv"
     conda:
         "../envs/lwdna.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
     params:
         labels=lambda wildcards, input: labels_of_runs(input),
         experiments=shown(EXPERIMENTS, "label", "methods", "test"),
@@ -111,6 +120,9 @@ rule remaining_channels:
         "results/benchmarks/figures/remaining-channels.tsv"
     conda:
         "../envs/lwdna.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
     params:
         labels=lambda wildcards, input: labels_of_runs(input),
         experiments=shown(shrunk_experiments(), "label", "shrink", "test"),
@@ -144,6 +156,9 @@ rule strip:
         "results/benchmarks/figures/strip-{experiment}.tsv"
     conda:
         "../envs/lwdna.yaml"
+    threads: 1
+    resources:
+        mem_mb=3000,
     params:
         task=lambda wildcards: as_json(experiment(wildcards)["task"]),
         title=lambda wildcards: experiment(wildcards)["label"],
