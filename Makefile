@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" snakemake
 
 .DEFAULT_GOAL := run
-.PHONY: run report test lint check format docs clean help
+.PHONY: run test lint format clean help
 
 $(VENV)/ready: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -18,6 +18,8 @@ $(VENV)/ready: requirements.txt pyproject.toml
 
 run: $(VENV)/ready ## Set up, run the whole pipeline on config.yaml, write the report.
 	$(SNAKEMAKE) --cores $(CORES) $(ARGS)
+	@$(SNAKEMAKE) --quiet --report results/report.html
+	@echo 'Done: results/report.html, results/tables/, results/figures/'
 
 test: $(VENV)/ready lint ## Set up, check and test everything, including a tiny end-to-end run.
 	PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest $(ARGS)

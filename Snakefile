@@ -4,8 +4,8 @@ from snakemake.utils import min_version
 
 min_version("9.19")
 
-# A configuration file with experiments of its own stands alone; any other changes the default.
-if "experiments" not in config:
+# A configuration file that is complete stands alone; any other changes the default.
+if not {"datasets", "protocols", "experiments"} <= set(config):
 
     configfile: Path(workflow.basedir) / "config.yaml"
 

@@ -111,6 +111,8 @@ def save(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
             os.fsync(file.fileno())
         if path.exists():
             path.replace(previous(path))
+    if checkpoint.finished:
+        previous(path).unlink(missing_ok=True)
 
 
 def load(path: str | os.PathLike[str], key: Mapping[str, Any] | None = None) -> Checkpoint:
@@ -145,8 +147,6 @@ def load_latest(
         CheckpointError: as :func:`load`; a checkpoint of another run is never passed over.
     """
     path = Path(path)
-    for leftover in path.parent.glob(f".{path.stem}.*.tmp{path.suffix}"):
-        leftover.unlink(missing_ok=True)
     damaged: list[_DamagedError] = []
     for candidate in (path, previous(path)):
         if not candidate.exists():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import csv
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -38,15 +39,83 @@ def check(config: Mapping[str, Any], schema: str | os.PathLike[str]) -> dict[str
         ConfigError: one sentence on the first thing that is wrong: where, what, what is allowed.
     """
     rules = yaml.safe_load(Path(schema).read_text(encoding="utf-8"))
-    complete = copy.deepcopy(dict(config))
+    complete: dict[str, Any] = _with_text_keys(config)
     problem = next(_problems(rules, complete), None)
     if problem is not None:
         raise ConfigError(problem)
+    for name, protocol in complete["protocols"].items():
+        _check_protocol(name, protocol)
     for name, experiment in complete["experiments"].items():
         experiment.setdefault("seeds", complete["seeds"])
         experiment.setdefault("label", _label(experiment["network"]))
         _check_experiment(name, experiment, complete)
+        _check_claim(f"experiments.{name}", experiment, Path(schema).parents[1] / "paper")
+    for name, dataset in complete["datasets"].items():
+        _check_dataset(name, dataset)
     return complete
+
+
+def _check_dataset(name: str, dataset: Mapping[str, Any]) -> None:
+    """Folders are strings, photographs are lists, and training and test have nothing in common."""
+    wanted = list if dataset["kind"] == "photographs" else str
+    for role in ("train", "test"):
+        _require(
+            isinstance(dataset.get(role, wanted()), wanted),
+            f"datasets.{name}.{role}",
+            f"must be {'a list of names' if wanted is list else 'a folder'} here",
+        )
+    scenes = [
+        {dataset.get(role, "")} if wanted is str else {_scene(p) for p in dataset.get(role, [])}
+        for role in ("train", "test")
+    ]
+    common = sorted((scenes[0] & scenes[1]) - {""})
+    _require(not common, f"datasets.{name}", f"has {common} in both training and test")
+
+
+def _scene(photograph: str) -> str:
+    """What a photograph shows: the two motorcycles are one scene seen by two cameras."""
+    return photograph.removesuffix("_left").removesuffix("_right")
+
+
+def _check_protocol(name: str, protocol: Mapping[str, Any]) -> None:
+    """What the kind of optimiser and schedule needs, and does not know."""
+    where = f"protocols.{name}"
+    schedule, optimizer = protocol["schedule"], protocol["optimizer"]
+    steps = schedule["kind"] == "step"
+    for key in ("milestones", "gamma"):
+        _require(
+            (key in schedule) == steps,
+            f"{where}.schedule",
+            f"of kind {schedule['kind']} {'lacks' if steps else 'does not take'} '{key}'",
+        )
+    foreign = {"sgd": ("betas", "eps"), "adam": ("momentum", "nesterov")}[optimizer["kind"]]
+    for key in foreign:
+        _require(
+            key not in optimizer,
+            f"{where}.optimizer",
+            f"of kind {optimizer['kind']} does not take '{key}'",
+        )
+
+
+def _check_claim(where: str, experiment: Mapping[str, Any], paper: Path) -> None:
+    """The row of the paper that an experiment claims to reproduce must be there."""
+    claim = experiment.get("paper")
+    for number in experiment["tables"] if claim else ():
+        table = paper / f"table{number}.csv"
+        if number == 3:
+            rows = {"tiny-imagenet / MobileNetV1"}
+        elif table.exists():
+            with table.open(encoding="utf-8", newline="") as file:
+                rows = {" / ".join(_row(line)) for line in csv.DictReader(file)}
+        else:
+            continue
+        _known(
+            " / ".join(_row(claim or {})), dict.fromkeys(rows), f"{where}.paper of Table {number}"
+        )
+
+
+def _row(line: Mapping[str, str]) -> list[str]:
+    return [line[key] for key in ("dataset", "network") if line.get(key)]
 
 
 def _check_experiment(name: str, experiment: dict[str, Any], config: Mapping[str, Any]) -> None:
@@ -68,14 +137,19 @@ def _check_experiment(name: str, experiment: dict[str, Any], config: Mapping[str
         _require(
             needed in section, f"datasets.{dataset}", f"of kind {section['kind']} lacks '{needed}'"
         )
+        _require(
+            (section["kind"] in ("digits", "imagefolder")) == (kind == "classification"),
+            f"{where}.{role}",
+            f"names '{dataset}' of kind {section['kind']}, which does not serve {kind}",
+        )
     source = config["datasets"][experiment["train"]]
-    classifies = source["kind"] in ("digits", "imagefolder")
-    _require(
-        classifies == (kind == "classification"),
-        f"{where}.train",
-        f"names '{experiment['train']}' of kind {source['kind']}, which does not serve {kind}",
-    )
-    if not classifies:
+    if kind == "classification":
+        _require(
+            "dataset" in experiment["network"],
+            f"{where}.network",
+            "lacks 'dataset', which says how many classes and pixels there are",
+        )
+    else:
         _require(
             "crop" in source, f"datasets.{experiment['train']}", "is trained on but lacks 'crop'"
         )
@@ -84,6 +158,11 @@ def _check_experiment(name: str, experiment: dict[str, Any], config: Mapping[str
                 source["crop"].get("scale") == experiment["task"]["scale"],
                 f"datasets.{experiment['train']}.crop",
                 f"must have the scale of {where}.task, {experiment['task']['scale']}",
+            )
+            _require(
+                experiment["network"]["options"].get("scale", 4) == experiment["task"]["scale"],
+                f"{where}.network.options.scale",
+                f"must be that of the task, {experiment['task']['scale']}",
             )
     teacher = experiment.get("teacher")
     if teacher is not None:
@@ -138,6 +217,13 @@ def _completing(base: Any) -> Any:
 
     extend: Any = jsonschema.validators.extend
     return extend(base, {"properties": properties})
+
+
+def _with_text_keys(value: Any) -> Any:
+    """A copy in which every key is text: YAML reads 5 and on as a number and a truth value."""
+    if isinstance(value, Mapping):
+        return {str(key): _with_text_keys(inner) for key, inner in value.items()}
+    return [_with_text_keys(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _label(network: Mapping[str, Any]) -> str:

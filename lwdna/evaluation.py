@@ -117,6 +117,11 @@ def evaluate(
     return {**{name: sums[name] / n for name in names}, "n": n}
 
 
+def input_multiple(model: nn.Module) -> int:
+    """What the height and width of a network's input must be divisible by, if it says so."""
+    return int(getattr(model, "multiple", 1))
+
+
 def restore(model: nn.Module, inputs: Tensor, *, multiple: int = 1) -> Tensor:
     """The output of a restoration network for images of any size.
 

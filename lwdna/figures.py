@@ -143,23 +143,19 @@ def plot_remaining_channels(
     outputs: Sequence[Output],
     *,
     experiments: Experiments,
-    widen: Mapping[str, float],
     scale: str = "",
     title: str = "Remaining channels of the LW-DNA networks",
 ) -> None:
-    """Figure 2 of the supplement: the share of output channels kept, layer by layer.
+    """Figure 2 of the supplement: remaining output channels over the baseline, layer by layer.
 
-    Bars are means over the seeds, whiskers their range. A line marks the share that the baseline
-    network has of the widened one, ``100 / widen`` percent: a layer above it became wider than in
-    the baseline; layers that are never widened, such as the last, stand at 100. (The paper divides
-    by the channels of the baseline instead: ``widen`` times as much.)
+    Bars are means over the seeds, whiskers their range. A line marks 100 percent: a layer above it
+    became wider than in the baseline, to at most ``100 widen`` percent.
 
     Args:
-        channels: ``experiment``, ``seed``, ``layer``, ``before`` and ``after``: the number of
-            output channels of the widened and of the shrunk network, in the order of the layers.
+        channels: ``experiment``, ``seed``, ``layer``, ``baseline`` and ``after``: the number of
+            output channels of the baseline and of the shrunk network, in the order of the layers.
         outputs: paths that end in ``.png`` or ``.svg``; one file is written for each.
         experiments: those to show, by name; ``label`` of each is used.
-        widen: by experiment the factor by which the baseline was widened; no line where missing.
         scale: the label at the bottom, or empty.
         title: of the figure.
 
@@ -169,13 +165,13 @@ def plot_remaining_channels(
         LwdnaError: if a file cannot be written.
     """
     if len(channels):
-        needed = {"experiment", "seed", "layer", "before", "after"}
+        needed = {"experiment", "seed", "layer", "baseline", "after"}
         _require(channels, needed, "table of channels")
-        empty = channels[channels["before"] <= 0]
+        empty = channels[channels["baseline"] <= 0]
         if len(empty):
             raise DataError(
                 f"The layer '{empty.iloc[0]['layer']}' of '{empty.iloc[0]['experiment']}' has "
-                f"{empty.iloc[0]['before']} channels before shrinkage; a layer has at least 1. "
+                f"{empty.iloc[0]['baseline']} channels in the baseline; a layer has at least 1. "
                 "Make the table of channels again."
             )
     layers = {
@@ -186,18 +182,16 @@ def plot_remaining_channels(
     columns = 1 if len(shown) <= 4 else 2
     legend = []
     if shown:
-        label = "kept, of the channels of the widened network"
+        label = "channels kept, relative to the baseline"
         legend.append(Line2D([], [], color=COLOURS["lw-dna"], linewidth=7, label=label))
-    if any(name in widen for name in shown):
-        label = "share that the baseline has of them"
-        legend.append(Line2D([], [], color=_INK, linestyle="--", label=label))
+        legend.append(Line2D([], [], color=_INK, linestyle="--", label="baseline"))
     footer = [_MEANS if shown else "", _not_run(experiments, shown), scale]
     with _figure(
         outputs, title, legend, footer, panels=len(shown), columns=columns, height=3.0
     ) as grid:
         for axes, name in zip(grid, shown, strict=True):
             most = _NAMED_LAYERS // columns
-            _plot_channels(axes, layers[name], experiments[name], widen.get(name), most)
+            _plot_channels(axes, layers[name], experiments[name], most)
 
 
 def plot_strip(
@@ -295,12 +289,11 @@ def _plot_channels(
     axes: Axes,
     rows: pd.DataFrame,
     experiment: Mapping[str, Any],
-    widen: float | None,
     most_names: int,
 ) -> None:
     """One panel of Figure 2."""
     axes.set_title(str(experiment.get("label", "")) + _seeds(rows))
-    percent = (100 * rows["after"] / rows["before"]).groupby(rows["layer"], sort=False)
+    percent = (100 * rows["after"] / rows["baseline"]).groupby(rows["layer"], sort=False)
     kept = percent.agg(["mean", "min", "max"])
     x = np.arange(1, len(kept) + 1)
     axes.bar(x, kept["mean"], width=0.75, color=COLOURS["lw-dna"], zorder=2)
@@ -315,11 +308,10 @@ def _plot_channels(
             capsize=2,
             zorder=3,
         )
-    if widen is not None:
-        axes.axhline(100 / widen, color=_INK, linestyle="--", linewidth=1.3, zorder=4)
-    axes.set_ylim(0, 105)
+    axes.axhline(100, color=_INK, linestyle="--", linewidth=1.3, zorder=4)
+    axes.set_ylim(0, 1.05 * max(100.0, float(kept["max"].max())))
     axes.set_xlim(0.4, len(kept) + 0.6)
-    axes.set_ylabel("Channels kept [%]")
+    axes.set_ylabel("Channels [% of baseline]")
     axes.grid(visible=False, axis="x")
     names = [str(layer) for layer in kept.index]
     if len(names) <= most_names and max(map(len, names)) <= 24:

@@ -6,6 +6,7 @@ import atexit
 import fcntl
 import logging
 import os
+import re
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -30,10 +31,14 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
         LwdnaError: if the file cannot be written (folder not writable, disk full, ...).
     """
     target = Path(path)
+    here = re.sub(r"[^A-Za-z0-9]", "", socket.gethostname())
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(target, here)
         handle, name = tempfile.mkstemp(
-            dir=target.parent, prefix=f".{target.stem}.", suffix=f".tmp{target.suffix}"
+            dir=target.parent,
+            prefix=f".{target.stem}.{here}-{os.getpid()}-",
+            suffix=f".tmp{target.suffix}",
         )
     except OSError as error:
         raise _cannot_write(target, error) from error
@@ -51,6 +56,25 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise _cannot_write(target, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _remove_leftovers(target: Path, here: str) -> None:
+    """Remove what killed processes of this machine left behind when they wrote this file."""
+    pattern = re.compile(rf"\.{re.escape(target.stem)}\.{here}-(\d+)-[^.]*\.tmp{target.suffix}")
+    for path in target.parent.iterdir():
+        match = pattern.fullmatch(path.name)
+        if match and not _runs(int(match.group(1))):
+            path.unlink(missing_ok=True)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass  # it exists, but is another user's
+    return True
 
 
 def _cannot_write(target: Path, error: OSError) -> LwdnaError:

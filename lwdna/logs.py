@@ -9,6 +9,8 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
+from lwdna.errors import LwdnaError
+
 LINE_INTERVAL_S = 5.0
 """Seconds between two progress lines where the output is not a terminal."""
 
@@ -33,7 +35,13 @@ def setup(log: str | None = None) -> None:
     """Send log records and warnings to standard error and, if given, to the file ``log``."""
     handlers: list[logging.Handler] = [logging.StreamHandler()]
     if log is not None:
-        handlers.append(logging.FileHandler(log, encoding="utf-8"))
+        try:
+            handlers.append(logging.FileHandler(log, encoding="utf-8"))
+        except OSError as error:
+            raise LwdnaError(
+                f"Cannot write the log '{log}': {error.strerror}; name a file in a folder that "
+                "exists and is writable."
+            ) from error
     logging.basicConfig(
         level=logging.INFO,
         format="%(asctime)s %(levelname)s %(message)s",

@@ -20,7 +20,7 @@ def distillation_loss(
     """Kullback-Leibler divergence of the student's softened predictions from the teacher's.
 
     ``T^2 / B * sum over batch and classes of KL(softmax(teacher / T) || softmax(student / T))``,
-    the knowledge distillation loss of the paper (section 3.3 of the supplement, T = 4).
+    the knowledge distillation loss of the authors' code (T = 4); the paper does not give it.
 
     Args:
         student_logits: (B, classes), with gradient.
@@ -145,7 +145,7 @@ def task_for(kind: str, distillation: Mapping[str, Any] | None = None) -> Task:
     Args:
         kind: one of :data:`TASKS`.
         distillation: ``temperature`` and ``weight`` of the distillation loss, for classification;
-            the paper's 4 and 0.4 where left out.
+            the authors' code's 4 and 0.4 where left out.
 
     Raises:
         ConfigError: if there is no such task or setting.

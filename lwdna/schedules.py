@@ -15,7 +15,7 @@ def learning_rate(schedule: Mapping[str, Any], base: float, epoch: int, epochs: 
     """The learning rate of one epoch.
 
     ``{"kind": "step", "milestones": [150, 225], "gamma": 0.1}`` multiplies ``base`` by ``gamma``
-    once for each milestone reached (the CIFAR protocol of the supplement, section 3);
+    once for each milestone reached (the CIFAR protocol of Sec. 2.1 of the supplement);
     ``{"kind": "cosine"}`` falls from ``base`` at epoch 0 towards 0 at epoch ``epochs`` (ImageNet).
     The values are those of torch's ``MultiStepLR`` and ``CosineAnnealingLR(T_max=epochs)``,
     stepped once per epoch.

@@ -269,7 +269,7 @@ def train(
     Each call with the same arguments continues from the checkpoint in ``checkpoint_dir``; a
     complete training is not repeated, its weights and history are read from there. On SIGTERM,
     SIGUSR1 and SIGINT the step at work is completed and saved. Implements the training of
-    sections 3 to 5 of the supplement; with a teacher, knowledge distillation as the authors' code
+    Sec. 2.1 and 2.3 of the supplement; with a teacher, knowledge distillation as the authors' code
     has it, but with the teacher in evaluation mode.
 
     BatchNorm statistics are those of one device's share of the batch. On several devices the
@@ -315,6 +315,7 @@ def train(
     identity = {
         "task": task,
         "seed": seed,
+        "precision": precision,
         "protocol": plan.science(with_teacher=teacher is not None),
         "tests": {"convention": convention, "multiple": multiple},
         "network": checkpoints.digest(model.state_dict()),

@@ -1,5 +1,6 @@
 """Configuration, wildcards and the functions that rules share."""
 
+import hashlib
 import json
 import re
 import shlex
@@ -88,6 +89,26 @@ def test_arguments(wildcards, input):
     return [word for name, path in pairs for word in ("--test", name, path)]
 
 
+def listing(wildcards):
+    """What is in the folder that a dataset names, so that a change of it is noticed."""
+    folder = DATASETS[wildcards.dataset].get(wildcards.split)
+    if not isinstance(folder, str) or not Path(folder).is_dir():
+        return ""
+    files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
+    facts = [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in files]
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+
+
+def task_of(wildcards):
+    """The task of an experiment, for the command line."""
+    return as_json(experiment(wildcards)["task"])
+
+
+def output_options(wildcards, output):
+    """Every output as an option, for the command line."""
+    return [word for path in output for word in ("--output", path)]
+
+
 def images_source(wildcards):
     """Names of photographs, or the folder that holds the images."""
     dataset = DATASETS[wildcards.dataset]
@@ -126,6 +147,17 @@ def shrink_settings(wildcards):
     return options(settings, sorted(settings))
 
 
+def shrink_memory(wildcards):
+    """Megabytes: the explicit hypernetwork of a warm-up is many times its network."""
+    return 16000 if experiment(wildcards)["shrink"]["warmup_steps"] else 4000
+
+
+def device(wildcards, resources):
+    """The GPUs that a job was given, or the CPU, for the command line."""
+    gpus = resources.get("gpu", 0)
+    return ["--accelerator", "auto" if gpus else "cpu", "--devices", str(max(1, gpus))]
+
+
 def train_start(wildcards, input):
     """What training starts from, and the teacher, for the command line."""
     section = experiment(wildcards)
@@ -136,6 +168,14 @@ def train_start(wildcards, input):
     if input.shrunk:
         return ["--weights", input.shrunk, *words]
     return ["--network", as_json(section["network"] | {"width": width}), *words]
+
+
+def convention_of(wildcards):
+    """How super-resolution is measured on the first test set, for the command line."""
+    section = experiment(wildcards)
+    if section["task"]["kind"] != "super-resolution":
+        return []
+    return ["--convention", DATASETS[section["test"][0]]["convention"]]
 
 
 def conventions_of(wildcards):
@@ -171,8 +211,12 @@ def protocol_of(wildcards):
 
 def batch_norm_flag(wildcards):
     """Whether the FLOPs of an experiment count batch norm."""
-    counted = experiment(wildcards)["count_batch_norm"]
-    return "--count-batch-norm" if counted else "--no-count-batch-norm"
+    # Only so is DnCNN 9.10 G, as Table 2 has it.
+    return (
+        "--no-count-batch-norm"
+        if 2 in experiment(wildcards)["tables"]
+        else "--count-batch-norm"
+    )
 
 
 def runs(what, methods=None, names=None):

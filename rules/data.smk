@@ -17,6 +17,7 @@ rule images:
         mem_mb=1000,
     params:
         source=images_source,
+        content=listing,
     message:
         "Lay out the {wildcards.split} images of {wildcards.dataset}"
     shell:
@@ -106,6 +107,7 @@ rule pack:
         mem_mb=1000,
     params:
         folder=lambda wildcards: DATASETS[wildcards.dataset][wildcards.split],
+        content=listing,
     message:
         "Pack the {wildcards.split} images of {wildcards.dataset}"
     shell:

@@ -15,12 +15,11 @@ rule shrink:
         "../envs/lwdna.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        gpu=0,
+        mem_mb=shrink_memory,
     params:
         network=shrink_network,
         settings=shrink_settings,
-        task=lambda wildcards: as_json(experiment(wildcards)["task"]),
+        task=task_of,
         batch_norm=batch_norm_flag,
     message:
         "Shrink the network of {wildcards.experiment}, seed {wildcards.seed}"
@@ -52,17 +51,18 @@ rule train:
         gpu=0,
     params:
         start=train_start,
-        task=lambda wildcards: as_json(experiment(wildcards)["task"]),
+        task=task_of,
         protocol=protocol_of,
         checkpoints="results/checkpoints/{experiment}/{method}/seed{seed}",
-        devices=lambda wildcards, resources: max(1, resources.get("gpu", 0)),
+        convention=convention_of,
+        device=device,
     message:
         "Train {wildcards.experiment}, {wildcards.method}, seed {wildcards.seed}"
     shell:
         "python -m lwdna --log {log:q} train {params.start:q} --task {params.task:q}"
         " {params.protocol:q} --train {input.train:q} --test {input.test:q}"
         " --checkpoints {params.checkpoints:q} --seed {wildcards.seed}"
-        " --devices {params.devices} --threads {threads}"
+        " {params.convention:q} {params.device} --threads {threads}"
         " --description '{wildcards.experiment} {wildcards.method} {wildcards.seed}'"
         " --history {output.history:q} --output {output.weights:q}"
 
@@ -84,7 +84,7 @@ rule evaluate:
         mem_mb=3000,
         gpu=0,
     params:
-        task=lambda wildcards: as_json(experiment(wildcards)["task"]),
+        task=task_of,
         labels=lambda wildcards: as_json(
             {
                 "experiment": wildcards.experiment,
@@ -94,10 +94,11 @@ rule evaluate:
         ),
         tests=test_arguments,
         conventions=conventions_of,
+        device=lambda wildcards, resources: device(wildcards, resources)[:2],
         batch_norm=batch_norm_flag,
     message:
         "Evaluate {wildcards.experiment}, {wildcards.method}, seed {wildcards.seed}"
     shell:
         "python -m lwdna --log {log:q} evaluate {input.weights:q} --task {params.task:q}"
         " --labels {params.labels:q} {params.tests:q} --conventions {params.conventions:q}"
-        " {params.batch_norm} --threads {threads} --output {output:q}"
+        " {params.batch_norm} {params.device} --threads {threads} --output {output:q}"

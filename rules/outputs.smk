@@ -28,6 +28,7 @@ rule table:
         metrics=lambda wildcards: runs("metrics.csv", names=of_table(wildcards.table)),
         paper=lambda wildcards: paper_csv(wildcards.table),
         complexity="results/complexity.csv",
+        code=BASE / "lwdna/tables.py",
     output:
         csv="results/tables/table{table}.csv",
         markdown="results/tables/table{table}.md",
@@ -71,7 +72,8 @@ rule table:
 
 rule training_logs:
     input:
-        runs("history.csv"),
+        histories=runs("history.csv"),
+        code=BASE / "lwdna/figures.py",
     output:
         report(
             "results/figures/training-logs.png",
@@ -90,7 +92,7 @@ rule training_logs:
     resources:
         mem_mb=1000,
     params:
-        labels=lambda wildcards, input: labels_of_runs(input),
+        labels=lambda wildcards, input: labels_of_runs(input.histories),
         experiments=shown(EXPERIMENTS, "label", "methods", "test"),
         outputs=lambda wildcards, output: [
             w for path in output for w in ("--output", path)
@@ -99,13 +101,14 @@ rule training_logs:
     message:
         "Draw the training and testing logs"
     shell:
-        "python -m lwdna --log {log:q} training-logs {input:q} --labels {params.labels:q}"
+        "python -m lwdna --log {log:q} training-logs {input.histories:q} --labels {params.labels:q}"
         " --experiments {params.experiments:q} --scale {params.scale:q} {params.outputs:q}"
 
 
 rule remaining_channels:
     input:
-        channel_counts(),
+        channels=channel_counts(),
+        code=BASE / "lwdna/figures.py",
     output:
         report(
             "results/figures/remaining-channels.png",
@@ -124,7 +127,7 @@ rule remaining_channels:
     resources:
         mem_mb=1000,
     params:
-        labels=lambda wildcards, input: labels_of_runs(input),
+        labels=lambda wildcards, input: labels_of_runs(input.channels),
         experiments=shown(shrunk_experiments(), "label", "shrink", "test"),
         outputs=lambda wildcards, output: [
             w for path in output for w in ("--output", path)
@@ -133,7 +136,7 @@ rule remaining_channels:
     message:
         "Draw the remaining channels"
     shell:
-        "python -m lwdna --log {log:q} channels {input:q} --labels {params.labels:q}"
+        "python -m lwdna --log {log:q} channels {input.channels:q} --labels {params.labels:q}"
         " --experiments {params.experiments:q} --scale {params.scale:q} {params.outputs:q}"
 
 
@@ -142,6 +145,7 @@ rule strip:
         baseline=lambda wildcards: run_of(wildcards, "baseline"),
         shrunk=lambda wildcards: run_of(wildcards, "lw-dna"),
         test=lambda wildcards: test_images(wildcards)[0],
+        code=BASE / "lwdna/figures.py",
     output:
         report(
             "results/figures/strip-{experiment}.png",
@@ -160,8 +164,9 @@ rule strip:
     resources:
         mem_mb=3000,
     params:
-        task=lambda wildcards: as_json(experiment(wildcards)["task"]),
+        task=task_of,
         title=lambda wildcards: experiment(wildcards)["label"],
+        convention=convention_of,
         outputs=lambda wildcards, output: [
             w for path in output for w in ("--output", path)
         ],
@@ -171,4 +176,4 @@ rule strip:
     shell:
         "python -m lwdna --log {log:q} strip --baseline {input.baseline:q}"
         " --shrunk {input.shrunk:q} --task {params.task:q} --test {input.test:q}"
-        " --title {params.title:q} --scale {params.scale:q} {params.outputs:q}"
+        " --title {params.title:q} {params.convention:q} --scale {params.scale:q} {params.outputs:q}"

@@ -6,6 +6,7 @@ was killed and resumed sees the same bits as one that was not, whatever the numb
 
 from __future__ import annotations
 
+import hashlib
 import os
 import zlib
 from collections.abc import Mapping, Sequence
@@ -69,6 +70,11 @@ class ClassificationTrain(Dataset[tuple[Tensor, int]]):
     def __len__(self) -> int:
         return len(self._store)
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and number of classes."""
+        return _shape(self._store)
+
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int]:
         epoch, index = key
         rng = np.random.default_rng([self._seed, epoch, index])
@@ -98,6 +104,11 @@ class ClassificationTest(Dataset[tuple[Tensor, int]]):
 
     def __len__(self) -> int:
         return len(self._store)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and number of classes."""
+        return _shape(self._store)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         return self._normalise(self._store[index]), int(self._labels[index])
@@ -400,6 +411,16 @@ def test_dataset(task: Mapping[str, Any], path: PathLike, *, seed: int = 0) -> T
     return DenoisingTest(find_images(path), sigma=_key(task, "sigma"), seed=seed)
 
 
+def fingerprint(path: PathLike) -> str:
+    """What tells the images of a store or folder from any others: 16 hexadecimal digits."""
+    if not Path(path).is_dir():
+        return Store(path).fingerprint()
+    digest = hashlib.sha256()
+    for image in find_images(path):
+        digest.update(image.name.encode() + b"\0" + image.read_bytes())
+    return digest.hexdigest()[:16]
+
+
 # pytest would take an imported function of this name for a test.
 test_dataset.__test__ = False  # type: ignore[attr-defined]
 
@@ -451,6 +472,11 @@ def _labels(store: Store) -> NDArray[np.int64]:
             "made for classification."
         )
     return store.labels
+
+
+def _shape(store: Store) -> tuple[int, int, int]:
+    _, height, width, _ = store.shapes["images"]
+    return height, width, len(store.classes)
 
 
 def _names(paths: Sequence[Path]) -> list[str]:

@@ -269,14 +269,7 @@ class Store:
                     ):
                         raise self._damaged(f"the table '{name}' has changed since it was written")
                 for name in self.shapes:
-                    expected = file[f"crc32/{name}"][()]
-                    description = f"verify {self.path.name} {name}"
-                    for index in progress(range(len(self)), description=description):
-                        if zlib.crc32(file[name][index].data) != expected[index]:
-                            raise self._damaged(
-                                f"item {index} of '{name}'{_origin(file, index)} has changed "
-                                "since it was written"
-                            )
+                    self._compare(name, file[name], file)
         except (OSError, RuntimeError, KeyError) as error:
             raise self._damaged(str(error)) from error
 
@@ -314,9 +307,22 @@ class Store:
     def _load(self) -> None:
         try:
             with _open(self.path) as file:
-                self._held = {name: file[name][()] for name in self.shapes}
+                held = {name: file[name][()] for name in self.shapes}
+                for name, pixels in held.items():
+                    self._compare(name, pixels, file)
+                self._held = held
         except OSError as error:
             raise self._damaged(str(error)) from error
+
+    def _compare(self, name: str, pixels: Any, file: h5py.File) -> None:
+        """Compare the images of a dataset with their check sums."""
+        expected = file[f"crc32/{name}"][()]
+        for index in range(len(expected)):
+            if zlib.crc32(pixels[index].data) != expected[index]:
+                raise self._damaged(
+                    f"item {index} of '{name}'{_origin(file, index)} has changed since it was "
+                    "written"
+                )
 
     def _check(self, file: h5py.File) -> None:
         if file.attrs.get("format") != FORMAT.encode():

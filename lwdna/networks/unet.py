@@ -39,7 +39,7 @@ class UpBlock(nn.Module):
 
 
 class UNet(nn.Module):
-    """Encoder and decoder of ``depth`` levels; height and width must divide by 2^(depth - 1)."""
+    """Encoder and decoder of ``depth`` levels; height and width must divide by ``multiple``."""
 
     def __init__(self, width: float = 1.0, depth: int = 5, channels: int = 32) -> None:
         super().__init__()
@@ -49,6 +49,7 @@ class UNet(nn.Module):
             DoubleConv(before, after) for before, after in zip([1, *widths], widths, strict=False)
         )
         self.pool = nn.MaxPool2d(2)
+        self.multiple = 2 ** (depth - 1)
         self.up = nn.ModuleList(UpBlock(c) for c in reversed(widths[:-1]))
         self.tail = nn.Conv2d(widths[0], 1, 1)
         nn.init.xavier_normal_(self.tail.weight)

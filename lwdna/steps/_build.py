@@ -8,6 +8,10 @@ import torch
 from torch import nn
 
 import lwdna
+from lwdna.data.datasets import ClassificationTest, ClassificationTrain
+from lwdna.errors import ConfigError
+from lwdna.networks import dataset_shape
+from lwdna.provenance import provenance_of
 
 
 def build_seeded(network: dict[str, Any], seed: int) -> nn.Module:
@@ -19,4 +23,23 @@ def build_seeded(network: dict[str, Any], seed: int) -> nn.Module:
             dataset=network.get("dataset"),
             width=network.get("width", 1.0),
             **network.get("options", {}),
+        )
+
+
+def check_fits(model: nn.Module, data: Any) -> None:
+    """Refuse labelled images that are not those the network was built for.
+
+    Raises:
+        ConfigError: naming the size and the number of classes of both.
+    """
+    spec = provenance_of(model).spec
+    if spec is None or not isinstance(data, ClassificationTrain | ClassificationTest):
+        return
+    shape = dataset_shape(spec.dataset or "")
+    wanted = (shape.size, shape.size, spec.options.get("num_classes", shape.classes))
+    if data.shape != wanted:
+        raise ConfigError(
+            f"{spec.name} for {spec.dataset} takes images of {wanted[0]} x {wanted[1]} in "
+            f"{wanted[2]} classes, but there are images of {data.shape[0]} x {data.shape[1]} in "
+            f"{data.shape[2]} classes; set network.dataset to fit the images."
         )

@@ -12,6 +12,8 @@ import pandas as pd
 
 from lwdna.errors import DataError
 
+_NAMES = dict.fromkeys(("experiment", "method", "test_set", "layer"), str)
+
 
 class Json(click.ParamType):  # type: ignore[type-arg]
     """A JSON object on the command line, as the pipeline passes slices of the configuration."""
@@ -65,7 +67,9 @@ def read_tables(paths: Iterable[Path], labels: Mapping[str, Any] | None = None) 
     frames = []
     for path in paths:
         try:
-            frames.append(pd.read_csv(path).assign(**(labels or {}).get(str(path), {})))
+            # Names such as "56" or "NA" are names, not numbers.
+            frame = pd.read_csv(path, dtype=_NAMES, keep_default_na=False, na_values=[""])
+            frames.append(frame.assign(**(labels or {}).get(str(path), {})))
         except (OSError, ValueError) as error:
             raise DataError(
                 f"'{path}' is not a whole CSV file ({error}); delete it and run again."

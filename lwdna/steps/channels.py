@@ -26,6 +26,5 @@ def main(
     output: tuple[Path, ...],
 ) -> None:
     """Draw Fig. 2 from the CHANNELS of shrunk networks."""
-    widen = {name: section["shrink"]["widen"] for name, section in experiments.items()}
     frame = read_tables(channels, labels)
-    plot_remaining_channels(frame, output, experiments=experiments, widen=widen, scale=scale)
+    plot_remaining_channels(frame, output, experiments=experiments, scale=scale)

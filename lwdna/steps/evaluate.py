@@ -12,10 +12,11 @@ import torch
 import lwdna
 from lwdna.data.datasets import test_dataset
 from lwdna.errors import CheckpointError
-from lwdna.evaluation import evaluate, pick_accelerator
+from lwdna.evaluation import evaluate, input_multiple, pick_accelerator
 from lwdna.files import atomic
 from lwdna.networks import input_shape
 from lwdna.provenance import provenance_of
+from lwdna.steps._build import check_fits
 from lwdna.steps._options import ANY_PATH, FILE, Json, output, task, threads
 
 COLUMNS = {
@@ -72,12 +73,14 @@ def main(
     model.to(pick_accelerator(accelerator))
     rows = []
     for name, path in tests:
+        data = test_dataset(task, path)
+        check_fits(model, data)
         result = evaluate(
             model,
-            test_dataset(task, path),
+            data,
             task=task["kind"],
             convention=conventions.get(name),
-            multiple=task.get("multiple", 1),
+            multiple=input_multiple(model),
         )
         values = {column: result.get(key) for key, column in COLUMNS.items()}
         rows.append({**labels, "test_set": name, **values, "flops": flops, "params": params})

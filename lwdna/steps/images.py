@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import click
@@ -18,15 +19,20 @@ from lwdna.steps._options import FOLDER
 @click.argument("photographs", nargs=-1)
 def main(folder: Path | None, output: Path, photographs: tuple[str, ...]) -> None:
     """Export the named PHOTOGRAPHS of scikit-image and scikit-learn, or link a folder's images."""
-    output.mkdir(parents=True, exist_ok=True)
-    if folder is None:
-        export_photographs(photographs, output)
-        return
-    for image in find_images(folder):
-        try:
-            (output / image.name).symlink_to(image.resolve())
-        except OSError as error:
-            raise LwdnaError(
-                f"Cannot link '{image}' into '{output}': {error.strerror}; empty that folder "
-                "or make it writable, and run the command again."
-            ) from error
+    making = output.with_name(f".{output.name}.making")
+    try:
+        shutil.rmtree(making, ignore_errors=True)
+        making.mkdir(parents=True)
+        if folder is None:
+            export_photographs(photographs, making)
+        else:
+            for image in find_images(folder):
+                (making / image.name).symlink_to(image.resolve())
+        if output.is_dir():
+            output.rmdir()  # only if it is empty
+        making.rename(output)
+    except OSError as error:
+        raise LwdnaError(
+            f"Cannot make the folder '{output}': {error.strerror or error}; remove it or make the "
+            "place writable, and run the command again."
+        ) from error

@@ -15,12 +15,12 @@ from torch.utils.data import default_collate
 
 import lwdna
 from lwdna.data.datasets import train_dataset
-from lwdna.files import atomic
+from lwdna.files import write_text
 from lwdna.hypernet import EMBEDDING, LossFunction
 from lwdna.losses import task_for
 from lwdna.networks import input_shape
 from lwdna.shrink import CRITERIA
-from lwdna.steps._build import build_seeded
+from lwdna.steps._build import build_seeded, check_fits
 from lwdna.steps._options import ANY_PATH, FILE, Json, output, seed, threads
 from lwdna.training import EpochBatches
 
@@ -75,25 +75,28 @@ def main(
         raise click.UsageError("Give either --target-flops or --flops-ratio.")
     if (task is None) != (path is None):
         raise click.UsageError("Give --task and --train together.")
-    spec = {"name": network, "dataset": dataset, "width": width, "options": options}
+    spec: dict[str, Any] = {"name": network, "dataset": dataset, "width": width, "options": options}
     example = torch.empty(input_shape(network, dataset))
+    baseline = build_seeded(spec, settings["seed"])
     if flops_ratio is not None:
-        baseline = build_seeded(spec, settings["seed"])
         flops, _ = lwdna.complexity(baseline, example, batch_norm=settings["batch_norm"])
         target_flops = flops_ratio * flops
     wide = build_seeded(spec | {"width": width * widen}, settings["seed"])
     loss = None
     if task is not None and path is not None:
+        check_fits(wide, train_dataset(task, path, seed=0))
         loss = next_batch_loss(task, path, batch_size, settings["seed"])
     shrunk = lwdna.shrink(wide, example, loss, target_flops=float(target_flops or 0), **settings)
     logger.info("Shrunk %s at width %g:\n%s", network, width * widen, shrunk.report())
     shrunk.save(output)
     if channels is not None:
-        before = shrunk.channels_before
-        rows = [(layer, before[layer], len(kept)) for layer, kept in shrunk.kept.items()]
-        with atomic(channels) as temporary:
-            frame = pd.DataFrame(rows, columns=["layer", "before", "after"])
-            frame.to_csv(temporary, index=False, lineterminator="\n")
+        counts = lwdna.ChannelGraph(baseline, example).layers
+        rows = [
+            (layer, len(counts[layer].outputs), shrunk.channels_before[layer], len(kept))
+            for layer, kept in shrunk.kept.items()
+        ]
+        frame = pd.DataFrame(rows, columns=["layer", "baseline", "before", "after"])
+        write_text(channels, frame.to_csv(index=False, lineterminator="\n"))
 
 
 def next_batch_loss(task: dict[str, Any], path: Path, batch_size: int, seed: int) -> LossFunction:

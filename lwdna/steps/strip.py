@@ -10,7 +10,7 @@ import click
 import lwdna
 from lwdna.data.datasets import ClassificationTest, test_dataset
 from lwdna.errors import ConfigError
-from lwdna.evaluation import conventions_for, restore_example, to_bytes
+from lwdna.evaluation import conventions_for, input_multiple, restore_example, to_bytes
 from lwdna.figures import plot_strip
 from lwdna.metrics import psnr
 from lwdna.steps._options import ANY_PATH, FILE, task
@@ -56,7 +56,8 @@ def main(
     if factor == 1:
         quality["degraded"] = psnr(inputs, target, **arguments)
     for name, weights in (("Baseline", baseline), ("LW-DNA", shrunk)):
-        restored = restore_example(lwdna.load(weights), inputs, multiple=task.get("multiple", 1))
+        model = lwdna.load(weights)
+        restored = restore_example(model, inputs, multiple=input_multiple(model))
         images[name] = to_bytes(restored[:, *enlarged])
         quality[name] = psnr(restored, target, **arguments)
     note = f"PSNR of the whole image '{data.names[image % len(data)]}'"

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import click
 
 import lwdna
-from lwdna.data.datasets import test_dataset, train_dataset
-from lwdna.data.stores import Store
-from lwdna.steps._build import build_seeded
+from lwdna.data.datasets import fingerprint, test_dataset, train_dataset
+from lwdna.evaluation import input_multiple
+from lwdna.files import lock
+from lwdna.steps._build import build_seeded, check_fits
 from lwdna.steps._options import (
     ANY_PATH,
     FILE,
@@ -35,6 +38,7 @@ from lwdna.training import train, write_history
 @click.option("--test", "test_path", type=ANY_PATH, required=True, help="Test images.")
 @click.option("--checkpoints", type=FOLDER, required=True, help="Where an interrupted run goes on.")
 @click.option("--history", type=FILE, required=True, help="CSV to write: one row an epoch.")
+@click.option("--convention", help="How super-resolution is measured after each epoch.")
 @click.option("--description", default="train", help="Name on the progress bar.")
 @click.option("--accelerator", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
 @click.option("--devices", type=click.IntRange(min=1), default=1, show_default=True)
@@ -64,19 +68,27 @@ def main(
         model = lwdna.load(weights)
     else:
         raise click.UsageError("Give either --network or --weights.")
-    rows = train(
-        model,
-        train_dataset(task, train_path, seed=seed),
-        test_dataset(task, test_path),
-        task=task["kind"],
-        protocol=protocol,
-        seed=seed,
-        checkpoint_dir=checkpoints,
-        keyed=True,
-        teacher=None if teacher is None else lwdna.load(teacher),
-        multiple=task.get("multiple", 1),
-        key={"data": task, "training store": Store(train_path).fingerprint()},
-        **run,
-    )
-    write_history(rows, history)
-    save(model, output)
+    images = train_dataset(task, train_path, seed=seed)
+    check_fits(model, images)
+    key = {"data": task, "train": fingerprint(train_path), "test": fingerprint(test_path)}
+    with ExitStack() as stack:
+        if "LOCAL_RANK" not in os.environ:  # not in the helper processes of several devices
+            # Until the files are written: an orphan of a killed run with other settings may
+            # still be at work, and must not have the last word.
+            stack.enter_context(lock(checkpoints / "lock", wait=True))
+        rows = train(
+            model,
+            images,
+            test_dataset(task, test_path),
+            task=task["kind"],
+            protocol=protocol,
+            seed=seed,
+            checkpoint_dir=checkpoints,
+            keyed=True,
+            teacher=None if teacher is None else lwdna.load(teacher),
+            multiple=input_multiple(model),
+            key=key,
+            **run,
+        )
+        write_history(rows, history)
+        save(model, output)

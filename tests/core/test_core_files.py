@@ -163,3 +163,22 @@ def test_lock_is_held_until_its_process_ends(tmp_path):
     hold(tmp_path / "lock")
     # The same process asks again: it holds the lock already.
     hold(tmp_path / "lock")
+
+
+def test_what_a_killed_writer_left_is_removed_and_a_living_one_is_left_alone(tmp_path):
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[1]); from lwdna.files import atomic\n"
+        "with atomic(sys.argv[2]): print('open', flush=True); sys.stdin.read()\n"
+    )
+    target = tmp_path / "store.h5"
+    command = [sys.executable, "-c", script, str(Path(__file__).parents[2]), str(target)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as writer:
+        assert writer.stdout.readline() == "open\n"
+        write_text(target, "while the other is alive")
+        assert len(names(tmp_path)) == 2
+        writer.kill()
+        writer.wait()
+    write_text(target, "after its death")
+    assert names(tmp_path) == ["store.h5"]

@@ -42,7 +42,7 @@ def histories() -> pd.DataFrame:
 def channels() -> pd.DataFrame:
     return pd.DataFrame(
         [
-            {"experiment": "digits", "seed": seed, "layer": layer, "before": 32, "after": after}
+            {"experiment": "digits", "seed": seed, "layer": layer, "baseline": 32, "after": after}
             for seed in range(2)
             for layer, after in (("conv1", 10 + seed), ("conv2", 20), ("fc", 32))
         ]
@@ -95,18 +95,17 @@ def test_logs_show_the_mean_and_the_range(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_remaining_channels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     outputs = [tmp_path / "a.png", tmp_path / "a.svg"]
-    widen = {"digits": 2.0}
-    plot_remaining_channels(channels(), outputs, experiments=EXPERIMENTS, widen=widen, scale=SCALE)
+    plot_remaining_channels(channels(), outputs, experiments=EXPERIMENTS, scale=SCALE)
     check_png(tmp_path / "a.png")
     shown = texts(tmp_path / "a.svg")
     assert {SCALE, "ResNet14 x0.5 (n=2)", "conv1", "fc", "Not run: DnCNN, EDSR."} <= shown
     figures: list[Figure] = []
     monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: figures.append(figure))
-    plot_remaining_channels(channels(), outputs[:1], experiments=EXPERIMENTS, widen=widen)
+    plot_remaining_channels(channels(), outputs[:1], experiments=EXPERIMENTS)
     (axes,) = figures[0].axes
     heights = [patch.get_height() for patch in axes.patches]  # type: ignore[attr-defined]
     assert heights == [100 * 10.5 / 32, 62.5, 100.0]
-    assert 50.0 in {float(np.ravel(line.get_ydata())[0]) for line in axes.lines}
+    assert 100.0 in {float(np.ravel(line.get_ydata())[0]) for line in axes.lines}
 
 
 def test_a_figure_without_data_says_not_run(tmp_path: Path) -> None:
@@ -114,7 +113,7 @@ def test_a_figure_without_data_says_not_run(tmp_path: Path) -> None:
     nothing = pd.DataFrame()
     plot_training_logs(nothing, outputs, experiments=EXPERIMENTS, scale=SCALE)
     assert {"not run", "Not run: ResNet14 x0.5, DnCNN, EDSR.", SCALE} <= texts(outputs[0])
-    plot_remaining_channels(nothing, outputs, experiments={}, widen={})
+    plot_remaining_channels(nothing, outputs, experiments={})
     assert "not run" in texts(outputs[0])
 
 
@@ -137,7 +136,7 @@ def test_errors_say_what_to_do(tmp_path: Path) -> None:
         plot_training_logs(histories()[["epoch"]], [tmp_path / "a.png"], experiments=EXPERIMENTS)
     with pytest.raises(DataError, match="conv1"):
         plot_remaining_channels(
-            channels().assign(before=0), [tmp_path / "a.png"], experiments=EXPERIMENTS, widen={}
+            channels().assign(baseline=0), [tmp_path / "a.png"], experiments=EXPERIMENTS
         )
     wrongs: list[Any] = [gray[:5], gray[:0], gray.astype(np.float32)]
     for wrong in wrongs:

@@ -64,7 +64,27 @@ def test_killed_and_run_again_by_the_same_command(copy, moment):
     status, output = snakemake(copy)
     assert status == 0, output
     assert contents(copy, products) == before
+    assert not list((copy / "results").rglob(".*.tmp*")), "leftovers"
     assert snakemake(copy, "-n")[1].count("Nothing to be done") == 1
+
+
+def test_an_orphan_of_a_killed_run_does_not_have_the_last_word(copy, tmp_path):
+    """Only Snakemake dies; the training it started lives on, and the settings change."""
+    for name in ("runs", "checkpoints"):
+        shutil.rmtree(copy / f"results/{name}/digits/baseline")
+    target = "results/runs/digits/baseline/seed0/history.csv"
+    config = yaml.safe_load(TINY.read_text())
+    config["protocols"]["classification"]["epochs"] = 60
+    (tmp_path / "long.yaml").write_text(yaml.safe_dump(config))
+    first = start(copy, target, config=tmp_path / "long.yaml")
+    sight = "checkpoints/digits/baseline/seed0/*/checkpoint.safetensors"
+    while first.poll() is None and not any((copy / "results").glob(sight)):
+        time.sleep(0.001)
+    os.kill(first.pid, signal.SIGKILL)
+    status, output = snakemake(copy, target)
+    first.communicate()
+    assert status == 0 and "waiting until it ends" in output
+    assert len((copy / target).read_text().splitlines()) == 1 + 3
 
 
 def test_two_runs_in_one_folder_are_refused(copy):
@@ -93,6 +113,28 @@ def test_two_runs_in_one_folder_are_refused(copy):
         (lambda c: c["experiments"]["digits"].update(tables=[2]), "which is for denoising"),
         (lambda c: c["datasets"]["photographs"].pop("test"), "lacks 'test'"),
         (lambda c: c["experiments"].update({"../x": {}}), "does not match"),
+        (lambda c: c.update({5: 1}), "no key '5' at the top level"),
+        (lambda c: c["experiments"]["digits"]["network"].pop("dataset"), "lacks 'dataset'"),
+        (lambda c: c["datasets"]["photographs"].update(test=["chelsea"]), "both training and test"),
+        (
+            lambda c: c["datasets"]["photographs"].update(
+                train=["motorcycle_left"], test=["motorcycle_right"]
+            ),
+            "both training and test",
+        ),
+        (lambda c: c["experiments"]["denoising"].update(test=["digits"]), "does not serve"),
+        (
+            lambda c: c["experiments"]["super-resolution"]["network"]["options"].update(scale=2),
+            "must be that of the task, 4",
+        ),
+        (
+            lambda c: c["experiments"]["digits"].update(
+                paper={"dataset": "cifar10", "network": "Resnet56"}
+            ),
+            "did you mean 'cifar10 / ResNet56'",
+        ),
+        (lambda c: c["protocols"]["restoration"]["schedule"].pop("gamma"), "lacks 'gamma'"),
+        (lambda c: c["experiments"]["digits"].update(test=["digits", "digits"]), "non-unique"),
     ],
 )
 def test_bad_configurations_are_refused_before_anything_runs(tmp_path, change, sentence):
@@ -217,6 +259,31 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, store):
     )
     refused(status, output, "(?i)epoch.*(nan|inf|finite)")
     assert not (tmp_path / "weights.safetensors").exists()
+
+
+def test_images_of_another_kind_than_the_network_was_built_for(tmp_path):
+    stores = (tmp_path / "train.h5", tmp_path / "test.h5")
+    status, output = lwdna(
+        *("digits", "--train", stores[0], "--test", stores[1], "--train-fraction", 0.05)
+    )
+    assert status == 0, output
+    task = (
+        '{"kind": "classification", "mean": [0, 0, 0], "std": [1, 1, 1], "pad": 0, "flip": false}'
+    )
+    refused(
+        *lwdna(
+            *("train", "--task", task, "--protocol", PROTOCOL, "--train", stores[0]),
+            *("--test", stores[1], "--checkpoints", tmp_path / "checkpoints"),
+            *("--history", tmp_path / "history.csv", "--output", tmp_path / "w.safetensors"),
+            *("--network", '{"name": "MobileNetV1", "dataset": "tiny-imagenet"}'),
+        ),
+        "takes images of 64 x 64 in 200 classes, but there are images of 32 x 32 in 10 classes",
+    )
+
+
+def test_a_log_that_cannot_be_written(tmp_path):
+    status, output = lwdna("--log", tmp_path / "missing/x.log", "complexity", "DnCNN")
+    assert status == 1 and "Cannot write the log" in output and "Traceback" not in output
 
 
 def shrink(folder, *arguments):

@@ -2,6 +2,7 @@
 
 import shutil
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -49,6 +50,7 @@ def test_shrunk_networks_meet_the_budget(finished, experiment, network, ratio):
     runs = finished / "results/runs" / experiment
     target = ratio * pd.read_csv(runs / "baseline/seed0/metrics.csv")["flops"][0]
     flops = pd.read_csv(runs / network / "seed0/metrics.csv")["flops"][0]
+    # A network this small cannot come nearer than a channel allows.
     assert 0.97 * target < flops <= target
 
 
@@ -126,6 +128,51 @@ def test_a_finished_training_is_read_from_its_checkpoint(copy):
     status, output = snakemake(copy, "results/runs/digits/baseline/seed0/metrics.csv")
     assert status == 0 and "already complete" in output
     assert before == {p.name: p.read_bytes() for p in (folder / "seed0").iterdir()}
+
+
+def test_another_precision_is_another_run(copy, tmp_path):
+    config = changed(
+        tmp_path, lambda c: c["protocols"]["classification"].update(precision="bf16-mixed")
+    )
+    target = "results/runs/digits/baseline/seed0/weights.safetensors"
+    before = (copy / target).read_bytes()
+    status, output = snakemake(copy, target, config=config)
+    assert status == 0 and "already complete" not in output
+    assert (copy / target).read_bytes() != before
+
+
+def test_another_test_image_is_another_history(copy, tmp_path):
+    config = changed(tmp_path, lambda c: c["datasets"]["photographs"].update(test=["astronaut"]))
+    target = "results/runs/denoising/baseline/seed0/history.csv"
+    before = (copy / target).read_bytes()
+    assert snakemake(copy, target, config=config)[0] == 0
+    assert (copy / target).read_bytes() != before
+
+
+def test_an_image_added_to_a_folder_is_noticed(tmp_path):
+    for role, names in (("train", "ab"), ("test", "c")):
+        (tmp_path / role).mkdir()
+        for name in names:
+            Image.effect_noise((96, 96), 40).save(tmp_path / role / f"{name}.png")
+    config = changed(
+        tmp_path,
+        lambda c: c["datasets"].update(
+            photographs={
+                "kind": "images",
+                "train": str(tmp_path / "train"),
+                "test": str(tmp_path / "test"),
+                "crop": {"size": 48, "step": 48, "threshold": 8, "scale": 4},
+            }
+        ),
+    )
+    target = "results/data/photographs/gray.h5"
+    assert snakemake(tmp_path, target, config=config)[0] == 0
+    assert "Nothing to be done" in snakemake(tmp_path, target, config=config)[1]
+    Image.effect_noise((96, 96), 40).save(tmp_path / "train/d.png")
+    status, output = snakemake(tmp_path, target, config=config)
+    assert status == 0 and "Nothing to be done" not in output
+    with h5py.File(tmp_path / target) as file:
+        assert len(file["images"]) == 3 * 4
 
 
 def test_the_report_has_the_tables_and_figures(finished, tmp_path):

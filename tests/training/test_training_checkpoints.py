@@ -153,15 +153,6 @@ def test_foreign_and_missing_files_are_refused(tmp_path):
     assert path.exists()
 
 
-def test_leftovers_of_a_killed_write_are_swept(tmp_path):
-    path = tmp_path / "c.safetensors"
-    save(path, Checkpoint(KEY))
-    leftover = tmp_path / ".c.abc123.tmp.safetensors"
-    leftover.write_bytes(b"half")
-    load_latest(path, KEY)
-    assert not leftover.exists()
-
-
 def test_digest_depends_on_names_shapes_types_and_values():
     base = digest({"a": torch.zeros(4)})
     others = [
