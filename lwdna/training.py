@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import itertools
 import logging
 import math
 import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 from tqdm import tqdm
 
 from lwdna import checkpoints
@@ -212,6 +213,39 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
         for step in range(self.start, len(self)):
             batch = indices[self._edges[step] : self._edges[step + 1]]
             yield [(self.epoch, index) for index in batch[self.rank :: self.world]]
+
+
+def batch_losses(
+    task: str, data: Dataset[Any], batch_size: int, seed: int
+) -> Callable[[nn.Module], Tensor]:
+    """The loss of a network on the next batch of training data, in the order of a training.
+
+    Args:
+        task: a name of :data:`lwdna.losses.TASKS`.
+        data: as for :func:`train`.
+        batch_size: images in a batch; all of them where there are fewer.
+        seed: of the order.
+
+    Returns:
+        A function for :func:`lwdna.shrink`; epochs follow one another without end.
+    """
+    objective = task_for(task)
+    samples = _length(data)
+    sampler = EpochBatches(samples, min(batch_size, samples), seed=seed)
+
+    def draw() -> Iterator[list[tuple[int, int]]]:
+        for epoch in itertools.count():
+            sampler.seek(epoch)
+            yield from sampler
+
+    batches = draw()
+
+    def loss(model: nn.Module) -> Tensor:
+        device = next(model.parameters()).device
+        inputs, targets = default_collate([data[key] for key in next(batches)])
+        return objective.loss(model(inputs.to(device)), targets.to(device))
+
+    return loss
 
 
 class _Tally:

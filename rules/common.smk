@@ -219,14 +219,22 @@ def batch_norm_flag(wildcards):
     )
 
 
-def runs(what, methods=None, names=None):
-    """The file `what` of every run of some methods of some experiments."""
+def histories():
+    """The training history of every run that tables and figures show."""
     return [
-        f"results/runs/{name}/{method}/seed{seed}/{what}"
-        for name in names or EXPERIMENTS
+        f"results/runs/{name}/{method}/seed{seed}/history.csv"
+        for name, section in EXPERIMENTS.items()
+        for method in section["methods"]
+        for seed in section["seeds"]
+    ]
+
+
+def metrics_of(names):
+    """The metrics of every method of some experiments."""
+    return [
+        f"results/runs/{name}/{method}/metrics.csv"
+        for name in names
         for method in EXPERIMENTS[name]["methods"]
-        for seed in EXPERIMENTS[name]["seeds"]
-        if methods is None or method in methods
     ]
 
 
@@ -245,12 +253,12 @@ def restoring():
     ]
 
 
-def run_of(wildcards, method):
-    """The weights of the first seed of a method."""
-    seed = experiment(wildcards)["seeds"][0]
-    return (
-        f"results/runs/{wildcards.experiment}/{method}/seed{seed}/weights.safetensors"
-    )
+def weights_of(name, method):
+    """The trained networks of a method, one for each seed."""
+    return [
+        f"results/runs/{name}/{method}/seed{seed}/weights.safetensors"
+        for seed in EXPERIMENTS[name]["seeds"]
+    ]
 
 
 TABLES = (1, 2, 3, 4)

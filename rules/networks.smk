@@ -69,14 +69,14 @@ rule train:
 
 rule evaluate:
     input:
-        weights="results/runs/{experiment}/{method}/seed{seed}/weights.safetensors",
+        weights=lambda wildcards: weights_of(wildcards.experiment, wildcards.method),
         test=test_images,
     output:
-        "results/runs/{experiment}/{method}/seed{seed}/metrics.csv",
+        metrics="results/runs/{experiment}/{method}/metrics.csv",
     log:
-        "results/logs/evaluate/{experiment}/{method}/seed{seed}.log",
+        "results/logs/evaluate/{experiment}/{method}.log",
     benchmark:
-        "results/benchmarks/evaluate/{experiment}/{method}/seed{seed}.tsv"
+        "results/benchmarks/evaluate/{experiment}/{method}.tsv"
     conda:
         "../envs/lwdna.yaml"
     threads: 1
@@ -85,20 +85,14 @@ rule evaluate:
         gpu=0,
     params:
         task=task_of,
-        labels=lambda wildcards: as_json(
-            {
-                "experiment": wildcards.experiment,
-                "method": wildcards.method,
-                "seed": int(wildcards.seed),
-            }
-        ),
+        labels=lambda wildcards, input: labels_of_runs(input.weights),
         tests=test_arguments,
         conventions=conventions_of,
         device=lambda wildcards, resources: device(wildcards, resources)[:2],
         batch_norm=batch_norm_flag,
     message:
-        "Evaluate {wildcards.experiment}, {wildcards.method}, seed {wildcards.seed}"
+        "Evaluate {wildcards.experiment}, {wildcards.method}, all seeds"
     shell:
         "python -m lwdna --log {log:q} evaluate {input.weights:q} --task {params.task:q}"
         " --labels {params.labels:q} {params.tests:q} --conventions {params.conventions:q}"
-        " {params.batch_norm} {params.device} --threads {threads} --output {output:q}"
+        " {params.batch_norm} {params.device} --threads {threads} --output {output.metrics:q}"

@@ -25,7 +25,7 @@ rule complexity:
 
 rule table:
     input:
-        metrics=lambda wildcards: runs("metrics.csv", names=of_table(wildcards.table)),
+        metrics=lambda wildcards: metrics_of(of_table(wildcards.table)),
         paper=lambda wildcards: paper_csv(wildcards.table),
         complexity="results/complexity.csv",
         code=BASE / "lwdna/tables.py",
@@ -72,7 +72,7 @@ rule table:
 
 rule training_logs:
     input:
-        histories=runs("history.csv"),
+        histories=histories(),
         code=BASE / "lwdna/figures.py",
     output:
         report(
@@ -142,8 +142,8 @@ rule remaining_channels:
 
 rule strip:
     input:
-        baseline=lambda wildcards: run_of(wildcards, "baseline"),
-        shrunk=lambda wildcards: run_of(wildcards, "lw-dna"),
+        baseline=lambda wildcards: weights_of(wildcards.experiment, "baseline")[0],
+        shrunk=lambda wildcards: weights_of(wildcards.experiment, "lw-dna")[0],
         test=lambda wildcards: test_images(wildcards)[0],
         code=BASE / "lwdna/figures.py",
     output:

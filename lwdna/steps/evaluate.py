@@ -8,12 +8,13 @@ from typing import Any
 import click
 import pandas as pd
 import torch
+from torch import nn
 
 import lwdna
 from lwdna.data.datasets import test_dataset
 from lwdna.errors import CheckpointError
 from lwdna.evaluation import evaluate, input_multiple, pick_accelerator
-from lwdna.files import atomic
+from lwdna.files import write_text
 from lwdna.networks import input_shape
 from lwdna.provenance import provenance_of
 from lwdna.steps._build import check_fits
@@ -30,9 +31,9 @@ COLUMNS = {
 
 
 @click.command()
-@click.argument("weights", type=FILE)
+@click.argument("weights", type=FILE, nargs=-1, required=True)
 @task
-@click.option("--labels", type=Json(), default="{}", help="Columns to add: experiment, seed, ...")
+@click.option("--labels", type=Json(), default="{}", help="By file: experiment, method, seed.")
 @click.option("--conventions", type=Json(), default="{}", help="By test set, how PSNR is taken.")
 @click.option(
     "--test",
@@ -52,7 +53,7 @@ COLUMNS = {
 @threads
 def main(
     *,
-    weights: Path,
+    weights: tuple[Path, ...],
     task: dict[str, Any],
     labels: dict[str, Any],
     conventions: dict[str, Any],
@@ -61,28 +62,35 @@ def main(
     accelerator: str,
     output: Path,
 ) -> None:
-    """Measure the network in WEIGHTS; write one row a test set."""
-    model = lwdna.load(weights)
+    """Measure the networks in WEIGHTS; write one row for each of them and test set."""
+    sets = {name: test_dataset(task, path) for name, path in tests}
+    device = pick_accelerator(accelerator)
+    rows = []
+    for path in weights:
+        model = lwdna.load(path)
+        counts = _complexity(model, path, batch_norm=count_batch_norm)
+        model.to(device)
+        for name, data in sets.items():
+            check_fits(model, data)
+            result = evaluate(
+                model,
+                data,
+                task=task["kind"],
+                convention=conventions.get(name),
+                multiple=input_multiple(model),
+            )
+            values = {column: result.get(key) for key, column in COLUMNS.items()}
+            rows.append({**labels.get(str(path), {}), "test_set": name, **values, **counts})
+    write_text(output, pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"))
+
+
+def _complexity(model: nn.Module, path: Path, *, batch_norm: bool) -> dict[str, int]:
+    """FLOPs and parameters at the size for which the network was built."""
     spec = provenance_of(model).spec
     if spec is None:
         raise CheckpointError(
-            f"'{weights}' does not say which network it is; evaluate files that the pipeline wrote."
+            f"'{path}' does not say which network it is; evaluate files that the pipeline wrote."
         )
     example = torch.empty(input_shape(spec.name, spec.dataset))
-    flops, params = lwdna.complexity(model, example, batch_norm=count_batch_norm)
-    model.to(pick_accelerator(accelerator))
-    rows = []
-    for name, path in tests:
-        data = test_dataset(task, path)
-        check_fits(model, data)
-        result = evaluate(
-            model,
-            data,
-            task=task["kind"],
-            convention=conventions.get(name),
-            multiple=input_multiple(model),
-        )
-        values = {column: result.get(key) for key, column in COLUMNS.items()}
-        rows.append({**labels, "test_set": name, **values, "flops": flops, "params": params})
-    with atomic(output) as temporary:
-        pd.DataFrame(rows).to_csv(temporary, index=False, lineterminator="\n")
+    flops, params = lwdna.complexity(model, example, batch_norm=batch_norm)
+    return {"flops": flops, "params": params}

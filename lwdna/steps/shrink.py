@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 import pandas as pd
 import torch
-from torch.utils.data import default_collate
 
 import lwdna
 from lwdna.data.datasets import train_dataset
 from lwdna.files import write_text
-from lwdna.hypernet import EMBEDDING, LossFunction
-from lwdna.losses import task_for
+from lwdna.hypernet import EMBEDDING
 from lwdna.networks import input_shape
 from lwdna.shrink import CRITERIA
 from lwdna.steps._build import build_seeded, check_fits
 from lwdna.steps._options import ANY_PATH, FILE, Json, output, seed, threads
-from lwdna.training import EpochBatches
+from lwdna.training import batch_losses
 
 logger = logging.getLogger(__name__)
 
@@ -84,8 +80,9 @@ def main(
     wide = build_seeded(spec | {"width": width * widen}, settings["seed"])
     loss = None
     if task is not None and path is not None:
-        check_fits(wide, train_dataset(task, path, seed=0))
-        loss = next_batch_loss(task, path, batch_size, settings["seed"])
+        images = train_dataset(task, path, seed=settings["seed"])
+        check_fits(wide, images)
+        loss = batch_losses(task["kind"], images, batch_size, settings["seed"])
     shrunk = lwdna.shrink(wide, example, loss, target_flops=float(target_flops or 0), **settings)
     logger.info("Shrunk %s at width %g:\n%s", network, width * widen, shrunk.report())
     shrunk.save(output)
@@ -97,26 +94,3 @@ def main(
         ]
         frame = pd.DataFrame(rows, columns=["layer", "baseline", "before", "after"])
         write_text(channels, frame.to_csv(index=False, lineterminator="\n"))
-
-
-def next_batch_loss(task: dict[str, Any], path: Path, batch_size: int, seed: int) -> LossFunction:
-    """The loss of the next batch of the training data, in the order of a training."""
-    data = train_dataset(task, path, seed=seed)
-    objective = task_for(task["kind"])
-    sampler = EpochBatches(len(data), min(batch_size, len(data)), seed=seed)
-
-    def draw() -> Iterator[list[tuple[int, int]]]:
-        for epoch in itertools.count():
-            sampler.seek(epoch)
-            yield from sampler
-
-    batches = draw()
-
-    def loss(model: torch.nn.Module) -> torch.Tensor:
-        device = next(model.parameters()).device
-        items = [data[key] for key in next(batches)]
-        inputs = torch.stack([item[0] for item in items]).to(device)
-        targets = default_collate([item[1] for item in items]).to(device)
-        return objective.loss(model(inputs), targets)
-
-    return loss

@@ -48,8 +48,8 @@ def test_every_table_is_there_and_honest(finished):
 )
 def test_shrunk_networks_meet_the_budget(finished, experiment, network, ratio):
     runs = finished / "results/runs" / experiment
-    target = ratio * pd.read_csv(runs / "baseline/seed0/metrics.csv")["flops"][0]
-    flops = pd.read_csv(runs / network / "seed0/metrics.csv")["flops"][0]
+    target = ratio * pd.read_csv(runs / "baseline/metrics.csv")["flops"][0]
+    flops = pd.read_csv(runs / network / "metrics.csv")["flops"][0]
     # A network this small cannot come nearer than a channel allows.
     assert 0.97 * target < flops <= target
 
@@ -125,7 +125,7 @@ def test_a_finished_training_is_read_from_its_checkpoint(copy):
     folder = copy / "results/runs/digits/baseline"
     before = {p.name: p.read_bytes() for p in (folder / "seed0").iterdir() if p.is_file()}
     shutil.rmtree(folder)
-    status, output = snakemake(copy, "results/runs/digits/baseline/seed0/metrics.csv")
+    status, output = snakemake(copy, "results/runs/digits/baseline/metrics.csv")
     assert status == 0 and "already complete" in output
     assert before == {p.name: p.read_bytes() for p in (folder / "seed0").iterdir()}
 
