@@ -6,7 +6,7 @@ import sys
 
 import pandas as pd
 import pytest
-from conftest import ROOT, lwdna
+from running import ROOT, lwdna
 
 
 def test_help_lists_every_step_without_pytorch():

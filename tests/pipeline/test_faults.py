@@ -10,8 +10,8 @@ import h5py
 import numpy as np
 import pytest
 import yaml
-from conftest import ROOT, TINY, lwdna, snakemake, start
 from PIL import Image
+from running import ROOT, TINY, finish, lwdna, snakemake, start
 
 TASK = '{"kind": "denoising", "sigma": 70, "patch_size": 16, "samples_per_epoch": 16}'
 PROTOCOL = (
@@ -58,7 +58,7 @@ def test_killed_and_run_again_by_the_same_command(copy, moment):
         time.sleep(0.0005)
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
-    output, _ = process.communicate()
+    output = finish(process)
     assert process.returncode == -signal.SIGKILL, f"never saw {sight}: {output}"
     assert contents(copy, products) != before
     status, output = snakemake(copy)
@@ -82,7 +82,7 @@ def test_an_orphan_of_a_killed_run_does_not_have_the_last_word(copy, tmp_path):
         time.sleep(0.001)
     os.kill(first.pid, signal.SIGKILL)
     status, output = snakemake(copy, target)
-    first.communicate()
+    finish(first)
     assert status == 0 and "waiting until it ends" in output
     assert len((copy / target).read_text().splitlines()) == 1 + 3
 
@@ -94,7 +94,7 @@ def test_two_runs_in_one_folder_are_refused(copy):
     while first.poll() is None and not (copy / "results/checkpoints/digits/teacher").exists():
         time.sleep(0.01)
     status, output = snakemake(copy)
-    first.communicate()
+    finish(first)
     assert status != 0 and "Another run" in output and first.returncode == 0
 
 

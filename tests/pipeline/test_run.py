@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from conftest import ROOT, TINY, snakemake
-from conftest import lwdna as command
 from PIL import Image
+from running import ROOT, TINY, snakemake
+from running import lwdna as command
 
 import lwdna
 
