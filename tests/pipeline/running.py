@@ -14,7 +14,7 @@ def start(folder, *arguments, config=TINY):
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
     command += ["--workflow-profile", str(ROOT / "profiles/default"), "--cores", "2"]
     command += ["--directory", str(folder), "--configfile", str(config)]
-    log = tempfile.TemporaryFile("w+")
+    log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed by `finish`
     process = subprocess.Popen(
         [*command, *map(str, arguments)],
         stdout=log,
