@@ -219,13 +219,18 @@ def batch_norm_flag(wildcards):
     )
 
 
+def pictured():
+    """The experiments that figures show: those that are more than an ablation of rho and tau."""
+    return [name for name, section in EXPERIMENTS.items() if section["tables"] != [3]]
+
+
 def histories():
-    """The training history of every run that tables and figures show."""
+    """The training history of every run that figures show."""
     return [
         f"results/runs/{name}/{method}/seed{seed}/history.csv"
-        for name, section in EXPERIMENTS.items()
-        for method in section["methods"]
-        for seed in section["seeds"]
+        for name in pictured()
+        for method in EXPERIMENTS[name]["methods"]
+        for seed in EXPERIMENTS[name]["seeds"]
     ]
 
 
@@ -282,12 +287,12 @@ def shown(names, *keys):
 
 
 def shrunk_experiments():
-    """The experiments with a shrunk network."""
-    return [name for name, e in EXPERIMENTS.items() if "lw-dna" in e["methods"]]
+    """The experiments with a shrunk network that figures show."""
+    return [name for name in pictured() if "lw-dna" in EXPERIMENTS[name]["methods"]]
 
 
 def channel_counts():
-    """The channels by layer of every shrunk network."""
+    """The channels by layer of the shrunk networks that figures show."""
     return [
         f"results/shrink/{name}/seed{seed}/channels.csv"
         for name in shrunk_experiments()

@@ -93,7 +93,7 @@ rule training_logs:
         mem_mb=1000,
     params:
         labels=lambda wildcards, input: labels_of_runs(input.histories),
-        experiments=shown(EXPERIMENTS, "label", "methods", "test"),
+        experiments=shown(pictured(), "label", "methods", "test"),
         outputs=lambda wildcards, output: [
             w for path in output for w in ("--output", path)
         ],
@@ -128,7 +128,7 @@ rule remaining_channels:
         mem_mb=1000,
     params:
         labels=lambda wildcards, input: labels_of_runs(input.channels),
-        experiments=shown(shrunk_experiments(), "label", "shrink", "test"),
+        experiments=shown(shrunk_experiments(), "label", "test"),
         outputs=lambda wildcards, output: [
             w for path in output for w in ("--output", path)
         ],
