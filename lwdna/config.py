@@ -40,6 +40,7 @@ def check(config: Mapping[str, Any], schema: str | os.PathLike[str]) -> dict[str
     """
     rules = yaml.safe_load(Path(schema).read_text(encoding="utf-8"))
     complete: dict[str, Any] = _with_text_keys(config)
+    _read_numbers(rules, complete)
     problem = next(_problems(rules, complete), None)
     if problem is not None:
         raise ConfigError(problem)
@@ -65,10 +66,12 @@ def _check_dataset(name: str, dataset: Mapping[str, Any]) -> None:
             f"must be {'a list of names' if wanted is list else 'a folder'} here",
         )
     scenes = [
-        {dataset.get(role, "")} if wanted is str else {_scene(p) for p in dataset.get(role, [])}
+        {os.path.normpath(dataset.get(role, ""))}
+        if wanted is str
+        else {_scene(p) for p in dataset.get(role, [])}
         for role in ("train", "test")
     ]
-    common = sorted((scenes[0] & scenes[1]) - {""})
+    common = sorted((scenes[0] & scenes[1]) - {"."})
     _require(not common, f"datasets.{name}", f"has {common} in both training and test")
 
 
@@ -183,6 +186,19 @@ def _check_experiment(name: str, experiment: dict[str, Any], config: Mapping[str
             f"{where}.shrink",
             "must have either 'target_flops' or 'flops_ratio'",
         )
+
+
+def _read_numbers(rules: dict[str, Any], config: dict[str, Any]) -> None:
+    """Turn text into the number it is where one is wanted: --config gives lists of text."""
+    for error in jsonschema.Draft202012Validator(rules).iter_errors(config):
+        if error.validator == "type" and isinstance(error.instance, str):
+            value = yaml.safe_load(error.instance)
+            if isinstance(value, int | float) and error.absolute_path:
+                *path, last = error.absolute_path
+                holder: Any = config
+                for step in path:
+                    holder = holder[step]
+                holder[last] = value
 
 
 def _problems(rules: dict[str, Any], config: dict[str, Any]) -> Iterator[str]:

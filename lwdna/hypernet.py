@@ -336,6 +336,11 @@ def _accumulate(model: nn.Module, loss_fn: LossFunction, batches: int) -> None:
     model.zero_grad(set_to_none=True)
     for _ in range(batches):
         loss = loss_fn(model)
+        if not isinstance(loss, Tensor) or loss.numel() != 1 or not loss.requires_grad:
+            raise ConfigError(
+                "The loss function must return a tensor with one element that depends on the "
+                f"network's weights, but it returned {loss!r:.60}."
+            )
         if not bool(torch.isfinite(loss)):
             raise TrainingError(
                 f"The loss of the untrained network is not finite ({loss.item()}); check the loss "

@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from lwdna.channels import BATCH_NORMS, CONVOLUTIONS, TRANSPOSED, ChannelGraph, Mask, keeps, on_meta
+from lwdna.checkpoints import digest
 from lwdna.errors import CheckpointError, LwdnaError
 from lwdna.files import atomic
 from lwdna.networks import build, input_shape
@@ -135,7 +136,7 @@ def save(model: nn.Module, path: str | PathLike[str]) -> None:
         LwdnaError: if the file cannot be written.
     """
     provenance = provenance_of(model)
-    about = {
+    about: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
         "network": provenance.spec and asdict(provenance.spec),
@@ -145,6 +146,7 @@ def save(model: nn.Module, path: str | PathLike[str]) -> None:
         name: tensor.detach().to("cpu", copy=True).contiguous()
         for name, tensor in tensors_of(model).items()
     }
+    about["digest"] = digest(tensors)
     with atomic(path) as temporary:
         try:
             # One entry: safetensors writes several in an order that varies.
@@ -228,6 +230,11 @@ def _read(path: str | PathLike[str]) -> tuple[dict[str, Tensor], Provenance]:
             raise CheckpointError(
                 f"'{path}' is not a network saved by this version of lwdna; use a file that "
                 "`lwdna shrink` or the pipeline wrote."
+            )
+        if about["digest"] != digest(state):
+            raise CheckpointError(
+                f"'{path}' is damaged: its tensors are not those that were written; delete it and "
+                "make it again."
             )
         spec = about["network"] and NetworkSpec(**about["network"])
         kept = about["kept"] and {

@@ -35,7 +35,10 @@ shell.prefix(setup)
 
 onstart:
     # Snakemake's own lock outlives a killed run; this one ends with the process that holds it.
-    hold(".snakemake/lwdna.lock")
+    try:
+        hold(".snakemake/lwdna.lock")
+    except LwdnaError as error:
+        raise WorkflowError(str(error))
 
 
 def datasets_of(*kinds):
@@ -217,6 +220,11 @@ def batch_norm_flag(wildcards):
         if 2 in experiment(wildcards)["tables"]
         else "--count-batch-norm"
     )
+
+
+def scale(wildcards):
+    """The label of a run that is not at the paper's scale; a function, so that braces are text."""
+    return config["scale"]
 
 
 def pictured():

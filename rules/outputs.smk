@@ -60,7 +60,7 @@ rule table:
             "test",
         ),
         paper=lambda wildcards, input: ["--paper", input.paper] if input.paper else [],
-        scale=config["scale"],
+        scale=scale,
     message:
         "Make Table {wildcards.table}"
     shell:
@@ -93,11 +93,11 @@ rule training_logs:
         mem_mb=1000,
     params:
         labels=lambda wildcards, input: labels_of_runs(input.histories),
-        experiments=shown(pictured(), "label", "methods", "test"),
+        experiments=lambda wildcards: shown(pictured(), "label", "methods", "test"),
         outputs=lambda wildcards, output: [
             w for path in output for w in ("--output", path)
         ],
-        scale=config["scale"],
+        scale=scale,
     message:
         "Draw the training and testing logs"
     shell:
@@ -128,11 +128,11 @@ rule remaining_channels:
         mem_mb=1000,
     params:
         labels=lambda wildcards, input: labels_of_runs(input.channels),
-        experiments=shown(shrunk_experiments(), "label", "test"),
+        experiments=lambda wildcards: shown(shrunk_experiments(), "label", "test"),
         outputs=lambda wildcards, output: [
             w for path in output for w in ("--output", path)
         ],
-        scale=config["scale"],
+        scale=scale,
     message:
         "Draw the remaining channels"
     shell:
@@ -170,7 +170,7 @@ rule strip:
         outputs=lambda wildcards, output: [
             w for path in output for w in ("--output", path)
         ],
-        scale=config["scale"],
+        scale=scale,
     message:
         "Draw an image restored by the networks of {wildcards.experiment}"
     shell:

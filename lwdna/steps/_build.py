@@ -10,6 +10,7 @@ from torch import nn
 import lwdna
 from lwdna.data.datasets import ClassificationTest, ClassificationTrain
 from lwdna.errors import ConfigError
+from lwdna.evaluation import input_multiple
 from lwdna.networks import dataset_shape
 from lwdna.provenance import provenance_of
 
@@ -26,12 +27,17 @@ def build_seeded(network: dict[str, Any], seed: int) -> nn.Module:
         )
 
 
-def check_fits(model: nn.Module, data: Any) -> None:
-    """Refuse labelled images that are not those the network was built for.
+def check_fits(model: nn.Module, data: Any, patch_size: int = 0) -> None:
+    """Refuse images or patches that the network was not built for.
 
     Raises:
-        ConfigError: naming the size and the number of classes of both.
+        ConfigError: naming the sizes (and the numbers of classes) of both.
     """
+    multiple = input_multiple(model)
+    if patch_size % multiple:
+        raise ConfigError(
+            f"task.patch_size is {patch_size}, but this network needs a multiple of {multiple}."
+        )
     spec = provenance_of(model).spec
     if spec is None or not isinstance(data, ClassificationTrain | ClassificationTest):
         return

@@ -67,8 +67,12 @@ def read_tables(paths: Iterable[Path], labels: Mapping[str, Any] | None = None) 
     frames = []
     for path in paths:
         try:
+            if not path.read_bytes().endswith(b"\n"):
+                raise ValueError("its last line is cut off")
             # Names such as "56" or "NA" are names, not numbers.
             frame = pd.read_csv(path, dtype=_NAMES, keep_default_na=False, na_values=[""])
+            if frame.empty:
+                raise ValueError("it has no row")
             frames.append(frame.assign(**(labels or {}).get(str(path), {})))
         except (OSError, ValueError) as error:
             raise DataError(

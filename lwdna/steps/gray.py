@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from lwdna.data.stores import gray_store
+from lwdna.errors import ConfigError
 from lwdna.steps._options import FILE, output
 
 
@@ -15,4 +16,6 @@ from lwdna.steps._options import FILE, output
 @output
 def main(store: Path, output: Path) -> None:
     """Convert a colour STORE to gray (ITU-R BT.601 luma, full range, rounded)."""
+    if output.exists() and output.samefile(store):
+        raise ConfigError(f"'{store}' is both the input and the output; give another --output.")
     gray_store(store, output)

@@ -81,7 +81,7 @@ def main(
     loss = None
     if task is not None and path is not None:
         images = train_dataset(task, path, seed=settings["seed"])
-        check_fits(wide, images)
+        check_fits(wide, images, task.get("patch_size", 0))
         loss = batch_losses(task["kind"], images, batch_size, settings["seed"])
     shrunk = lwdna.shrink(wide, example, loss, target_flops=float(target_flops or 0), **settings)
     logger.info("Shrunk %s at width %g:\n%s", network, width * widen, shrunk.report())

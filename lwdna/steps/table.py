@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import pandas as pd
 
 from lwdna.steps._options import FILE, Json, read_tables
 from lwdna.tables import make_table, read_paper, write_table
@@ -39,7 +38,7 @@ def main(
         number,
         paper=None if paper is None else read_paper(paper),
         metrics=read_tables(metrics),
-        complexity=pd.read_csv(complexity),
+        complexity=read_tables([complexity]),
         experiments=experiments,
         scale=scale,
     )

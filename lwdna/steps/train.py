@@ -69,7 +69,7 @@ def main(
     else:
         raise click.UsageError("Give either --network or --weights.")
     images = train_dataset(task, train_path, seed=seed)
-    check_fits(model, images)
+    check_fits(model, images, task.get("patch_size", 0))
     key = {"data": task, "train": fingerprint(train_path), "test": fingerprint(test_path)}
     with ExitStack() as stack:
         if "LOCAL_RANK" not in os.environ:  # not in the helper processes of several devices

@@ -15,6 +15,7 @@ from torch import nn
 
 import lwdna
 from lwdna.channels import ChannelGraph
+from lwdna.checkpoints import digest
 from lwdna.complexity import MaskedComplexity, complexity
 from lwdna.errors import CheckpointError, GraphError, LwdnaError
 from lwdna.networks import build, input_shape
@@ -349,7 +350,16 @@ def rewrite(path, change_metadata=lambda m: None, change_tensors=lambda t: None)
     about = json.loads(metadata["lwdna"])
     change_metadata(about)
     change_tensors(tensors)
+    about["digest"] = digest(tensors)
     save_file(tensors, path, {"lwdna": json.dumps(about)})
+
+
+def test_one_changed_byte_is_noticed(saved):
+    data = bytearray(saved.read_bytes())
+    data[-200] ^= 1
+    saved.write_bytes(data)
+    with pytest.raises(CheckpointError, match=r"small\.safetensors' is damaged"):
+        lwdna.load(saved)
 
 
 def parsed(text):
