@@ -12,8 +12,8 @@ TINY = Path(__file__).parent / "tiny.yaml"
 def start(folder, *arguments, config=TINY):
     """Start Snakemake in a process group of its own, as a shell would; see `finish`."""
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
+    command += ["--configfile", str(config), "--directory", str(folder)]
     command += ["--workflow-profile", str(ROOT / "profiles/default"), "--cores", "2"]
-    command += ["--directory", str(folder), "--configfile", str(config)]
     log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed by `finish`
     process = subprocess.Popen(
         [*command, *map(str, arguments)],
