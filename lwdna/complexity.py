@@ -15,19 +15,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
-from lwdna.channels import (
-    BATCH_NORMS,
-    CONVOLUTIONS,
-    ChannelGraph,
-    Classes,
-    Mask,
-    as_inputs,
-    on_meta,
-)
+from lwdna.channels import ChannelGraph, Classes, Mask, as_inputs, on_meta
+from lwdna.layers import BATCH_NORMS, CONVOLUTIONS
 
 COUNTED_ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.PReLU, nn.LeakyReLU, nn.ELU)
 
@@ -75,23 +70,48 @@ def complexity(
     Returns:
         FLOPs for one image, and parameters.
     """
-    flops: dict[nn.Module, int] = {}
+    skeleton = on_meta(model).eval()
+    activations: dict[nn.Module, int] = {}
 
     def count(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        cost = module_cost(module, batch_norm=batch_norm)
-        if cost is None:
-            return
-        elements = output[:1].numel()
-        if cost.reads:
-            elements *= getattr(module, "in_channels", getattr(module, "in_features", 0))
-        earlier = 0 if isinstance(module, COUNTED_ACTIVATIONS) else flops.get(module, 0)
-        flops[module] = earlier + cost.coefficient * elements
+        activations[module] = output[:1].numel()  # the last call
 
-    skeleton = on_meta(model).eval()
     for module in skeleton.modules():
-        module.register_forward_hook(count)
-    skeleton(*(x.to("meta") for x in as_inputs(example_input)))
-    return sum(flops.values()), sum(p.numel() for p in model.parameters())
+        if isinstance(module, COUNTED_ACTIVATIONS):
+            module.register_forward_hook(count)
+    with _LayerCounter(batch_norm=batch_norm) as layers, torch.no_grad():
+        skeleton(*(x.to("meta") for x in as_inputs(example_input)))
+    flops = layers.flops + sum(activations.values())
+    return flops, sum(p.numel() for p in model.parameters())
+
+
+class _LayerCounter(TorchFunctionMode):
+    """Counts convolutions, linear layers and batch norms, called as modules or as functions."""
+
+    def __init__(self, *, batch_norm: bool) -> None:
+        super().__init__()
+        self.batch_norm = batch_norm
+        self.flops = 0
+
+    def __torch_function__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        name = getattr(func, "__name__", "")
+        if name == "linear" or name.startswith(("conv1d", "conv2d", "conv3d", "conv_transpose")):
+            weight = args[1] if len(args) > 1 else kwargs["weight"]
+            # Every weight takes part once in each position of the output.
+            axis = -1 if name == "linear" else 1
+            self.flops += weight.numel() * result[:1].numel() // result.shape[axis]
+        elif name == "batch_norm" and self.batch_norm:
+            weight = args[3] if len(args) > 3 else kwargs.get("weight")
+            self.flops += (1 if weight is None else 2) * result[:1].numel()
+        return result
 
 
 class MaskedComplexity:
@@ -109,7 +129,7 @@ class MaskedComplexity:
         for activity in graph.activities:
             cost = module_cost(activity.module, batch_norm=batch_norm)
             if cost is not None:
-                outputs = self._row(graph.activity_axes[activity.name])
+                outputs = self._row(activity.channels)
                 inputs = self._row(graph.layers[activity.name].inputs) if cost.reads else one
                 flops.append((cost.coefficient * activity.positions, inputs, outputs))
         for name, parameter in graph.model.named_parameters():

@@ -33,8 +33,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from lwdna.channels import CONVOLUTIONS, TRANSPOSED, ChannelGraph, Classes
+from lwdna.channels import ChannelGraph, Classes
 from lwdna.errors import ConfigError, TrainingError
+from lwdna.layers import CONVOLUTIONS, TRANSPOSED
 
 EMBEDDING = 8
 """The embedding dimension m of the authors' code (2 in its ImageNet command)."""

@@ -125,7 +125,10 @@ def shrink(
     if all(complexity.same(channels.classes) for channels in graph.sets):
         # Which channels are kept makes no difference: a hopeless target need cost no time.
         unscored = np.where(scored_classes(graph, wide), 0.0, np.inf)
-        _check_target(complexity, _protected(graph, unscored, floor), target_flops)
+        try:
+            _check_target(complexity, _protected(graph, unscored, floor), target_flops)
+        except BudgetError as error:
+            raise BudgetError(f"{error}{_held(graph)}") from None
     if needs_loss and loss_fn is not None:
         cuda = [p.device for p in wide.parameters() if p.device.type == "cuda"][:1]
         with torch.random.fork_rng(devices=cuda):
@@ -144,9 +147,13 @@ def shrink(
         draw_weights(graph, wide, z, seed=seed, embedding=embedding)
     scores = np.abs(gradients if criterion == "gradient" else z.numpy())
     scores[~scored_classes(graph, wide)] = np.inf
-    mask = select(graph, complexity, scores, floor, target_flops)
+    try:
+        mask = select(graph, complexity, scores, floor, target_flops)
+    except BudgetError as error:
+        raise BudgetError(f"{error}{_held(graph)}") from None
     small = cut(graph, wide, mask)
     _verify(small, example_input, complexity.flops(mask), batch_norm=batch_norm)
+    graph.check_cut(small, example_input, mask)
     kept = graph.kept(mask)
     for module, origin in zip(small.modules(), model.modules(), strict=True):
         module.training = origin.training
@@ -241,6 +248,16 @@ def _check_target(complexity: MaskedComplexity, protected: Mask, target_flops: f
                 else "interval, or widen the network."
             )
         )
+
+
+def _held(graph: ChannelGraph) -> str:
+    """What keeps channels besides rho and tau."""
+    return "".join(
+        f" The channels of '{channels.name}' all stay: {channels.holds[0]} names their number; "
+        "take it from the tensor's shape instead."
+        for channels in graph.sets
+        if channels.holds
+    )
 
 
 def _protected(graph: ChannelGraph, scores: NDArray[np.float64], floor: list[int]) -> Mask:

@@ -13,14 +13,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from lwdna.channels import BATCH_NORMS, CONVOLUTIONS, TRANSPOSED, ChannelGraph, Mask, keeps, on_meta
+from lwdna.channels import ChannelGraph, Mask, keeps, on_meta
 from lwdna.checkpoints import digest
 from lwdna.errors import CheckpointError, LwdnaError
 from lwdna.files import atomic
+from lwdna.layers import BATCH_NORMS, CONVOLUTIONS, INSTANCE_NORMS, TRANSPOSED
 from lwdna.networks import build, input_shape
 from lwdna.provenance import NetworkSpec, Provenance, provenance_of, set_provenance
 
@@ -56,9 +58,17 @@ def tensors_of(model: nn.Module) -> dict[str, Tensor]:
 def silence(graph: ChannelGraph, model: nn.Module, mask: Mask) -> nn.Module:
     """A copy of the wide network in which no layer reads a dropped channel.
 
-    It computes what the network made by ``cut`` computes: the means to check surgery.
+    It computes what the network made by ``cut`` computes: the means to check surgery. A layer
+    norm takes its statistics over the channels that are left.
     """
     silent = copy.deepcopy(model)
+    for name, module in model.named_modules():
+        whole = isinstance(module, nn.GroupNorm) and module.num_groups == 1
+        if isinstance(module, nn.LayerNorm) or whole:
+            axes = graph.axes.get(f"{name}.weight", ())
+            for axis, classes in enumerate(axes):
+                if classes is not None and not keeps(mask, classes).all():
+                    silent.set_submodule(name, _Among(module, axis, keeps(mask, classes)))
     for name, layer in graph.layers.items():
         if layer.mixes:
             module = silent.get_submodule(name)
@@ -66,6 +76,25 @@ def silence(graph: ChannelGraph, model: nn.Module, mask: Mask) -> nn.Module:
             axis = 0 if isinstance(module, TRANSPOSED) else 1
             module.weight.index_fill_(axis, torch.nonzero(dropped).flatten(), 0)  # type: ignore
     return silent
+
+
+class _Among(nn.Module):
+    """A layer norm over those channels that are left; the others become 0."""
+
+    def __init__(self, norm: nn.Module, axis: int, kept: NDArray[np.bool_]) -> None:
+        super().__init__()
+        last = type(norm).forward is nn.LayerNorm.forward
+        self.axis = axis - len(norm.normalized_shape) if last else 1  # type: ignore[arg-type]
+        self.register_buffer("index", torch.from_numpy(np.flatnonzero(kept)))
+        state = {
+            name: p.detach().index_select(axis, self.index)  # type: ignore[arg-type]
+            for name, p in norm.named_parameters()
+        }
+        self.norm = fit(norm, state)
+
+    def forward(self, x: Tensor) -> Tensor:
+        left = self.norm(x.index_select(self.axis, self.index))  # type: ignore[arg-type]
+        return torch.zeros_like(x).index_copy(self.axis, self.index, left)  # type: ignore[arg-type]
 
 
 def fit(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
@@ -120,11 +149,20 @@ def _resize(module: nn.Module, shapes: Mapping[str, torch.Size]) -> None:
         module.in_channels, module.out_channels = outside if transposed else outside[::-1]
     elif isinstance(module, nn.Linear):
         module.out_features, module.in_features = shapes["weight"]
-    elif isinstance(module, BATCH_NORMS) and shapes:
+    elif isinstance(module, (*BATCH_NORMS, *INSTANCE_NORMS)) and shapes:
         lengths = {shape[0] for shape in shapes.values() if len(shape) == 1}
         if len(lengths) != 1:
-            raise CheckpointError(f"A batch norm has tensors of different lengths: {lengths}.")
+            raise CheckpointError(
+                f"A {type(module).__name__} has tensors of different lengths: {lengths}."
+            )
         module.num_features = lengths.pop()
+    elif isinstance(module, nn.LayerNorm) and shapes:
+        module.normalized_shape = tuple(shapes["weight"])
+    elif isinstance(module, nn.GroupNorm) and shapes:
+        (channels,) = shapes["weight"]
+        if module.num_groups > 1:  # a group keeps its width
+            module.num_groups = module.num_groups * channels // module.num_channels
+        module.num_channels = channels
     elif isinstance(module, nn.PReLU):
         module.num_parameters = shapes["weight"][0]
 
