@@ -93,8 +93,10 @@ def test_networks_widened_by_2(name, flops, params):
         # Its blocks use one ReLU three times: counting every call gives 4.1210 G.
         (torchvision.models.resnet50, 224, (4_117_734_400, 25_557_032)),
         (lambda: torchvision.models.mnasnet1_0(num_classes=200), 64, (27_100_672, 3_358_512)),
+        # 59.8 M without h-swish and h-sigmoid.
+        (torchvision.models.mobilenet_v3_small, 224, (60_608_360, 2_542_856)),
     ],
-    ids=["resnet50", "mnasnet1_0"],
+    ids=["resnet50", "mnasnet1_0", "mobilenet_v3_small"],
 )
 def test_networks_of_torchvision(make, size, expected):
     with torch.device("meta"):

@@ -5,6 +5,8 @@ import torch
 import torchvision
 from torch import nn
 
+from lwdna.channels import ChannelGraph
+from lwdna.complexity import MaskedComplexity, complexity
 from lwdna.errors import ConfigError
 from lwdna.networks import DATASETS, NETWORKS, build, input_shape, network_names
 from lwdna.networks._widths import rounded
@@ -12,6 +14,7 @@ from lwdna.networks.edsr import RGB_MEAN
 from lwdna.networks.mobilenetv3 import SqueezeExcitation
 from lwdna.networks.resnet import ResNet
 from lwdna.provenance import NetworkSpec
+from lwdna.surgery import cut, silence
 
 
 @pytest.mark.parametrize(
@@ -125,6 +128,18 @@ def test_classification_learns(name):
     model(torch.randn(2, 3, 32, 32)).square().mean().backward()
     for parameter, tensor in model.named_parameters():
         assert tensor.grad is not None and tensor.grad.isfinite().all(), parameter
+
+
+@pytest.mark.parametrize("name", CLASSIFICATION)
+def test_classification_can_be_cut(name, random_mask, scramble):
+    model = scramble(build(name, dataset="digits", width=0.5)).eval()
+    x = torch.randn(2, 3, 32, 32)
+    graph = ChannelGraph(model, x)
+    mask = random_mask(graph)
+    small, masked = cut(graph, model, mask), MaskedComplexity(graph)
+    assert complexity(small, x) == (masked.flops(mask), masked.params(mask))
+    with torch.no_grad():
+        torch.testing.assert_close(small(x), silence(graph, model, mask)(x))
 
 
 @pytest.mark.parametrize(
