@@ -3,6 +3,7 @@
 FLOPs are multiply-accumulates at batch 1 for convolutions (at their output size, transposed ones
 too) and linear layers, without biases; plus 2 operations an element for batch norm and 1 an
 element for ReLU-like *modules*, which count once a module, at the size of their last call.
+H-swish and h-sigmoid are such modules for the ReLU6 inside them; swish and sigmoid are not.
 Everything else, functional activations included, is free. Parameters are all parameters.
 
 Table 2's 9.10 G for DnCNN does not count batch norm: ``batch_norm=False``.
@@ -29,7 +30,16 @@ from lwdna.channels import (
     on_meta,
 )
 
-COUNTED_ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.PReLU, nn.LeakyReLU, nn.ELU)
+COUNTED_ACTIVATIONS = (
+    nn.ReLU,
+    nn.ReLU6,
+    nn.PReLU,
+    nn.LeakyReLU,
+    nn.ELU,
+    # x ReLU6(x + 3) / 6 and ReLU6(x + 3) / 6, of which the ReLU6 counts.
+    nn.Hardswish,
+    nn.Hardsigmoid,
+)
 
 
 @dataclass(frozen=True)

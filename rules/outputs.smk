@@ -19,8 +19,8 @@ rule complexity:
     message:
         "Count the baselines of the paper"
     shell:
-        "python -m lwdna --log {log:q} complexity --paper 1 {input.table1:q}"
-        " --paper 2 {input.table2:q} --output {output:q}"
+        "python -m lwdna --log {log:q} complexity --table 1 {input.table1:q}"
+        " --table 2 {input.table2:q} --output {output:q}"
 
 
 rule table:

@@ -7,20 +7,30 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from torch import nn
 
 from lwdna.errors import ConfigError, nearest
+from lwdna.networks.densenet import DenseNet
 from lwdna.networks.dncnn import DnCNN
 from lwdna.networks.edsr import EDSR
+from lwdna.networks.efficientnet import efficientnet
+from lwdna.networks.mnasnet import MnasNet
 from lwdna.networks.mobilenetv1 import MobileNetV1
+from lwdna.networks.mobilenetv2 import MobileNetV2
+from lwdna.networks.mobilenetv3 import MobileNetV3
+from lwdna.networks.regnet import regnet
 from lwdna.networks.resnet import ResNet
+from lwdna.networks.resnet50 import ResNet50
 from lwdna.networks.srresnet import SRResNet
 from lwdna.networks.unet import UNet
 from lwdna.provenance import NetworkSpec, Provenance, set_provenance
+
+Make: TypeAlias = Callable[..., nn.Module]
+"""The class of a network, or a function that makes it."""
 
 
 @dataclass(frozen=True)
@@ -30,16 +40,38 @@ class DatasetShape:
     classes: int
     size: int
     """Height and width of an image in pixels."""
-    options: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """By network family: the options with which the paper builds it for this dataset."""
+    options: Mapping[Make, Mapping[str, Any]] = field(default_factory=dict)
+    """By network: where it differs for this dataset from the one for ImageNet."""
 
+
+_SMALL: Mapping[Make, Mapping[str, Any]] = {
+    MobileNetV1: {"stem_stride": 1},
+    MobileNetV2: {"stem_stride": 1, "strides": (1, 1, 2, 2, 1, 2, 1)},
+    MobileNetV3: {"stem_stride": 1},
+    MnasNet: {"stem_stride": 1},
+    regnet: {"stem_stride": 1, "strides": (1, 1, 2, 2)},
+    efficientnet: {"stem_stride": 1, "strides": (1, 1, 1, 2, 1, 2, 1)},
+    ResNet50: {"small_stem": True},
+}
+"""Options for 32 x 32 images. Table 1 has RegNet and EfficientNet of them; the others follow the
+authors' code, and ResNet50 common practice."""
+
+_TINY: Mapping[Make, Mapping[str, Any]] = {
+    MobileNetV2: {"strides": (1, 1, 2, 2, 1, 2, 1)},
+    MobileNetV3: {"stem_stride": 1},
+    regnet: {"stem_stride": 1, "strides": (1, 2, 2, 2)},
+    efficientnet: {"stem_stride": 1, "strides": (1, 2, 1, 2, 1, 2, 1)},
+    ResNet50: {"small_stem": True},
+}
+"""Options for 64 x 64 images. Table 1 has MobileNets and MnasNet of them; the others end at 8 x 8
+like their relatives for 32 x 32 images."""
 
 DATASETS = {
-    "cifar10": DatasetShape(10, 32, {"MobileNetV1": {"stem_stride": 1}}),
-    "cifar100": DatasetShape(100, 32, {"MobileNetV1": {"stem_stride": 1}}),
-    "tiny-imagenet": DatasetShape(200, 64),
+    "cifar10": DatasetShape(10, 32, _SMALL),
+    "cifar100": DatasetShape(100, 32, _SMALL),
+    "tiny-imagenet": DatasetShape(200, 64, _TINY),
     "imagenet": DatasetShape(1000, 224),
-    "digits": DatasetShape(10, 32, {"MobileNetV1": {"stem_stride": 1}}),
+    "digits": DatasetShape(10, 32, _SMALL),
 }
 
 
@@ -47,24 +79,38 @@ DATASETS = {
 class Entry:
     """A network of the registry."""
 
-    make: Callable[..., nn.Module]
+    make: Make
     dataset: str | None = None
     """The dataset it is built for when none is named; None for image restoration."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """What the name itself implies; a user cannot change it."""
     channels: int = 3
     """Channels of the input of an image restoration network."""
 
 
+RESNET_DEPTHS = (8, 14, 20, 26, 32, 38, 44, 56, 110)
+"""Depths of the ResNets for small images; ResNet50 is ImageNet's, of another kind."""
+
 NETWORKS = {
-    "ResNet": Entry(ResNet, "cifar10"),
+    **{f"ResNet{depth}": Entry(ResNet, "cifar10", {"depth": depth}) for depth in RESNET_DEPTHS},
+    "DenseNet40": Entry(DenseNet, "cifar100", {"depth": 40}),
+    "EfficientNet": Entry(efficientnet, "cifar100"),
+    "MnasNet": Entry(MnasNet, "tiny-imagenet"),
     "MobileNetV1": Entry(MobileNetV1, "tiny-imagenet"),
+    "MobileNetV2": Entry(MobileNetV2, "tiny-imagenet"),
+    "MobileNetV3-large": Entry(MobileNetV3, "tiny-imagenet", {"variant": "large"}),
+    "MobileNetV3-small": Entry(MobileNetV3, "imagenet", {"variant": "small"}),
+    "RegNetX-200MF": Entry(regnet, "cifar100", {"variant": "X-200MF"}),
+    "RegNetX-400MF": Entry(regnet, "cifar100", {"variant": "X-400MF"}),
+    "RegNetX-4.0GF": Entry(regnet, "imagenet", {"variant": "X-4.0GF"}),
+    "RegNetY-200MF": Entry(regnet, "cifar100", {"variant": "Y-200MF"}),
+    "RegNetY-400MF": Entry(regnet, "cifar100", {"variant": "Y-400MF"}),
+    "ResNet50": Entry(ResNet50, "imagenet"),
     "DnCNN": Entry(DnCNN, channels=1),
     "U-Net": Entry(UNet, channels=1),
     "EDSR": Entry(EDSR),
     "SRResNet": Entry(SRResNet),
 }
-
-RESNET_DEPTHS = (8, 14, 20, 26, 32, 38, 44, 56, 110)
-"""Depths of the ResNets for small images; ResNet50 and others are ImageNet's, of another kind."""
 
 RESTORATION_SIZE = 128
 """Height and width at which the paper counts the FLOPs of image restoration networks."""
@@ -72,8 +118,7 @@ RESTORATION_SIZE = 128
 
 def network_names() -> list[str]:
     """The names that ``build`` knows."""
-    resnets = [f"ResNet{depth}" for depth in RESNET_DEPTHS]
-    return [*resnets, *(name for name in NETWORKS if name != "ResNet")]
+    return list(NETWORKS)
 
 
 def build(
@@ -82,10 +127,12 @@ def build(
     """Build a network of the paper with its default initialisation.
 
     Args:
-        name: as in Tables 1 and 2 (``"ResNet56"``, ``"MobileNetV1"``, ``"DnCNN"``, ``"U-Net"``),
-            or ``"EDSR"``, ``"SRResNet"``; ResNet also with the other ``RESNET_DEPTHS``.
-        dataset: for classification, what fixes classes and strides; by default the paper's.
-        width: multiplier of every channel number, rounded down (``w`` of the paper's widening).
+        name: as in Tables 1 and 2 (``"ResNet56"``, ``"RegNetX-200MF"``, ``"U-Net"``), or
+            ``"EDSR"``, ``"SRResNet"``; ResNet also with the other ``RESNET_DEPTHS``.
+        dataset: for classification, what fixes classes and strides; by default the first that
+            Table 1 has of this network.
+        width: multiplier of the channel numbers (``w`` of the paper's widening). The network's
+            class says how they are rounded, and which are not multiplied.
         options: passed to the network's class, for example ``blocks=2`` for EDSR.
 
     Returns:
@@ -95,10 +142,10 @@ def build(
     Raises:
         ConfigError: for an unknown name, dataset or option, or a width that leaves no channel.
     """
-    family, entry, implied = _find(name)
+    entry = _find(name)
     if not (isinstance(width, int | float) and 0 < width < math.inf):
         raise ConfigError(f"The width multiplier is {width!r}; give a number above 0.")
-    arguments: dict[str, Any] = dict(implied)
+    arguments = dict(entry.options)
     if entry.dataset is None:
         if dataset is not None:
             raise ConfigError(
@@ -107,8 +154,8 @@ def build(
             )
     else:
         shape = dataset_shape(dataset or entry.dataset)
-        arguments |= {"num_classes": shape.classes} | shape.options.get(family, {})
-    allowed = set(inspect.signature(entry.make).parameters) - {"width"} - set(implied)
+        arguments |= {"num_classes": shape.classes, **shape.options.get(entry.make, {})}
+    allowed = set(inspect.signature(entry.make).parameters) - {"width"} - set(entry.options)
     for option in options:
         if option not in allowed:
             raise ConfigError(f"{name} has no option '{option}': {nearest(option, allowed)}")
@@ -140,18 +187,14 @@ def input_shape(name: str, dataset: str | None = None) -> tuple[int, int, int, i
     Classification: an image of the dataset. Restoration: 128 x 128, for super-resolution the
     low-resolution side.
     """
-    _, entry, _ = _find(name)
+    entry = _find(name)
     if entry.dataset is None:
         return 1, entry.channels, RESTORATION_SIZE, RESTORATION_SIZE
     size = dataset_shape(dataset or entry.dataset).size
     return 1, 3, size, size
 
 
-def _find(name: str) -> tuple[str, Entry, dict[str, Any]]:
-    """Family, registry entry and the options that the name itself implies."""
-    for depth in RESNET_DEPTHS:
-        if name == f"ResNet{depth}":
-            return "ResNet", NETWORKS["ResNet"], {"depth": depth}
-    if name in NETWORKS and name != "ResNet":
-        return name, NETWORKS[name], {}
-    raise ConfigError(f"There is no network '{name}': {nearest(name, network_names())}")
+def _find(name: str) -> Entry:
+    if name not in NETWORKS:
+        raise ConfigError(f"There is no network '{name}': {nearest(name, NETWORKS)}")
+    return NETWORKS[name]

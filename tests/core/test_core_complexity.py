@@ -17,14 +17,34 @@ from lwdna.networks import build, input_shape
 PAPER = Path(__file__).parents[2] / "paper"
 
 GOLDEN = {
-    "ResNet56": (127_369_856, 855_786),
-    "MobileNetV1": (47_783_936, 3_411_976),
-    "U-Net": (3_411_017_728, 7_759_521),
-    "DnCNN": (9_126_805_504, 557_057),
-    "EDSR": (90_370_883_584, 3_696_667),
-    "SRResNet": (32_826_720_256, 1_535_638),
+    ("ResNet50", "imagenet"): (4_117_734_400, 25_557_032),
+    ("RegNetX-4.0GF", "imagenet"): (4_000_485_200, 22_118_248),
+    ("MobileNetV3-small", "imagenet"): (61_173_062, 3_107_558),
+    ("MobileNetV1", "tiny-imagenet"): (47_783_936, 3_411_976),
+    ("MobileNetV2", "tiny-imagenet"): (93_001_728, 2_480_072),
+    ("MobileNetV3-large", "tiny-imagenet"): (86_014_918, 4_120_518),
+    ("MobileNetV3-small", "tiny-imagenet"): (20_729_638, 2_082_758),
+    ("MnasNet", "tiny-imagenet"): (27_100_672, 3_358_512),
+    ("RegNetY-200MF", "cifar100"): (225_939_196, 2_830_896),
+    ("RegNetY-400MF", "cifar100"): (458_529_472, 3_947_244),
+    ("RegNetX-200MF", "cifar100"): (225_464_256, 2_352_692),
+    ("RegNetX-400MF", "cifar100"): (469_825_024, 4_809_924),
+    ("EfficientNet", "cifar100"): (416_124_416, 4_135_648),
+    ("DenseNet40", "cifar100"): (290_146_848, 1_100_428),
+    ("DenseNet40", "cifar10"): (290_105_808, 1_059_298),
+    ("ResNet56", "cifar10"): (127_369_856, 855_786),
+    ("U-Net", None): (3_411_017_728, 7_759_521),
+    ("DnCNN", None): (9_126_805_504, 557_057),
+    ("EDSR", None): (90_370_883_584, 3_696_667),
+    ("SRResNet", None): (32_826_720_256, 1_535_638),
 }
 DNCNN_WITHOUT_BATCH_NORM = 9_095_348_224
+
+
+def built(name, dataset=None, **options):
+    """A network without data, and an input for it."""
+    with torch.device("meta"):
+        return build(name, dataset=dataset, **options), torch.empty(input_shape(name, dataset))
 
 
 def both(model, example_input, **options):
@@ -37,18 +57,34 @@ def both(model, example_input, **options):
     return direct
 
 
-@pytest.mark.parametrize("name", GOLDEN)
-def test_networks_of_the_paper(name):
-    with torch.device("meta"):
-        model = build(name)
-    assert both(model, torch.empty(input_shape(name))) == GOLDEN[name]
+@pytest.mark.parametrize(("name", "dataset"), GOLDEN)
+def test_networks_of_the_paper(name, dataset):
+    assert both(*built(name, dataset)) == GOLDEN[name, dataset]
 
 
 def test_table_2_leaves_batch_norm_out():
-    model = build("DnCNN")
-    example_input = torch.empty(input_shape("DnCNN"))
-    flops, params = both(model, example_input, batch_norm=False)
-    assert (flops, params) == (DNCNN_WITHOUT_BATCH_NORM, GOLDEN["DnCNN"][1])
+    flops, params = both(*built("DnCNN"), batch_norm=False)
+    assert (flops, params) == (DNCNN_WITHOUT_BATCH_NORM, GOLDEN["DnCNN", None][1])
+
+
+@pytest.mark.parametrize(
+    ("name", "flops", "params"),
+    [
+        ("MobileNetV1", "0.1836", "13.103"),
+        ("MobileNetV2", "0.3484", "9.209"),
+        ("ResNet56", "0.5053", "3.412"),
+        # 16.1803 if every call of the ReLUs counted.
+        ("ResNet50", "16.1737", "98.004"),
+        ("RegNetX-4.0GF", "13.6646", "77.014"),
+        ("RegNetX-200MF", "0.8329", "8.823"),
+        ("RegNetX-400MF", "1.6474", "17.392"),
+        ("RegNetY-200MF", "0.8348", "10.728"),
+        ("RegNetY-400MF", "1.6908", "15.023"),
+    ],
+)
+def test_networks_widened_by_2(name, flops, params):
+    counted = complexity(*built(name, width=2))
+    assert (f"{counted[0] / 1e9:.4f}", f"{counted[1] / 1e6:.3f}") == (flops, params)
 
 
 @pytest.mark.parametrize(
@@ -70,22 +106,19 @@ def decimals(text):
     return len(text.partition(".")[2])
 
 
-@pytest.mark.parametrize(
-    ("table", "name", "flops"),
-    [
-        ("table1", "ResNet56", GOLDEN["ResNet56"][0]),
-        ("table1", "MobileNetV1", GOLDEN["MobileNetV1"][0]),
-        ("table2", "U-Net", GOLDEN["U-Net"][0]),
-        ("table2", "DnCNN", DNCNN_WITHOUT_BATCH_NORM),
-    ],
-)
-def test_golden_numbers_are_the_printed_ones(table, name, flops):
+@pytest.mark.parametrize("table", ["table1", "table2"])
+def test_golden_numbers_are_the_printed_ones(table):
     with (PAPER / f"{table}.csv").open(encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row["network"] == name]
-    (row,) = [row for row in rows if row["method"] == "Baseline"]
-    printed_flops, printed_params = row["flops_g"], row["params_m"]
-    assert f"{flops / 1e9:.{decimals(printed_flops)}f}" == printed_flops
-    assert f"{GOLDEN[name][1] / 1e6:.{decimals(printed_params)}f}" == printed_params
+        rows = [row for row in csv.DictReader(file) if row["method"] == "Baseline"]
+    assert len(rows) == {"table1": 16, "table2": 2}[table]
+    for row in rows:
+        name = row["network"]
+        flops, params = GOLDEN[name, row.get("dataset")]
+        if name == "DnCNN":
+            flops = DNCNN_WITHOUT_BATCH_NORM
+        printed_flops, printed_params = row["flops_g"], row["params_m"]
+        assert f"{flops / 1e9:.{decimals(printed_flops)}f}" == printed_flops, name
+        assert f"{params / 1e6:.{decimals(printed_params)}f}" == printed_params, name
 
 
 @pytest.mark.parametrize(
@@ -107,8 +140,10 @@ def test_golden_numbers_are_the_printed_ones(table, name, flops):
         (nn.PReLU(4), 4 * 64),
         (nn.LeakyReLU(), 4 * 64),
         (nn.ELU(), 4 * 64),
+        # The ReLU6 inside them.
+        (nn.Hardswish(), 4 * 64),
+        (nn.Hardsigmoid(), 4 * 64),
         (nn.SiLU(), 0),
-        (nn.Hardswish(), 0),
         (nn.Sigmoid(), 0),
         (nn.MaxPool2d(2), 0),
         (nn.PixelShuffle(2), 0),

@@ -2,10 +2,15 @@
 
 import pytest
 import torch
+import torchvision
+from torch import nn
 
 from lwdna.errors import ConfigError
-from lwdna.networks import DATASETS, build, input_shape, network_names
+from lwdna.networks import DATASETS, NETWORKS, build, input_shape, network_names
+from lwdna.networks._widths import rounded
 from lwdna.networks.edsr import RGB_MEAN
+from lwdna.networks.mobilenetv3 import SqueezeExcitation
+from lwdna.networks.resnet import ResNet
 from lwdna.provenance import NetworkSpec
 
 
@@ -15,7 +20,7 @@ from lwdna.provenance import NetworkSpec
         ({"name": "ResNet-56"}, "did you mean 'ResNet56'"),
         ({"name": "MobilenetV1"}, "did you mean 'MobileNetV1'"),
         ({"name": "UNet"}, "did you mean 'U-Net'"),
-        ({"name": "zzz"}, "allowed: 'DnCNN', 'EDSR', 'MobileNetV1'"),
+        ({"name": "zzz"}, "allowed: 'DenseNet40', 'DnCNN', 'EDSR'"),
         ({"name": "EDSR", "block": 2}, "did you mean 'blocks'"),
         ({"name": "ResNet20", "depth": 56}, "no option 'depth'"),
         ({"name": "ResNet20", "dataset": "cifar-10"}, "did you mean 'cifar10'"),
@@ -25,7 +30,14 @@ from lwdna.provenance import NetworkSpec
         ({"name": "ResNet20", "width": float("nan")}, "width multiplier is nan"),
         ({"name": "ResNet20", "width": "2"}, "width multiplier is '2'"),
         ({"name": "ResNet57"}, "did you mean 'ResNet56'"),
-        ({"name": "ResNet50"}, "no network 'ResNet50'"),
+        ({"name": "ResNet18"}, "no network 'ResNet18'"),
+        ({"name": "RegNetX-4GF"}, "did you mean 'RegNetX-4.0GF'"),
+        ({"name": "RegNetX-200MF", "variant": "X-400MF"}, "no option 'variant'"),
+        ({"name": "RegNetX-200MF", "width": 0.25}, "24 channels at width 0.25 leave no group of 8"),
+        ({"name": "RegNetX-200MF", "strides": [2, 2]}, "a list of 4 numbers"),
+        ({"name": "MobileNetV2", "strides": 2}, "a list of 7 numbers"),
+        ({"name": "EfficientNet", "strides": [1]}, "a list of 7 numbers"),
+        ({"name": "DenseNet40", "depth": 100}, "no option 'depth'"),
         ({"name": "EDSR", "scale": 3}, "2, 4 or 8"),
         ({"name": "EDSR", "scale": 1}, "2, 4 or 8"),
         ({"name": "MobileNetV1", "dropout": 2}, "dropout"),
@@ -72,6 +84,16 @@ def test_resnet_of_any_depth(depth, blocks):
         ("U-Net", "down.4.conv2", 0.26, 8 * 16),
         ("EDSR", "upsample.0.0", 0.5, 256),
         ("SRResNet", "head.0", 1.5, 96),
+        ("DenseNet40", "features.1.layers.2", 1.3, 15),
+        ("ResNet50", "conv1", 0.3, 19),
+        ("ResNet50", "layer4.2.conv3", 0.3, 4 * 153),
+        ("MobileNetV2", "features.0.0", 0.3, 9),
+        ("MobileNetV2", "features.18.0", 0.3, 384),
+        ("EfficientNet", "features.2.0.block.0.0", 0.7, 6 * 11),
+        ("EfficientNet", "features.8.0", 0.7, 896),
+        # Groups of 8: int(3.9), and int(7 * 1.3).
+        ("RegNetX-200MF", "trunk_output.block1.block1-0.f.b.0", 1.3, 24),
+        ("RegNetX-200MF", "trunk_output.block2.block2-0.f.b.0", 1.3, 72),
     ],
 )
 def test_width_multiplies_and_rounds_down(name, layer, width, channels):
@@ -80,14 +102,122 @@ def test_width_multiplies_and_rounds_down(name, layer, width, channels):
     assert model.get_submodule(layer).out_channels == channels
 
 
-@pytest.mark.parametrize("dataset", DATASETS)
-@pytest.mark.parametrize("name", ["ResNet8", "MobileNetV1"])
-def test_classification_gives_logits(name, dataset):
+CLASSIFICATION = ["ResNet8", *(n for n, e in NETWORKS.items() if e.dataset and e.make != ResNet)]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "width"),
+    [*((dataset, 1) for dataset in DATASETS), (None, 0.5), (None, 1.5), (None, 2)],
+)
+@pytest.mark.parametrize("name", CLASSIFICATION)
+def test_classification_gives_logits(name, dataset, width):
+    with torch.device("meta"):
+        model = build(name, dataset=dataset, width=width).eval()
+        shape = input_shape(name, dataset)
+        expected = DATASETS[dataset or NETWORKS[name].dataset]
+        assert shape[2:] == (expected.size,) * 2
+        assert model(torch.empty(2, *shape[1:])).shape == (2, expected.classes)
+
+
+@pytest.mark.parametrize("name", CLASSIFICATION)
+def test_classification_learns(name):
+    model = build(name, dataset="digits", width=0.5)
+    model(torch.randn(2, 3, 32, 32)).square().mean().backward()
+    for parameter, tensor in model.named_parameters():
+        assert tensor.grad is not None and tensor.grad.isfinite().all(), parameter
+
+
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [
+        ("ResNet50", torchvision.models.resnet50),
+        ("MobileNetV2", torchvision.models.mobilenet_v2),
+        ("EfficientNet", torchvision.models.efficientnet_b0),
+        ("RegNetY-400MF", torchvision.models.regnet_y_400mf),
+    ],
+)
+def test_weights_of_torchvision_fit(name, make):
+    ours, theirs = build(name, dataset="imagenet"), make()
+    shapes = {key: tensor.shape for key, tensor in theirs.state_dict().items()}
+    assert {key: tensor.shape for key, tensor in ours.state_dict().items()} == shapes
+
+
+def test_resnet50_computes_what_torchvision_does():
+    ours, theirs = build("ResNet50").eval(), torchvision.models.resnet50().eval()
+    ours.load_state_dict(theirs.state_dict())
+    x = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(ours(x), theirs(x))
+
+
+def test_mnasnet_computes_what_torchvision_does():
+    ours = build("MnasNet").eval()
+    theirs = torchvision.models.mnasnet1_0(num_classes=200).eval()
+    state = zip(ours.state_dict(), theirs.state_dict().values(), strict=True)
+    ours.load_state_dict(dict(state))
+    x = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(ours(x), theirs(x))
+
+
+@pytest.mark.parametrize("name", CLASSIFICATION)
+def test_batch_norms_and_dropout_are_the_papers(name):
+    modules = [*build(name).modules()]
+    norms = [m for m in modules if isinstance(m, nn.BatchNorm2d)]
+    assert {(m.eps, m.momentum, m.affine, m.track_running_stats) for m in norms} == {
+        (1e-5, 0.1, True, True)
+    }
+    dropped = {m.p for m in modules if isinstance(m, nn.Dropout)} - {0.0}
+    assert dropped == ({0.2} if name in {"MobileNetV1", "MobileNetV2", "MnasNet"} else set())
+
+
+@pytest.mark.parametrize(
+    ("name", "dataset", "before_the_end"),
+    [
+        ("RegNetX-200MF", "cifar100", 8),
+        ("RegNetX-200MF", "tiny-imagenet", 8),
+        ("RegNetX-200MF", "imagenet", 7),
+        ("EfficientNet", "cifar100", 8),
+        ("EfficientNet", "tiny-imagenet", 8),
+        ("EfficientNet", "imagenet", 7),
+        ("MobileNetV2", "cifar10", 4),
+        ("MobileNetV2", "tiny-imagenet", 4),
+        ("MobileNetV2", "imagenet", 7),
+        ("MobileNetV3-large", "tiny-imagenet", 4),
+        ("MobileNetV3-small", "imagenet", 7),
+        ("MnasNet", "digits", 2),
+        ("DenseNet40", "cifar10", 8),
+        ("ResNet50", "cifar10", 4),
+        ("ResNet50", "tiny-imagenet", 8),
+        ("ResNet50", "imagenet", 7),
+    ],
+)
+def test_last_resolution(name, dataset, before_the_end):
     with torch.device("meta"):
         model = build(name, dataset=dataset).eval()
-        shape = input_shape(name, dataset)
-        assert shape[2:] == (DATASETS[dataset].size,) * 2
-        assert model(torch.empty(2, *shape[1:])).shape == (2, DATASETS[dataset].classes)
+        sizes = []
+        for module in model.modules():
+            if isinstance(module, nn.Conv2d):
+                module.register_forward_hook(lambda _m, _x, out: sizes.append(out.shape[-1]))
+        model(torch.empty(input_shape(name, dataset)))
+    assert [size for size in sizes if size > 1][-1] == before_the_end
+
+
+def test_squeeze_is_a_quarter_rounded_down():
+    sizes = {
+        module.fc1.out_features
+        for module in build("MobileNetV3-large").modules()
+        if isinstance(module, SqueezeExcitation)
+    }
+    assert sizes == {18, 30, 120, 168, 240}
+
+
+@pytest.mark.parametrize(
+    ("channels", "width", "expected"),
+    [(16, 1, 16), (24, 0.5, 16), (40, 0.35, 16), (72, 1.5, 112), (88, 0.1, 8), (88, 0.125, 16)],
+)
+def test_rounding_to_multiples_of_8_loses_at_most_a_tenth(channels, width, expected):
+    assert rounded(channels, width) == expected
 
 
 def test_mobilenet_keeps_the_resolution_of_small_images():
@@ -148,7 +278,17 @@ def test_build_notes_its_arguments():
     assert model.provenance.kept is None
 
 
-def test_widened_mobilenet_matches_the_measured_size():
+@pytest.mark.parametrize("width", [0.5, 2])
+def test_mnasnet_keeps_its_ends(width):
     with torch.device("meta"):
-        model = build("MobileNetV1", width=2)
-    assert f"{sum(p.numel() for p in model.parameters()) / 1e6:.3f}" == "13.103"
+        model = build("MnasNet", width=width)
+    ends = [model.features[i][0].out_channels for i in (0, 1, 2, -1)]
+    assert ends == [32, 32, 16, 1280]
+    assert model.features[3].layers[2][0].out_channels == {0.5: 16, 2: 48}[width]
+
+
+@pytest.mark.parametrize(("width", "head"), [(0.5, 1280), (1.5, 1920)])
+def test_mobilenetv3_keeps_a_head_of_1280(width, head):
+    with torch.device("meta"):
+        model = build("MobileNetV3-small", width=width)
+    assert model.classifier[0].out_features == head

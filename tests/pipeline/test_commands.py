@@ -1,5 +1,6 @@
 """The command line and the examples of the README."""
 
+import io
 import re
 import subprocess
 import sys
@@ -32,15 +33,46 @@ def test_complexity_says_both_conventions():
     assert "1 x 128 x 128" in text
 
 
-def test_complexity_of_the_paper_matches_wherever_we_have_the_network(tmp_path):
-    tables = [("--paper", n, ROOT / f"paper/table{n}.csv") for n in (1, 2)]
+def test_complexity_of_the_paper_matches_to_the_digit(tmp_path):
+    status, text = lwdna("complexity", "--paper", cwd=tmp_path)
+    assert status == 0, text
+    frame = pd.read_csv(io.StringIO(text))
+    assert len(frame) == 18 and frame["matches"].all(), text
+    assert list(frame) == [
+        *("dataset", "network", "flops", "params", "paper_flops_g", "paper_params_m", "matches")
+    ]
+    assert set(frame[frame["dataset"].isna()]["network"]) == {"DnCNN", "U-Net"}
+    readme = (ROOT / "README.md").read_text()
+    for line in pd.read_csv(io.StringIO(text), dtype=str).to_dict("records"):
+        flops, params = (f"{int(line[key]):,}" for key in ("flops", "params"))
+        numbers = f"{flops} | {line['paper_flops_g']} G | {params} | {line['paper_params_m']} M |"
+        assert f" {line['network']} | {numbers}" in readme
+
+
+def test_complexity_of_tables_in_files(tmp_path):
+    tables = [("--table", n, ROOT / f"paper/table{n}.csv") for n in (2, 1)]
     status, text = lwdna(
         "complexity", *(word for table in tables for word in table), "--output", tmp_path / "c.csv"
     )
-    assert status == 0, text
+    assert (status, text) == (0, "")
     frame = pd.read_csv(tmp_path / "c.csv")
-    assert set(frame["network"]) == {"ResNet56", "MobileNetV1", "DnCNN", "U-Net"}
-    assert frame["matches"].all()
+    assert list(frame["network"][:3]) == ["DnCNN", "U-Net", "ResNet50"]
+    assert len(frame) == 18
+
+
+@pytest.mark.parametrize("arguments", [[], ["DnCNN", "--paper"]], ids=str)
+def test_complexity_is_of_one_thing(arguments):
+    status, text = lwdna("complexity", *arguments)
+    assert status == 2 and "only one of them" in text
+
+
+def test_complexity_without_the_numbers_of_the_paper_says_so(monkeypatch, tmp_path):
+    from lwdna.errors import DataError
+    from lwdna.steps import complexity
+
+    monkeypatch.setattr(complexity, "PAPER", tmp_path)
+    with pytest.raises(DataError, match=r"table1.csv'; run from a clone.*--table"):
+        complexity.own_tables()
 
 
 def test_explain_says_why():
