@@ -151,6 +151,7 @@ class MaskedComplexity:
         self._params = _Terms(params)
         self._fixed, self._incidence = self._count_rows(graph.classes)
         self._columns = self._incidence.tocsc()
+        self._own_flops = self._flops.squares(self._incidence)
 
     def flops(self, mask: Mask) -> int:
         """FLOPs for one image when only the classes in ``mask`` are kept."""
@@ -160,15 +161,20 @@ class MaskedComplexity:
         """Parameters when only the classes in ``mask`` are kept."""
         return self._params.evaluate(self._counts(mask))
 
-    def signature(self, element: int) -> bytes:
-        """What a class takes part in, and how often: equal signatures cost equally much."""
-        start, stop = self._columns.indptr[element : element + 2]
-        rows, repeats = self._columns.indices[start:stop], self._columns.data[start:stop]
-        return bytes(rows.tobytes() + repeats.tobytes())
+    def extra_flops(self, mask: Mask, elements: Classes) -> NDArray[np.int64]:
+        """How many more FLOPs each of these classes, outside the mask, would cost alone."""
+        slopes = self._incidence.T @ self._flops.slopes(self._counts(mask))
+        extra: NDArray[np.int64] = (slopes + self._own_flops)[elements]
+        return extra
 
     def same(self, classes: Classes) -> bool:
-        """Whether these classes all cost the same."""
-        return len({self.signature(int(element)) for element in classes}) == 1
+        """Whether these classes take part in the same things, and so cost the same."""
+        starts, stops = self._columns.indptr[classes], self._columns.indptr[classes + 1]
+        if len(set((stops - starts).tolist())) > 1:
+            return False
+        entries = starts[:, None] + np.arange(stops[0] - starts[0])
+        rows, repeats = self._columns.indices[entries], self._columns.data[entries]
+        return bool((rows == rows[0]).all() and (repeats == repeats[0]).all())
 
     def _row(self, classes: Classes) -> int:
         key = classes.tobytes()
@@ -200,3 +206,16 @@ class _Terms:
 
     def evaluate(self, counts: NDArray[np.int64]) -> int:
         return int((self._coefficient * counts[self._a] * counts[self._b]).sum())
+
+    def slopes(self, counts: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The derivative of the sum by each of the counts."""
+        slopes = np.zeros_like(counts)
+        np.add.at(slopes, self._a, self._coefficient * counts[self._b])
+        np.add.at(slopes, self._b, self._coefficient * counts[self._a])
+        return slopes
+
+    def squares(self, incidence: Any) -> NDArray[np.int64]:
+        """The sum for the counts of each column of a sparse matrix."""
+        product = incidence[self._a].multiply(incidence[self._b])
+        squares: NDArray[np.int64] = product.T @ self._coefficient
+        return squares

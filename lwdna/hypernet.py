@@ -11,19 +11,27 @@ A convolution with weight ``W`` of shape (n, c, k, k) is generated from the late
 of a group or the single input of a depthwise convolution, has a latent vector of its own that is
 never pruned (Sec. 1.1). Linear layers have ordinary weights.
 
-At initialisation ``W[o, i] = z_o[o] z_i[i] V[o, i]``, so that the chain rule gives
+**No hypernetwork is needed for its gradients.** Write ``a = z_o z_i + bias0`` and
+``V = weight2 @ weight1``, so that ``W = a V`` at initialisation, and let ``G = dL/dW`` be what an
+ordinary backward pass of the plain network leaves in its weights. The chain rule gives all of
 
-    z_e dL/dz_e = sum of W dL/dW over every weight that z_e takes part in,
+    h = G @ weight2           dL/dweight1 = a h            dL/dbias1 = h
+    s = G . V = dL/da         dL/dweight2 = a G (x) weight1    dL/dbias2 = G
+                              dL/dbias0 = s
+    dL/dz_o = sum_i s z_i     dL/dz_i = sum_o s z_o
 
-and one ordinary backward pass of the plain network, with its weights drawn from that
-distribution, yields the latent gradients: ``latent_gradients`` needs no hypernetwork.
+for each pair (o, i). The latent gradients follow from the weights and ``G`` alone
+(``s = G . W / a``). A step of SGD on all tensors needs ``weight1`` and ``weight2`` once more: they
+are functions of the seed, so they are drawn again, a block at a time, and only the weight that
+they generate after the step is kept, with its ``V`` for the next backward pass.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,9 +49,12 @@ EMBEDDING = 8
 """The embedding dimension m of the authors' code (2 in its ImageNet command)."""
 WARMUP: dict[str, Any] = {"lr": 0.1, "momentum": 0.9, "weight_decay": 1e-4}
 """The SGD of the authors' search epoch, over every tensor of the hypernetwork."""
-_BLOCK = 2**22
-"""Elements of ``weight2`` drawn at a time."""
+_BLOCK = 2**17
+"""Elements of ``weight2`` drawn at a time: they stay in a core's cache."""
 
+_NUMPY = {torch.float32: np.float32, torch.float64: np.float64}
+
+Array = NDArray[Any]
 LossFunction = Callable[[nn.Module], Tensor]
 """Maps the network in training mode to the scalar loss of the next batch, which it draws."""
 
@@ -68,6 +79,12 @@ class HyperLayer:
     def kernel(self) -> int:
         """Elements of a kernel, k^2."""
         return int(np.prod(self.module.kernel_size))
+
+    @property
+    def precision(self) -> torch.dtype:
+        """What the hypernetwork computes in: at least single precision."""
+        double = self.module.weight.dtype == torch.float64
+        return torch.float64 if double else torch.float32
 
 
 def hyper_layers(graph: ChannelGraph, model: nn.Module) -> list[HyperLayer]:
@@ -120,34 +137,91 @@ def _normal(count: int, seed: int, name: str) -> Tensor:
     return torch.where(z == 0, torch.finfo(torch.float64).eps, z)
 
 
-def _axis_latents(layer: HyperLayer, axis: int, z: Tensor, seed: int) -> Tensor:
-    """The latent elements along an axis of the weight; class -1 is a constant 1."""
-    classes = layer.axes[axis]
-    if classes is None:
-        return _normal(layer.module.weight.shape[axis], seed, f"{layer.name} inside")
-    index = torch.from_numpy(classes)
-    return torch.where(index < 0, 1.0, z[index.clamp(min=0)])
+def _draw_inside(layers: Sequence[HyperLayer], seed: int) -> dict[str, Tensor]:
+    """The latent vectors of single layers, by layer: those of the axes without classes."""
+    return {
+        layer.name: _normal(size, seed, f"{layer.name} inside")
+        for layer in layers
+        for classes, size in zip(layer.axes, layer.module.weight.shape[:2], strict=True)
+        if classes is None
+    }
 
 
-def _draws(layer: HyperLayer, seed: int, embedding: int) -> Iterator[tuple[slice, Tensor, Tensor]]:
-    """Draw ``weight1`` and ``weight2`` of a layer, a block of rows at a time.
+def _along(layer: HyperLayer, z: Tensor, inside: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """The latent elements along the two axes of a weight; class -1 is a constant 1."""
+
+    def elements(classes: Classes | None) -> Tensor:
+        if classes is None:
+            return inside[layer.name]
+        index = torch.from_numpy(classes)
+        return torch.where(index < 0, 1.0, z[index.clamp(min=0)])
+
+    first, second = layer.axes
+    return elements(first), elements(second)
+
+
+def _draw(
+    layer: HyperLayer,
+    seed: int,
+    embedding: int,
+    use: Callable[[slice, Array, Array], None],
+) -> None:
+    """Draw ``weight1`` and ``weight2`` of a layer, and use them, a block of rows at a time.
 
     Hyperfan-in: Uniform(-sqrt 3, sqrt 3), and Uniform of variance 1 / (m fan_in), so that the
     generated weight has variance 1 / fan_in.
+
+    Blocks are drawn in parallel, each from a generator of its own: the number of threads makes
+    no difference. ``use`` is given the rows, ``weight1`` ``(m, P)`` and ``weight2``
+    ``(k^2, m, P)`` for the P pairs of channels in these rows, which run last for speed.
     """
     n, c = layer.module.weight.shape[:2]
-    dtype = layer.module.weight.dtype
-    generator = _generator(seed, f"hypernetwork {layer.name}")
+    kernel = layer.kernel
+    height = max(1, _BLOCK // (c * kernel * embedding))
     bound = math.sqrt(3 / (embedding * layer.fan_in))
-    rows = max(1, _BLOCK // (c * layer.kernel * embedding))
-    for start in range(0, n, rows):
-        block = slice(start, min(start + rows, n))
-        height = block.stop - block.start
-        weight1 = torch.empty(height, c, embedding, dtype=dtype)
-        weight2 = torch.empty(height, c, layer.kernel, embedding, dtype=dtype)
-        weight1.uniform_(-math.sqrt(3), math.sqrt(3), generator=generator)
-        weight2.uniform_(-bound, bound, generator=generator)
-        yield block, weight1, weight2
+
+    def block(start: int) -> None:
+        rows = slice(start, min(start + height, n))
+        pairs = (rows.stop - start) * c
+        generator = np.random.Generator(
+            np.random.SFC64(_entropy(seed, f"hypernetwork {layer.name} {start}"))
+        )
+        weight1 = _uniform(generator, (embedding, pairs), math.sqrt(3), layer.precision)
+        weight2 = _uniform(generator, (kernel, embedding, pairs), bound, layer.precision)
+        use(rows, weight1, weight2)
+
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        list(pool.map(block, range(0, n, height)))
+
+
+def _uniform(
+    generator: np.random.Generator, shape: tuple[int, ...], bound: float, dtype: torch.dtype
+) -> Array:
+    """Draw from Uniform(-bound, bound) on a grid of 2^16 values: 4 for each word generated."""
+    count = math.prod(shape)
+    words = generator.integers(2**64, size=-(-count // 4), dtype=np.uint64)
+    levels = words.view(np.int16)[:count].reshape(shape)
+    values: Array = np.add(levels, 0.5, dtype=_NUMPY[dtype])
+    values *= bound / 2**15
+    return values
+
+
+def _array(layer: HyperLayer, tensor: Tensor) -> Array:
+    """A tensor like the layer's weight as ``(n, c, k^2)``, its own memory where possible."""
+    array: Array = tensor.detach().to("cpu", layer.precision).flatten(2).contiguous().numpy()
+    return array
+
+
+def _write(array: Array, tensor: Tensor) -> None:
+    """Write what ``_array`` gave, or its like, to the tensor, if it is not there already."""
+    values = torch.from_numpy(array).view(tensor.shape)
+    if values.data_ptr() != tensor.data_ptr():
+        tensor.copy_(values)
+
+
+def _pairs_last(array: Array, rows: slice) -> Array:
+    """Rows of ``(n, c, k^2)`` as ``(k^2, P)``, a view."""
+    return array[rows].reshape(-1, array.shape[2]).T
 
 
 @torch.no_grad()
@@ -158,13 +232,20 @@ def draw_weights(
 
     Convolution biases become 0, as in the authors' hypernetwork; everything else stays.
     """
-    for layer in hyper_layers(graph, model):
-        weight = layer.module.weight
-        z_0, z_1 = (_axis_latents(layer, axis, z, seed).to(weight.dtype) for axis in (0, 1))
-        for block, weight1, weight2 in _draws(layer, seed, embedding):
-            v = torch.matmul(weight2, weight1.unsqueeze(-1)).squeeze(-1)
-            v *= torch.outer(z_0[block], z_1).unsqueeze(-1)
-            weight[block] = v.view(weight[block].shape).to(weight.device)
+    layers = hyper_layers(graph, model)
+    inside = _draw_inside(layers, seed)
+    for layer in layers:
+        weight = _array(layer, layer.module.weight)
+        a = torch.outer(*_along(layer, z, inside)).to(layer.precision).numpy()
+
+        def generate(
+            rows: slice, weight1: Array, weight2: Array, weight: Array = weight, a: Array = a
+        ) -> None:
+            v = np.einsum("kmp,mp->kp", weight2, weight1)
+            _pairs_last(weight, rows)[:] = a[rows].ravel() * v
+
+        _draw(layer, seed, embedding, generate)
+        _write(weight, layer.module.weight)
         if layer.module.bias is not None:
             layer.module.bias.zero_()
 
@@ -180,20 +261,23 @@ class HyperWeight(nn.Module):
         self.layer = layer
         self.draw = (seed, embedding)
         self.shape = layer.module.weight.shape
-        inside = [
-            _normal(size, seed, f"{layer.name} inside")
-            for classes, size in zip(layer.axes, self.shape[:2], strict=True)
-            if classes is None
-        ]
+        inside = _draw_inside([layer], seed).values()
         weight = layer.module.weight
         self.inside = nn.ParameterList(nn.Parameter(z.to(weight)) for z in inside)
 
     def right_inverse(self, weight: Tensor) -> tuple[Tensor, ...]:
         """The tensors that take the place of the weight: a fresh draw, and zero biases."""
-        blocks = [(w1, w2) for _, w1, w2 in _draws(self.layer, *self.draw)]
-        weight1, weight2 = (
-            torch.cat(parts).to(weight.device) for parts in zip(*blocks, strict=True)
-        )
+        seed, embedding = self.draw
+        n, c = self.shape[:2]
+        first = torch.empty(n, c, embedding, dtype=self.layer.precision)
+        second = torch.empty(n, c, self.layer.kernel, embedding, dtype=self.layer.precision)
+
+        def keep(rows: slice, weight1: Array, weight2: Array) -> None:
+            first.numpy()[rows].reshape(-1, embedding)[:] = weight1.T
+            second.numpy()[rows].reshape(-1, *second.shape[2:])[:] = weight2.transpose(2, 0, 1)
+
+        _draw(self.layer, seed, embedding, keep)
+        weight1, weight2 = first.to(weight), second.to(weight)
         bias0 = weight1.new_zeros(weight1.shape[:2])
         bias1 = torch.zeros_like(weight1)
         bias2 = weight2.new_zeros(weight2.shape[:3])
@@ -289,10 +373,11 @@ def latent_gradients(
 ) -> tuple[Tensor, NDArray[np.float64]]:
     """Initialise a network by its latent vectors and read off the gradients of those.
 
-    ``warmup_steps`` 0 is the paper's text: the gradients at initialisation, by the closed form.
-    With more, as in the authors' code (1), the explicit hypernetwork first makes that many SGD
-    steps on all its tensors, each on a batch of its own out of ``batches``. The network is left
-    with the generated weights; its buffers (batch norm statistics) are left as they were.
+    ``warmup_steps`` 0 is the paper's text: the gradients at initialisation. With more, as in the
+    authors' code (1), that many steps of SGD on all tensors of the hypernetwork come first, each
+    on a batch of its own out of ``batches``. None and one need no hypernetwork in memory. The
+    network is left with the generated weights; its buffers (batch norm statistics) are left as
+    they were.
 
     Returns:
         The latent elements by class and dL/dz, averaged over the batches left (at least one):
@@ -301,24 +386,28 @@ def latent_gradients(
     Raises:
         TrainingError: if a gradient is not finite.
     """
-    z = draw_latents(graph, seed)
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
     model.train()
-    if warmup_steps:
-        latents = attach_hypernetwork(graph, model, z, seed=seed, embedding=embedding)
-        trained = [p for p in model.parameters() if p.requires_grad]
-        optimizer = torch.optim.SGD(trained, **WARMUP)
-        for _ in range(warmup_steps):
-            _accumulate(model, loss_fn, 1)
-            optimizer.step()
-        _accumulate(model, loss_fn, max(1, batches - warmup_steps))
-        z, gradients = latents.gather(gradients=False), latents.gather(gradients=True)
-        model.zero_grad(set_to_none=True)
-        detach_hypernetwork(graph, model)
+    rest = max(1, batches - warmup_steps)
+    if warmup_steps > 1:
+        z, gradients = explicit_gradients(
+            graph,
+            model,
+            loss_fn,
+            batches=rest,
+            warmup_steps=warmup_steps,
+            seed=seed,
+            embedding=embedding,
+        )
     else:
+        layers = hyper_layers(graph, model)
+        z, inside, v = draw_latents(graph, seed), _draw_inside(layers, seed), None
         draw_weights(graph, model, z, seed=seed, embedding=embedding)
-        _accumulate(model, loss_fn, batches)
-        gradients = _closed_form(graph, model, z)
+        if warmup_steps:
+            _accumulate(model, loss_fn, 1)
+            z, inside, v = _warm_up(graph, model, z, inside, seed=seed, embedding=embedding)
+        _accumulate(model, loss_fn, rest)
+        gradients, _ = _closed_form(graph, layers, z, inside, v)
         model.zero_grad(set_to_none=True)
     with torch.no_grad():
         for name, buffer in model.named_buffers():
@@ -350,24 +439,166 @@ def _accumulate(model: nn.Module, loss_fn: LossFunction, batches: int) -> None:
         (loss / batches).backward()  # type: ignore[no-untyped-call]
 
 
+def explicit_gradients(
+    graph: ChannelGraph,
+    model: nn.Module,
+    loss_fn: LossFunction,
+    *,
+    batches: int,
+    warmup_steps: int,
+    seed: int,
+    embedding: int,
+) -> tuple[Tensor, Tensor]:
+    """What ``latent_gradients`` returns, with the hypernetwork in memory, for any ``warmup_steps``.
+
+    ``batches`` are those after the warm-up. The network's buffers are not restored.
+    """
+    z = draw_latents(graph, seed)
+    latents = attach_hypernetwork(graph, model, z, seed=seed, embedding=embedding)
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], **WARMUP)
+    for _ in range(warmup_steps):
+        _accumulate(model, loss_fn, 1)
+        optimizer.step()
+    _accumulate(model, loss_fn, batches)
+    z, gradients = latents.gather(gradients=False), latents.gather(gradients=True)
+    model.zero_grad(set_to_none=True)
+    detach_hypernetwork(graph, model)
+    return z, gradients
+
+
 @torch.no_grad()
-def _closed_form(graph: ChannelGraph, model: nn.Module, z: Tensor) -> Tensor:
-    """dL/dz of every class from dL/dW of the generated weights: ``(classes,)``."""
-    total = torch.zeros(graph.classes, dtype=torch.float64)
-    for layer in hyper_layers(graph, model):
+def _closed_form(
+    graph: ChannelGraph,
+    layers: Sequence[HyperLayer],
+    z: Tensor,
+    inside: dict[str, Tensor],
+    v: dict[str, Tensor] | None = None,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """dL/dz from dL/dW of the generated weights: ``(classes,)``, and those inside layers.
+
+    ``v`` is V of each layer, as the weight; left out, the weights are those at initialisation.
+    """
+    gradients, gradients_inside = torch.zeros(graph.classes, dtype=torch.float64), {}
+    for layer in layers:
         weight = layer.module.weight
         if weight.grad is None:
             continue
-        product = (weight * weight.grad).flatten(2).sum(2).cpu()
-        for axis, classes in enumerate(layer.axes):
-            if classes is not None:
+        z_0, z_1 = _along(layer, z, inside)
+        product = weight.grad * (weight if v is None else v[layer.name])
+        slope = product.flatten(2).sum(2).cpu().double()
+        if v is None:
+            slope /= torch.outer(z_0, z_1)
+        for classes, gradient in zip(layer.axes, (slope @ z_1, z_0 @ slope), strict=True):
+            if classes is None:
+                gradients_inside[layer.name] = gradient
+            else:
                 index = torch.from_numpy(classes)
                 real = index >= 0
-                total.index_add_(0, index[real], product.sum(1 - axis).double()[real])
-    return total / z
+                gradients.index_add_(0, index[real], gradient[real])
+    return gradients, gradients_inside
+
+
+@torch.no_grad()
+def _warm_up(
+    graph: ChannelGraph,
+    model: nn.Module,
+    z: Tensor,
+    inside: dict[str, Tensor],
+    *,
+    seed: int,
+    embedding: int,
+) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
+    """One step of SGD on the whole hypernetwork, from the gradients in the network.
+
+    Returns:
+        z and the latent vectors inside layers after the step, and V of each layer.
+    """
+    layers = hyper_layers(graph, model)
+    gradients, gradients_inside = _closed_form(graph, layers, z, inside)
+    # The first step has no momentum yet. What has no gradient stays, without weight decay too.
+    reached = np.zeros(graph.classes, np.bool_)
+    for layer in layers:
+        for classes in layer.axes:
+            if classes is not None and layer.module.weight.grad is not None:
+                reached[classes[classes >= 0]] = True
+    stepped = z.clone()
+    for channels in graph.sets:
+        if reached[channels.classes].any():
+            index = torch.from_numpy(channels.classes)
+            stepped[index] = _stepped(z[index], gradients[index])
+    stepped_inside = inside | {
+        name: _stepped(inside[name], gradient) for name, gradient in gradients_inside.items()
+    }
+    v = {}
+    for layer in layers:
+        before = torch.outer(*_along(layer, z, inside))
+        after = torch.outer(*_along(layer, stepped, stepped_inside))
+        v[layer.name] = _step_layer(layer, before, after, seed, embedding)
+        layer.module.weight.grad = None
+    for parameter in model.parameters():
+        if parameter.grad is not None:  # batch norms, biases, linear layers
+            parameter.copy_(_stepped(parameter, parameter.grad))
+    return stepped, stepped_inside, v
+
+
+def _stepped(value: Any, gradient: Any) -> Any:
+    """A tensor or array after the first step of SGD."""
+    return (1 - WARMUP["lr"] * WARMUP["weight_decay"]) * value - WARMUP["lr"] * gradient
+
+
+def _step_layer(
+    layer: HyperLayer, before: Tensor, after: Tensor, seed: int, embedding: int
+) -> Tensor:
+    """Give a layer the weight that its hypernetwork generates after a step of SGD.
+
+    Args:
+        layer: the weight is that at initialisation, with its gradient.
+        before: z_o z_i at initialisation: ``(n, c)`` in float64.
+        after: the same after the step.
+        seed: of the hypernetwork.
+        embedding: its dimension m.
+
+    Returns:
+        V after the step, of the shape of the weight.
+    """
+    parameter = layer.module.weight
+    v = torch.empty_like(parameter)
+    if parameter.grad is None:
+        kernel = (1,) * (parameter.ndim - 2)
+        v.copy_(parameter / before.to(parameter).view(*before.shape, *kernel))
+        parameter.copy_(v * after.to(parameter).view(*after.shape, *kernel))
+        return v
+    a, a_next = (x.to(layer.precision).numpy() for x in (before, after))
+    weight, grad, v_next = (_array(layer, x) for x in (parameter, parameter.grad, v))
+
+    def step(rows: slice, weight1: Array, weight2: Array) -> None:
+        g, a_0, a_1 = _pairs_last(grad, rows).copy(), a[rows].ravel(), a_next[rows].ravel()
+        h = np.einsum("kp,kmp->mp", g, weight2)
+        bias0 = _stepped(0, np.einsum("mp,mp->p", h, weight1))
+        bias1, bias2 = _stepped(0, h), _stepped(0, g)
+        weight1_next = _stepped(weight1, a_0 * h)
+
+        def weight2_next(x: Array) -> Array:
+            """The product with x of weight2 after the step, which need not be written down."""
+            product: Array = np.einsum("kmp,mp->kp", weight2, x)
+            stepped: Array = _stepped(product, a_0 * g * np.einsum("mp,mp->p", weight1, x))
+            return stepped
+
+        e = (a_1 + bias0) * weight1_next + bias1
+        _pairs_last(weight, rows)[:] = weight2_next(e) + bias2
+        _pairs_last(v_next, rows)[:] = weight2_next(weight1_next)
+
+    _draw(layer, seed, embedding, step)
+    _write(weight, parameter)
+    _write(v_next, v)
+    return v
 
 
 def _generator(seed: int, name: str) -> torch.Generator:
     """A generator of its own for each purpose: draws do not depend on the order of layers."""
+    return torch.Generator().manual_seed(_entropy(seed, name))
+
+
+def _entropy(seed: int, name: str) -> int:
     digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+    return int.from_bytes(digest[:8], "big") >> 1

@@ -182,12 +182,11 @@ def select(
     floor: list[int],
     target_flops: float,
 ) -> Mask:
-    """The channels to keep: the highest scores, as many as the budget allows.
+    """The channels to keep: those of the highest scores, best first, wherever one still fits.
 
-    One threshold holds for all latent vectors; bisection over the sorted scores finds the lowest
-    one that meets the target. Where the next channel is one that many layers share, it may not
-    fit although cheaper ones after it do: those are kept too, in the order of their scores, until
-    no dropped channel fits any more.
+    That is one threshold for all latent vectors, the lowest that meets the target; and below it,
+    where a channel that many layers share does not fit, cheaper ones that do, in the order of
+    their scores, until none fits any more.
 
     Args:
         scores: ``(classes,)``; what has an infinite score is never dropped.
@@ -199,38 +198,28 @@ def select(
     """
     protected = _protected(graph, scores, floor)
     _check_target(complexity, protected, target_flops)
-    order = np.flatnonzero(~protected)
-    order = order[np.argsort(scores[order], kind="stable")]
+    mask, rest = protected, np.flatnonzero(~protected)
+    rest = rest[np.argsort(scores[rest], kind="stable")][::-1]
+    while True:
+        # What does not fit now never will: channels only become dearer as others come in.
+        slack = target_flops - complexity.flops(mask)
+        rest = rest[complexity.extra_flops(mask, rest) <= slack]
+        if not len(rest):
+            return mask
+        # All of these fit one by one if they fit together.
+        fitting, too_many = 1, len(rest) + 1
+        while too_many - fitting > 1:
+            middle = (fitting + too_many) // 2
+            if complexity.flops(_with(mask, rest[:middle])) <= target_flops:
+                fitting = middle
+            else:
+                too_many = middle
+        mask, rest = _with(mask, rest[:fitting]), rest[fitting:]
 
-    def without(count: int) -> Mask:
-        mask = graph.full_mask()
-        mask[order[:count]] = False
-        return mask
 
-    fewest, most = 0, len(order)
-    while fewest < most:
-        middle = (fewest + most) // 2
-        if complexity.flops(without(middle)) <= target_flops:
-            most = middle
-        else:
-            fewest = middle + 1
-    return _fill(complexity, without(fewest), order[:fewest][::-1], target_flops)
-
-
-def _fill(
-    complexity: MaskedComplexity, mask: Mask, dropped: NDArray[np.int64], target_flops: float
-) -> Mask:
-    """Take back dropped channels, best first, wherever one still fits."""
-    # What did not fit once never will, nor will any channel of the same cost.
-    too_large: set[bytes] = set()
-    for element in dropped.tolist():
-        signature = complexity.signature(element)
-        if signature in too_large:
-            continue
-        mask[element] = True
-        if complexity.flops(mask) > target_flops:
-            mask[element] = False
-            too_large.add(signature)
+def _with(mask: Mask, elements: NDArray[np.int64]) -> Mask:
+    mask = mask.copy()
+    mask[elements] = True
     return mask
 
 

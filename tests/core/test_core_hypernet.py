@@ -112,6 +112,111 @@ def test_closed_form_equals_the_explicit_hypernetwork(example, stream):
     assert torch.equal(z, hypernet.draw_latents(graph, 3))
 
 
+def both_routes(graph, model, loss_fn, **options):
+    """What one warm-up step leaves: streamed, and with the hypernetwork in memory."""
+    options = {"seed": 3, "embedding": 8, "warmup_steps": 1} | options
+    streamed, explicit = copy.deepcopy(model).train(), copy.deepcopy(model).train()
+    results = (
+        hypernet.latent_gradients(graph, streamed, loss_fn(), batches=3, **options),
+        hypernet.explicit_gradients(graph, explicit, loss_fn(), batches=2, **options),
+    )
+    parameters = [dict(m.named_parameters()) for m in (streamed, explicit)]
+    assert parameters[0].keys() == parameters[1].keys()
+    return *results, *parameters
+
+
+def assert_equal_routes(routes):
+    (z, gradients), (z_expected, expected), parameters, parameters_expected = routes
+    torch.testing.assert_close(z, z_expected, rtol=1e-9, atol=1e-14)
+    scale = float(expected.abs().max())
+    np.testing.assert_allclose(gradients, expected, rtol=1e-9, atol=1e-12 * scale)
+    for name, parameter in parameters.items():
+        torch.testing.assert_close(
+            parameter, parameters_expected[name], rtol=1e-9, atol=1e-12, msg=name
+        )
+
+
+@pytest.mark.parametrize("embedding", [1, 2, 8])
+def test_streamed_warmup_step_equals_the_explicit_hypernetwork(example, stream, embedding):
+    graph, model, shape = example
+    routes = both_routes(graph, model, lambda: stream(*shape, dtype=DOUBLE), embedding=embedding)
+    assert_equal_routes(routes)
+    assert float((routes[0][0] - hypernet.draw_latents(graph, 3)).abs().max()) > 1e-6
+
+
+def test_streamed_warmup_step_in_blocks(monkeypatch, stream):
+    monkeypatch.setattr(hypernet, "_BLOCK", 200)
+    for make in (chain, depthwise, grouped_transposed):
+        model = make().to(DOUBLE)
+        graph = ChannelGraph(model, torch.zeros(SIZE, dtype=DOUBLE))
+        assert_equal_routes(both_routes(graph, model, lambda: stream(*SIZE, dtype=DOUBLE)))
+
+
+class Branches(nn.Module):
+    """The loss does not depend on ``spare``, which reads the trunk, and fixes ``fixed``."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.fixed, self.tail = conv(3, 6, 3), conv(6, 6, 3), conv(6, 2, 3)
+        self.spare, self.lone = conv(6, 4, 3), conv(4, 2, 3)
+        self.fixed.weight.requires_grad_(False)
+
+    def forward(self, x):
+        x = self.stem(x)
+        return self.tail(x + self.fixed(x)), self.lone(self.spare(x))
+
+
+def test_streamed_warmup_step_leaves_what_has_no_gradient(stream):
+    """Weight decay reaches only what SGD reaches."""
+    model = Branches().to(DOUBLE)
+    graph = ChannelGraph(model, torch.zeros(SIZE, dtype=DOUBLE))
+
+    def first_output():
+        loss_fn = stream(*SIZE, dtype=DOUBLE)
+        return lambda m: m(loss_fn.batch())[0].square().mean()
+
+    routes = both_routes(graph, model, first_output)
+    assert_equal_routes(routes)
+    (z, gradients), parameters = routes[0], routes[2]
+    lone = graph.layers["lone"].outputs
+    assert torch.equal(z[lone], hypernet.draw_latents(graph, 3)[lone])
+    assert not gradients[lone].any()
+    assert torch.equal(parameters["fixed.weight"], model.fixed.weight)
+    # The unused layer is generated from the trunk's latent vector, which did move.
+    drawn = copy.deepcopy(model)
+    hypernet.draw_weights(graph, drawn, hypernet.draw_latents(graph, 3), seed=3)
+    assert not torch.allclose(parameters["spare.weight"], drawn.spare.weight, rtol=1e-4)
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_streamed_warmup_step_in_single_precision(stream, memory_format):
+    model = build("ResNet8", width=0.5).to(memory_format=memory_format)
+    graph = ChannelGraph(model, torch.zeros(SIZE))
+    (z, gradients), (z_expected, expected), *parameters = both_routes(
+        graph, model, lambda: stream(*SIZE)
+    )
+    torch.testing.assert_close(z, z_expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        gradients, expected, rtol=1e-2, atol=1e-3 * float(expected.abs().max())
+    )
+    for name, parameter in parameters[0].items():
+        torch.testing.assert_close(parameter, parameters[1][name], rtol=1e-3, atol=1e-4)
+
+
+def test_number_of_threads_makes_no_difference(stream, monkeypatch):
+    monkeypatch.setattr(hypernet, "_BLOCK", 500)
+    model = chain()
+    graph = ChannelGraph(model, torch.zeros(SIZE))
+    results = []
+    for threads in (1, 5):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        copied = copy.deepcopy(model)
+        z, gradients = hypernet.latent_gradients(graph, copied, stream(*SIZE), warmup_steps=1)
+        results.append([z.numpy(), gradients, copied[2].weight.detach().numpy()])
+    for one, five in zip(*results, strict=True):
+        assert np.array_equal(one, five)
+
+
 def test_drawn_weights_are_those_the_hypernetwork_generates(example):
     graph, model, _ = example
     explicit, _ = attached(graph, model)

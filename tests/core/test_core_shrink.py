@@ -87,6 +87,97 @@ def test_selection(name, share, seed):
             assert scores[kept & free].min() > scores[~kept].max()
 
 
+def best_first(graph, complexity, scores, floor, target):
+    """The rule of selection, one channel at a time."""
+    mask = graph.full_mask()
+    for channels, count in zip(graph.sets, floor, strict=True):
+        free = channels.classes[~channels.frozen]
+        best = free[np.argsort(-scores[free], kind="stable")]
+        mask[best[max(0, count - int(channels.frozen.sum())) :]] = False
+    for element in np.argsort(-scores):
+        if not mask[element]:
+            mask[element] = True
+            mask[element] = complexity.flops(mask) <= target
+    return mask
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("name", NETWORKS)
+def test_selection_is_best_first(name, seed):
+    case = Case(name, seed, rho=0.1, tau=0.3)
+    target = case.target(np.random.default_rng(seed).uniform(0.02, 0.98))
+    expected = best_first(case.graph, case.complexity, case.scores, case.floor, target)
+    assert np.array_equal(case.select(target), expected)
+
+
+class Tangle(nn.Module):
+    """A random network: sums and concatenations of whatever came before."""
+
+    def __init__(self, seed):
+        super().__init__()
+        generator = np.random.default_rng(seed)
+        self.sources = []
+        widths = [3]
+        layers = []
+        for _ in range(8):
+            kind = generator.choice(["conv", "add", "cat", "depthwise"])
+            a = int(generator.integers(len(widths)))
+            same = [i for i, w in enumerate(widths) if w == widths[a]]
+            b = int(generator.choice(same)) if kind == "add" else int(generator.integers(a + 1))
+            layer = nn.Identity()
+            if kind == "conv":
+                width = int(generator.choice([6, 9, 12]))
+                layer = nn.Conv2d(widths[a], width, int(generator.choice([1, 3])), padding="same")
+            elif kind == "depthwise":
+                width = widths[a]
+                layer = nn.Conv2d(width, width, 3, padding=1, groups=width)
+            else:
+                width = widths[a] if kind == "add" else widths[a] + widths[b]
+            layers.append(nn.Sequential(layer, nn.ReLU()))
+            self.sources.append((str(kind), a, b))
+            widths.append(width)
+        self.layers = nn.ModuleList(layers)
+        self.tail = nn.Conv2d(sum(widths), 2, 1)
+
+    def forward(self, x):
+        made = [x]
+        for layer, (kind, a, b) in zip(self.layers, self.sources, strict=True):
+            y = made[a]
+            if kind == "add":
+                y = y + made[b]
+            elif kind == "cat":
+                y = torch.cat([y, made[b]], 1)
+            made.append(layer(y))
+        return self.tail(torch.cat(made, 1))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_selection_is_best_first_in_random_networks(seed):
+    graph = ChannelGraph(Tangle(seed), torch.zeros(1, 3, 8, 8))
+    counted, floor = MaskedComplexity(graph), floors(graph.sets, 0.2, 0.2)
+    generator = np.random.default_rng(seed)
+    for share in generator.uniform(0.1, 0.95, 5):
+        scores = generator.lognormal(0, 2, graph.classes)
+        least = counted.flops(best_first(graph, counted, scores, floor, 0))
+        target = least + share * (counted.flops(graph.full_mask()) - least)
+        expected = best_first(graph, counted, scores, floor, target)
+        assert np.array_equal(select(graph, counted, scores, floor, target), expected)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_extra_flops_are_what_one_more_class_costs(seed, random_mask):
+    graph = ChannelGraph(Tangle(seed), torch.zeros(1, 3, 8, 8))
+    counted, mask = MaskedComplexity(graph), random_mask(graph, seed)
+    dropped = np.flatnonzero(~mask)
+    assert len(dropped)
+    expected = []
+    for element in dropped:
+        more = mask.copy()
+        more[element] = True
+        expected.append(counted.flops(more) - counted.flops(mask))
+    assert counted.extra_flops(mask, dropped).tolist() == expected
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_both_ends_of_the_interval_are_reached(name):
     case = Case(name)
