@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" snakemake
 
 .DEFAULT_GOAL := run
-.PHONY: run test lint format clean help
+.PHONY: run complexity test lint format clean help
 
 $(VENV)/ready: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -20,6 +20,10 @@ run: $(VENV)/ready ## Set up, run the whole pipeline on config.yaml, write the r
 	$(SNAKEMAKE) --cores $(CORES) $(ARGS)
 	@$(SNAKEMAKE) --quiet --report results/report.html
 	@echo 'Done: results/report.html, results/tables/, results/figures/'
+
+complexity: $(VENV)/ready ## Shrink every LW-DNA network of the paper again: results/complexity/.
+	$(SNAKEMAKE) --cores $(CORES) --configfile config/complexity.yaml $(ARGS) -- complexity_columns
+	@echo 'Done: results/complexity/table1.md, table2.md, table3.md'
 
 test: $(VENV)/ready lint ## Set up, check and test everything, including a tiny end-to-end run.
 	PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest $(ARGS)
@@ -41,4 +45,4 @@ clean: ## Remove results (asks first) but not the environment.
 	  [ "$$answer" = y ] && rm -rf results || echo 'Nothing removed.'
 
 help: ## List the targets.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

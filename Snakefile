@@ -14,10 +14,12 @@ include: "rules/common.smk"
 include: "rules/data.smk"
 include: "rules/networks.smk"
 include: "rules/outputs.smk"
+include: "rules/complexity.smk"
 
 
 localrules:
     all,
+    complexity_columns,
 
 
 rule all:

@@ -26,6 +26,8 @@ COMMANDS = {
     "training-logs": "Draw the training and testing logs (Fig. 1).",
     "channels": "Draw the percentage of remaining channels (Fig. 2).",
     "strip": "Draw a restored image: clean, degraded, baseline, LW-DNA.",
+    "replicate": "Shrink a network of the paper again, at its published FLOPs.",
+    "replication-table": "Put the sizes of networks shrunk again beside the paper's.",
     "complexity": "Count FLOPs and parameters by the paper's convention.",
     "explain": "Say which channels of a network are coupled, and why.",
     "info": "Say what is in a weights file.",

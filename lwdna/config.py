@@ -53,6 +53,8 @@ def check(config: Mapping[str, Any], schema: str | os.PathLike[str]) -> dict[str
         _check_claim(f"experiments.{name}", experiment, Path(schema).parents[1] / "paper")
     for name, dataset in complete["datasets"].items():
         _check_dataset(name, dataset)
+    if "replication" in complete:
+        _known(complete["replication"]["images"], complete["datasets"], "replication.images")
     return complete
 
 

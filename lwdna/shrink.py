@@ -115,9 +115,6 @@ def shrink(
     for name, value in (("batches", batches), ("embedding", embedding)):
         if value < 1:
             raise ConfigError(f"{name} is {value}; give at least 1.")
-    needs_loss = criterion == "gradient" or warmup_steps > 0
-    if needs_loss and loss_fn is None:
-        raise ConfigError(f"The criterion '{criterion}' needs a loss function, but it is None.")
     wide = copy.deepcopy(model)
     graph = ChannelGraph(wide, example_input)
     complexity = MaskedComplexity(graph, batch_norm=batch_norm)
@@ -129,6 +126,60 @@ def shrink(
             _check_target(complexity, _protected(graph, unscored, floor), target_flops)
         except BudgetError as error:
             raise BudgetError(f"{error}{_held(graph)}") from None
+    scores = score(
+        graph,
+        wide,
+        loss_fn,
+        criterion=criterion,
+        warmup_steps=warmup_steps,
+        batches=batches,
+        seed=seed,
+        embedding=embedding,
+    )
+    try:
+        mask = select(graph, complexity, scores, floor, target_flops)
+    except BudgetError as error:
+        raise BudgetError(f"{error}{_held(graph)}") from None
+    small = cut(graph, wide, mask)
+    verify(graph, small, example_input, mask, complexity, batch_norm=batch_norm)
+    kept = graph.kept(mask)
+    for module, origin in zip(small.modules(), model.modules(), strict=True):
+        module.training = origin.training
+    set_provenance(small, Provenance(provenance_of(model).spec, kept))
+    return Shrunk(
+        model=small,
+        flops=complexity.flops(mask),
+        params=complexity.params(mask),
+        kept=kept,
+        channels_before={name: len(layer.outputs) for name, layer in graph.layers.items()},
+        flops_before=complexity.flops(graph.full_mask()),
+        params_before=complexity.params(graph.full_mask()),
+    )
+
+
+def score(
+    graph: ChannelGraph,
+    wide: nn.Module,
+    loss_fn: LossFunction | None,
+    *,
+    criterion: Criterion = "gradient",
+    warmup_steps: int = 0,
+    batches: int = 2,
+    seed: int = 0,
+    embedding: int = EMBEDDING,
+) -> NDArray[np.float64]:
+    """Give a widened network its weights and every channel its score; see ``shrink``.
+
+    Args:
+        graph: the channel graph of ``wide``.
+        wide: the network; its weights become those that the latent vectors generate.
+
+    Returns:
+        ``(classes,)``: the higher, the rather kept; infinite for what no latent vector controls.
+    """
+    needs_loss = criterion == "gradient" or warmup_steps > 0
+    if needs_loss and loss_fn is None:
+        raise ConfigError(f"The criterion '{criterion}' needs a loss function, but it is None.")
     if needs_loss and loss_fn is not None:
         cuda = [p.device for p in wide.parameters() if p.device.type == "cuda"][:1]
         with torch.random.fork_rng(devices=cuda):
@@ -147,26 +198,7 @@ def shrink(
         draw_weights(graph, wide, z, seed=seed, embedding=embedding)
     scores = np.abs(gradients if criterion == "gradient" else z.numpy())
     scores[~scored_classes(graph, wide)] = np.inf
-    try:
-        mask = select(graph, complexity, scores, floor, target_flops)
-    except BudgetError as error:
-        raise BudgetError(f"{error}{_held(graph)}") from None
-    small = cut(graph, wide, mask)
-    _verify(small, example_input, complexity.flops(mask), batch_norm=batch_norm)
-    graph.check_cut(small, example_input, mask)
-    kept = graph.kept(mask)
-    for module, origin in zip(small.modules(), model.modules(), strict=True):
-        module.training = origin.training
-    set_provenance(small, Provenance(provenance_of(model).spec, kept))
-    return Shrunk(
-        model=small,
-        flops=complexity.flops(mask),
-        params=complexity.params(mask),
-        kept=kept,
-        channels_before={name: len(layer.outputs) for name, layer in graph.layers.items()},
-        flops_before=complexity.flops(graph.full_mask()),
-        params_before=complexity.params(graph.full_mask()),
-    )
+    return scores
 
 
 def floors(sets: list[ChannelSet], rho: float, tau: float) -> list[int]:
@@ -260,24 +292,33 @@ def _protected(graph: ChannelGraph, scores: NDArray[np.float64], floor: list[int
     return keep | np.isinf(scores)
 
 
-def _verify(
-    small: nn.Module, example_input: Tensor | Sequence[Tensor], flops: int, *, batch_norm: bool
+def verify(
+    graph: ChannelGraph,
+    small: nn.Module,
+    example_input: Tensor | Sequence[Tensor],
+    mask: Mask,
+    complexity: MaskedComplexity,
+    *,
+    batch_norm: bool,
 ) -> None:
-    """Raise GraphError unless the shrunk network runs and costs what was predicted."""
+    """Raise GraphError unless the shrunk network is what was predicted."""
     try:
-        counted, _ = count_complexity(small, example_input, batch_norm=batch_norm)
+        counted = count_complexity(small, example_input, batch_norm=batch_norm)
     except RuntimeError as error:
         raise GraphError(
             f"{type(small).__name__} does not run with fewer channels: "
             f"{str(error).splitlines()[0]}. Its forward fixes a number of channels somewhere; "
             "take that number from the tensor's shape instead."
         ) from error
-    if counted != flops:
+    predicted = complexity.flops(mask), complexity.params(mask)
+    if counted != predicted:
         raise GraphError(
-            f"{type(small).__name__} costs {counted:,} FLOPs after shrinkage where {flops:,} were "
-            "predicted: its forward depends on the number of channels in a way that the channel "
-            "graph does not see. Please report it with the network."
+            f"{type(small).__name__} has {counted[0]:,} FLOPs and {counted[1]:,} parameters after "
+            f"shrinkage where {predicted[0]:,} and {predicted[1]:,} were predicted: its forward "
+            "depends on the number of channels in a way that the channel graph does not see. "
+            "Please report it with the network."
         )
+    graph.check_cut(small, example_input, mask)
 
 
 def _check(rho: float, tau: float, criterion: str, warmup_steps: int) -> None:

@@ -23,6 +23,7 @@ except LwdnaError as error:
 
 EXPERIMENTS = config["experiments"]
 DATASETS = config["datasets"]
+REPLICATION = config.get("replication", {"networks": {}})
 TEACHER = "teacher"
 
 # The package is found beside the Snakefile, also in a conda environment and in a working
@@ -54,6 +55,7 @@ wildcard_constraints:
     split="train|test",
     seed=r"\d+",
     table="[1-4]",
+    replica="|".join(re.escape(name) for name in REPLICATION["networks"]) or "(?!)",
 
 
 def experiment(wildcards):
@@ -151,8 +153,8 @@ def shrink_settings(wildcards):
 
 
 def shrink_memory(wildcards):
-    """Megabytes: the explicit hypernetwork of a warm-up is many times its network."""
-    return 16000 if experiment(wildcards)["shrink"]["warmup_steps"] else 4000
+    """Megabytes: after a second warm-up step the hypernetwork is held, many times its network."""
+    return 16000 if experiment(wildcards)["shrink"]["warmup_steps"] > 1 else 4000
 
 
 def device(wildcards, resources):
@@ -338,3 +340,35 @@ def figures():
         *(f"strip-{name}" for name in restoring()),
     ]
     return expand("results/figures/{name}.{kind}", name=names, kind=["png", "svg"])
+
+
+def replicas(number):
+    """The networks of one of the paper's tables that are to be shrunk again."""
+    belongs = {
+        1: lambda section: "dataset" in section,
+        2: lambda section: "dataset" not in section,
+        3: lambda section: (section["network"], section.get("dataset"))
+        == ("MobileNetV1", "tiny-imagenet"),
+    }
+    return [
+        name
+        for name, section in REPLICATION["networks"].items()
+        if belongs[number](section)
+    ]
+
+
+def replica_options(wildcards):
+    """What is shrunk again, and how, for the command line."""
+    section = REPLICATION["networks"][wildcards.replica]
+    seeds = [word for seed in REPLICATION["seeds"] for word in ("--seeds", str(seed))]
+    settings = section | {"width": REPLICATION["width"]}
+    return [
+        section["network"],
+        *options(settings, sorted(set(settings) - {"network"})),
+        *seeds,
+    ]
+
+
+def replica_photographs(wildcards):
+    """The photographs whose crops stand in for the datasets."""
+    return f"results/images/{REPLICATION['images']}/train"

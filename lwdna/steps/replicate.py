@@ -1,0 +1,63 @@
+"""Shrink a network of the paper again, at its published FLOPs, by each criterion."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from lwdna.files import write_text
+from lwdna.replication import published_rows, replicate
+from lwdna.steps._options import FILE, FOLDER, output, threads
+from lwdna.tables import read_paper
+
+
+@click.command()
+@click.argument("network")
+@click.option("--dataset", help="Dataset the network is built for.")
+@click.option("--table", "tables", type=(int, FILE), multiple=True, required=True)
+@click.option("--photographs", type=FOLDER, required=True, help="Images, for gradients.")
+@click.option("--seeds", type=click.IntRange(min=0), multiple=True, required=True)
+@click.option("--width", type=float, default=2.0, show_default=True, help="Multiplier w.")
+@click.option(
+    "--rho", type=click.FloatRange(0, 1), help="What the paper states; fitted if left out."
+)
+@click.option("--tau", type=click.FloatRange(0, 1), default=0.45, show_default=True)
+@click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True)
+@click.option("--batches", type=click.IntRange(min=1), default=2, show_default=True)
+@click.option("--embedding", type=click.IntRange(min=1), default=8, show_default=True)
+@click.option("--patch-size", type=click.IntRange(min=1), help="Of images for restoration.")
+@output
+@threads
+def main(
+    *,
+    network: str,
+    dataset: str | None,
+    tables: tuple[tuple[int, Path], ...],
+    photographs: Path,
+    seeds: tuple[int, ...],
+    width: float,
+    rho: float | None,
+    tau: float,
+    batch_size: int,
+    batches: int,
+    embedding: int,
+    patch_size: int | None,
+    output: Path,
+) -> None:
+    """Shrink NETWORK to the sizes of its rows in the paper's tables, from photographs."""
+    paper = [(number, read_paper(path)) for number, path in tables]
+    rows = published_rows(paper, network, dataset, rho, tau)
+    frame = replicate(
+        network,
+        dataset,
+        rows,
+        photographs,
+        seeds=seeds,
+        batch_size=batch_size,
+        width=width,
+        batches=batches,
+        embedding=embedding,
+        patch_size=patch_size,
+    )
+    write_text(output, frame.to_csv(index=False, lineterminator="\n"))
