@@ -28,7 +28,8 @@ COMMANDS = {
     "strip": "Draw a restored image: clean, degraded, baseline, LW-DNA.",
     "complexity": "Count FLOPs and parameters by the paper's convention.",
     "explain": "Say which channels of a network are coupled, and why.",
-    "info": "Say what is in a weights file.",
+    "info": "Say what is in a weights file: channels by layer, FLOPs, parameters.",
+    "export": "Write a network as an ONNX file or a torch.export program.",
 }
 """Subcommands and what they do; each lives in ``lwdna/steps/`` and is loaded when called."""
 
