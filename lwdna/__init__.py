@@ -13,17 +13,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lwdna.channels import ChannelGraph
     from lwdna.complexity import complexity
+    from lwdna.export import export
     from lwdna.networks import build
     from lwdna.shrink import shrink
     from lwdna.surgery import load
 
 __version__ = "0.1.0"
-__all__ = ["ChannelGraph", "build", "complexity", "load", "shrink"]
+__all__ = ["ChannelGraph", "build", "complexity", "export", "load", "shrink"]
 
 _HOME = {
     "ChannelGraph": "lwdna.channels",
     "build": "lwdna.networks",
     "complexity": "lwdna.complexity",
+    "export": "lwdna.export",
     "load": "lwdna.surgery",
     "shrink": "lwdna.shrink",
 }

@@ -30,7 +30,8 @@ COMMANDS = {
     "replication-table": "Put the sizes of networks shrunk again beside the paper's.",
     "complexity": "Count FLOPs and parameters by the paper's convention.",
     "explain": "Say which channels of a network are coupled, and why.",
-    "info": "Say what is in a weights file.",
+    "info": "Say what is in a weights file: channels by layer, FLOPs, parameters.",
+    "export": "Write a network as an ONNX file or a torch.export program.",
 }
 """Subcommands and what they do; each lives in ``lwdna/steps/`` and is loaded when called."""
 

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lwdna.channels import ChannelGraph, ChannelSet, Mask
+from lwdna.channels import ChannelGraph, ChannelSet, Mask, as_inputs
 from lwdna.complexity import MaskedComplexity
 from lwdna.complexity import complexity as count_complexity
 from lwdna.errors import BudgetError, ConfigError, GraphError, nearest
@@ -26,7 +27,7 @@ from lwdna.hypernet import (
     latent_gradients,
     scored_classes,
 )
-from lwdna.provenance import Provenance, provenance_of, set_provenance
+from lwdna.provenance import Shrinkage, provenance_of, set_provenance, write_summary
 from lwdna.surgery import cut, save
 
 Criterion = Literal["gradient", "magnitude"]
@@ -49,8 +50,22 @@ class Shrunk:
     params_before: int
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write the network as safetensors, to be read by ``lwdna.load``."""
+        """Write the network as safetensors, to be read by ``lwdna.load``.
+
+        The numbers of channels go into a JSON beside it: ``small.json`` for ``small.safetensors``.
+
+        Raises:
+            ConfigError: if the path itself ends in ".json".
+            LwdnaError: if a file cannot be written.
+        """
+        summary = Path(path).with_suffix(".json")
+        if summary == Path(path):
+            raise ConfigError(
+                f"The weights cannot be written to '{path}', where the JSON beside them goes; name "
+                "a file that ends in .safetensors."
+            )
         save(self.model, path)
+        write_summary(provenance_of(self.model), summary)
 
     def report(self) -> str:
         """Complexity before and after, and the channels kept by layer."""
@@ -145,15 +160,34 @@ def shrink(
     kept = graph.kept(mask)
     for module, origin in zip(small.modules(), model.modules(), strict=True):
         module.training = origin.training
-    set_provenance(small, Provenance(provenance_of(model).spec, kept))
-    return Shrunk(
-        model=small,
-        flops=complexity.flops(mask),
-        params=complexity.params(mask),
-        kept=kept,
+    shrinkage = Shrinkage(
         channels_before={name: len(layer.outputs) for name, layer in graph.layers.items()},
         flops_before=complexity.flops(graph.full_mask()),
+        flops_after=complexity.flops(mask),
         params_before=complexity.params(graph.full_mask()),
+        params_after=complexity.params(mask),
+        inputs=[list(x.shape) for x in as_inputs(example_input)],
+        settings={
+            "target_flops": float(target_flops),
+            "rho": float(rho),
+            "tau": float(tau),
+            "criterion": criterion,
+            "warmup_steps": int(warmup_steps),
+            "batches": int(batches),
+            "seed": int(seed),
+            "embedding": int(embedding),
+            "batch_norm": bool(batch_norm),
+        },
+    )
+    set_provenance(small, provenance_of(model).shrunk(kept, shrinkage))
+    return Shrunk(
+        model=small,
+        flops=shrinkage.flops_after,
+        params=shrinkage.params_after,
+        kept=kept,
+        channels_before=shrinkage.channels_before,
+        flops_before=shrinkage.flops_before,
+        params_before=shrinkage.params_before,
     )
 
 

@@ -24,10 +24,10 @@ from lwdna.errors import CheckpointError, LwdnaError
 from lwdna.files import atomic
 from lwdna.layers import BATCH_NORMS, CONVOLUTIONS, INSTANCE_NORMS, TRANSPOSED
 from lwdna.networks import build, input_shape
-from lwdna.provenance import NetworkSpec, Provenance, provenance_of, set_provenance
+from lwdna.provenance import NetworkSpec, Provenance, Shrinkage, provenance_of, set_provenance
 
 FORMAT = "lwdna-network"
-VERSION = 1
+VERSION = 2
 
 
 def cut(graph: ChannelGraph, model: nn.Module, mask: Mask) -> nn.Module:
@@ -179,6 +179,8 @@ def save(model: nn.Module, path: str | PathLike[str]) -> None:
         "version": VERSION,
         "network": provenance.spec and asdict(provenance.spec),
         "kept": provenance.kept,
+        "shrinkage": provenance.shrinkage and asdict(provenance.shrinkage),
+        "arguments": provenance.arguments,
     }
     tensors = {
         name: tensor.detach().to("cpu", copy=True).contiguous()
@@ -188,7 +190,7 @@ def save(model: nn.Module, path: str | PathLike[str]) -> None:
     with atomic(path) as temporary:
         try:
             # One entry: safetensors writes several in an order that varies.
-            save_file(tensors, temporary, {"lwdna": json.dumps(about, sort_keys=True)})
+            save_file(tensors, temporary, {"lwdna": json.dumps(about)})
         except SafetensorError as error:
             raise OSError(str(error)) from error
 
@@ -219,7 +221,7 @@ def load(path: str | PathLike[str], network: Callable[[], nn.Module] | None = No
                 "lwdna.load(path, network=function that returns the widened network)."
             )
         small = fit(wide, state)
-        _check_kept(small, wide, provenance.kept)
+        _check_kept(small, wide, provenance)
         if provenance.spec is not None and network is None:
             shape = input_shape(provenance.spec.name, provenance.spec.dataset)
             on_meta(small).eval()(torch.empty(shape, device="meta"))
@@ -235,9 +237,9 @@ def build_on_meta(spec: NetworkSpec) -> nn.Module:
         return build(spec.name, dataset=spec.dataset, width=spec.width, **spec.options)
 
 
-def _check_kept(small: nn.Module, wide: nn.Module, kept: Mapping[str, Any] | None) -> None:
+def _check_kept(small: nn.Module, wide: nn.Module, provenance: Provenance) -> None:
     """Refuse channel indices that do not agree with the layers."""
-    for layer, indices in (kept or {}).items():
+    for layer, indices in (provenance.kept or {}).items():
         try:
             module, origin = small.get_submodule(layer), wide.get_submodule(layer)
         except AttributeError as error:
@@ -245,10 +247,25 @@ def _check_kept(small: nn.Module, wide: nn.Module, kept: Mapping[str, Any] | Non
         before, after = (
             getattr(m, "out_channels", getattr(m, "out_features", 0)) for m in (origin, module)
         )
+        noted = provenance.shrinkage and provenance.shrinkage.channels_before.get(layer)
+        if noted is not None and noted != before:
+            raise CheckpointError(
+                f"'{layer}' had {noted} channels before it was shrunk, but has {before} in the "
+                "network given; make that as wide as the one that was shrunk."
+            )
         rising = all(a < b for a, b in pairwise(indices))
         inside = bool(indices) and indices[0] >= 0 and indices[-1] < before
         if len(indices) != after or not rising or not inside:
             raise CheckpointError(f"The channel indices of '{layer}' do not fit its weights.")
+
+
+def read_provenance(path: str | PathLike[str]) -> Provenance:
+    """What the file of a network says about it, without the network.
+
+    Raises:
+        CheckpointError: if the file is damaged or foreign.
+    """
+    return _read(path)[1]
 
 
 def _read(path: str | PathLike[str]) -> tuple[dict[str, Tensor], Provenance]:
@@ -267,7 +284,7 @@ def _read(path: str | PathLike[str]) -> tuple[dict[str, Tensor], Provenance]:
         if (about.get("format"), about.get("version")) != (FORMAT, VERSION):
             raise CheckpointError(
                 f"'{path}' is not a network saved by this version of lwdna; use a file that "
-                "`lwdna shrink` or the pipeline wrote."
+                "`lwdna shrink` or the pipeline wrote, or make it again."
             )
         if about["digest"] != digest(state):
             raise CheckpointError(
@@ -279,7 +296,10 @@ def _read(path: str | PathLike[str]) -> tuple[dict[str, Tensor], Provenance]:
             str(layer): [int(index) for index in indices]
             for layer, indices in about["kept"].items()
         }
-        return state, Provenance(spec, kept)
+        shrinkage = about["shrinkage"] and Shrinkage.read(about["shrinkage"])
+        if (kept or {}).keys() != (shrinkage.channels_before if shrinkage else {}).keys():
+            raise ValueError("it says only in part what was kept")
+        return state, Provenance(spec, kept, shrinkage, dict(about["arguments"]))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"'{path}' has damaged metadata ({error}); delete it and make it again."

@@ -6,6 +6,8 @@ rule shrink:
         train=train_images,
     output:
         network="results/shrink/{experiment}/seed{seed}/network.safetensors",
+        # Written beside network.safetensors: channels, FLOPs and parameters before and after.
+        summary="results/shrink/{experiment}/seed{seed}/network.json",
         channels="results/shrink/{experiment}/seed{seed}/channels.csv",
     log:
         "results/logs/shrink/{experiment}/seed{seed}.log",

@@ -1,30 +1,138 @@
-"""Building networks from their section of the configuration."""
+"""Networks from what the command line says: a name and options, FILE:FUNCTION, or a file."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import lwdna
 from lwdna.data.datasets import ClassificationTest, ClassificationTrain
 from lwdna.errors import ConfigError
 from lwdna.evaluation import input_multiple
-from lwdna.networks import dataset_shape
-from lwdna.provenance import provenance_of
+from lwdna.networks import dataset_shape, input_shape
+from lwdna.provenance import provenance_of, set_provenance
+from lwdna.steps._own import Own, is_own
+from lwdna.surgery import read_provenance
+
+
+def build(
+    name: str, *, dataset: str | None = None, width: float = 1.0, **options: Any
+) -> nn.Module:
+    """Build a network by its name, or by FILE:FUNCTION, whose arguments width and options are.
+
+    Raises:
+        ConfigError: for an unknown name, dataset or option, or a function that fails or takes no
+            width where one is given.
+    """
+    if not is_own(name):
+        return lwdna.build(name, dataset=dataset, width=width, **options)
+    function = Own(name)
+    if dataset is not None:
+        raise ConfigError(
+            f"The dataset '{dataset}' was given for '{name}', but only networks of lwdna are built "
+            "for a dataset; leave it out."
+        )
+    if function.takes("width"):
+        options = options | {"width": width}
+    elif width != 1:
+        raise ConfigError(
+            f"'{name}' cannot be made at width {width:g}, because the function has no argument "
+            "'width'; give it one that multiplies every number of channels, or leave the width out."
+        )
+    return _make(function, options)
+
+
+def _make(function: Own, arguments: dict[str, Any]) -> nn.Module:
+    """Call a user's function and note its arguments on the network that it returns."""
+    model = function(**arguments)
+    if not isinstance(model, nn.Module):
+        raise ConfigError(
+            f"'{function.text}' returned an object of type {type(model).__name__}; it must "
+            "return a torch.nn.Module."
+        )
+    set_provenance(model, replace(provenance_of(model), arguments=arguments))
+    return model
 
 
 def build_seeded(network: dict[str, Any], seed: int) -> nn.Module:
     """Build a network from its section of the configuration, with weights drawn from a seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return lwdna.build(
+        return build(
             network["name"],
             dataset=network.get("dataset"),
             width=network.get("width", 1.0),
             **network.get("options", {}),
         )
+
+
+def widening(name: str, asked: float | None) -> float:
+    """How often wider a network is made before it is shrunk: as asked, or 2 where that can be."""
+    if asked is not None:
+        return asked
+    return 2.0 if not is_own(name) or Own(name).takes("width") else 1.0
+
+
+def example_of(
+    name: str, dataset: str | None, shapes: Sequence[tuple[int, ...]]
+) -> tuple[Tensor, ...]:
+    """Inputs without content: of the shapes given, or as the paper has them for the network.
+
+    Raises:
+        ConfigError: if no shape is given for a network of a user's own.
+    """
+    if not shapes:
+        if is_own(name):
+            raise ConfigError(
+                f"The input of '{name}' is not known; give its shape, for example "
+                "--input 1x3x32x32."
+            )
+        shapes = [input_shape(name, dataset)]
+    return tuple(torch.empty(shape) for shape in shapes)
+
+
+def load(path: Path, network: str | None) -> nn.Module:
+    """Read the network of a file; one of a user's own is made by ``network``, FILE:FUNCTION.
+
+    Raises:
+        CheckpointError: as ``lwdna.load``.
+        ConfigError: if there is no such function.
+    """
+    if network is None:
+        if read_provenance(path).spec is None:
+            raise ConfigError(
+                f"'{path}' holds a network that lwdna.build did not make; say what makes it: "
+                "--network FILE:FUNCTION."
+            )
+        return lwdna.load(path)
+    function, arguments = Own(network), read_provenance(path).arguments
+    return lwdna.load(path, network=lambda: _make(function, arguments))
+
+
+def example_for(
+    model: nn.Module, path: Path, shapes: Sequence[tuple[int, ...]]
+) -> tuple[Tensor, ...]:
+    """Inputs without content for a network that was loaded from a file.
+
+    Raises:
+        ConfigError: if no shape is given, and the file does not tell.
+    """
+    provenance = provenance_of(model)
+    if not shapes and provenance.shrinkage is not None:
+        shapes = [tuple(shape) for shape in provenance.shrinkage.inputs]
+    elif not shapes and provenance.spec is not None:
+        shapes = [input_shape(provenance.spec.name, provenance.spec.dataset)]
+    elif not shapes:
+        raise ConfigError(
+            f"'{path}' does not say what the input of its network is; give its shape, for example "
+            "--input 1x3x32x32."
+        )
+    return tuple(torch.empty(shape) for shape in shapes)
 
 
 def check_fits(model: nn.Module, data: Any, patch_size: int = 0) -> None:

@@ -33,6 +33,26 @@ class Json(click.ParamType):  # type: ignore[type-arg]
         return parsed
 
 
+class Shape(click.ParamType):  # type: ignore[type-arg]
+    """The shape of an input on the command line: 1x3x32x32."""
+
+    name = "shape"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        """Parse; what is no shape is a usage error."""
+        if isinstance(value, tuple):
+            return value
+        sizes = str(value).split("x")
+        if not all(size.isdecimal() and int(size) for size in sizes):
+            self.fail(
+                f"{value!r} is not a shape; give sizes above 0 such as 1x3x32x32 (batch, channels, "
+                "height, width)."
+            )
+        return tuple(map(int, sizes))
+
+
 FILE = click.Path(path_type=Path, dir_okay=False)
 FOLDER = click.Path(path_type=Path, file_okay=False)
 ANY_PATH = click.Path(path_type=Path)
@@ -46,6 +66,16 @@ def _set_threads(_ctx: click.Context, _param: click.Parameter, value: int) -> No
 
 output = click.option("--output", type=FILE, required=True, help="File to write.")
 seed = click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+own_network = click.option(
+    "--network", metavar="FILE:FUNCTION", help="What makes the network, where it is your own."
+)
+shapes = click.option(
+    "--input",
+    "shapes",
+    type=Shape(),
+    multiple=True,
+    help="Shape of the input, such as 1x3x32x32; again for each further input.",
+)
 threads = click.option(
     "--threads",
     type=click.IntRange(min=1),

@@ -5,36 +5,37 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-import torch
 
 import lwdna
-from lwdna.networks import input_shape
-from lwdna.provenance import provenance_of
-from lwdna.steps._options import FILE
-from lwdna.surgery import build_on_meta
+from lwdna.provenance import table
+from lwdna.steps._build import example_for, load
+from lwdna.steps._options import FILE, own_network
+from lwdna.surgery import read_provenance
 
 
 @click.command()
 @click.argument("weights", type=FILE)
-def main(weights: Path) -> None:
-    """Print the network in WEIGHTS: origin, complexity, and channels by layer if it was shrunk."""
-    model = lwdna.load(weights)
-    spec, kept = provenance_of(model).spec, provenance_of(model).kept
+@own_network
+def main(weights: Path, network: str | None) -> None:
+    """Print the network in WEIGHTS: origin, and what is left of its channels and its cost.
+
+    A network of your own is described as it was saved; with --network it is also checked that the
+    weights are those of that network.
+    """
+    provenance = read_provenance(weights)
+    spec, shrinkage = provenance.spec, provenance.shrinkage
+    model = None if spec is None and network is None else load(weights, network)
     if spec is None:
-        click.echo("a network that lwdna.build did not make")
+        arguments = f", made with {provenance.arguments}" if provenance.arguments else ""
+        click.echo(f"a network that lwdna.build did not make{arguments}")
     else:
         click.echo(f"{spec.name}, dataset {spec.dataset}, width {spec.width:g}, {spec.options}")
-        example = torch.empty(input_shape(spec.name, spec.dataset))
-        flops, params = lwdna.complexity(model, example)
-        click.echo(f"{flops:,} FLOPs, {params:,} parameters")
-    if kept is None:
-        click.echo("not shrunk")
+    if shrinkage is not None:
+        sizes = ", ".join("x".join(map(str, shape)) for shape in shrinkage.inputs)
+        settings = ", ".join(f"{name} {value}" for name, value in shrinkage.settings.items())
+        click.echo(f"shrunk for inputs of {sizes} by {settings}\n\n{table(provenance)}")
         return
-    before: dict[str, int] = {}
-    if spec is not None:
-        graph = lwdna.ChannelGraph(build_on_meta(spec), example)
-        before = {name: len(layer.outputs) for name, layer in graph.layers.items()}
-    for layer, indices in kept.items():
-        was = f"{before[layer]:>6} -> " if layer in before else ""
-        share = f" ({100 * len(indices) / before[layer]:.1f} %)" if layer in before else ""
-        click.echo(f"{layer:<30} {was}{len(indices):>6}{share}")
+    if spec is not None and model is not None:
+        flops, params = lwdna.complexity(model, example_for(model, weights, ()))
+        click.echo(f"{flops:,} FLOPs, {params:,} parameters")
+    click.echo("not shrunk")

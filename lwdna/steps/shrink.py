@@ -8,16 +8,16 @@ from typing import Any
 
 import click
 import pandas as pd
-import torch
 
 import lwdna
 from lwdna.data.datasets import train_dataset
+from lwdna.errors import ConfigError
 from lwdna.files import write_text
-from lwdna.hypernet import EMBEDDING
-from lwdna.networks import input_shape
+from lwdna.hypernet import EMBEDDING, LossFunction
 from lwdna.shrink import CRITERIA
-from lwdna.steps._build import build_seeded, check_fits
-from lwdna.steps._options import ANY_PATH, FILE, Json, output, seed, threads
+from lwdna.steps._build import build_seeded, check_fits, example_of, widening
+from lwdna.steps._options import ANY_PATH, FILE, Json, output, seed, shapes, threads
+from lwdna.steps._own import Own
 from lwdna.training import batch_losses
 
 logger = logging.getLogger(__name__)
@@ -27,12 +27,23 @@ logger = logging.getLogger(__name__)
 @click.argument("network")
 @click.option("--dataset", help="Dataset the network is built for.")
 @click.option("--width", type=float, default=1.0, show_default=True, help="Of the baseline.")
-@click.option("--widen", type=float, default=2.0, show_default=True, help="Width multiplier w.")
+@click.option(
+    "--widen",
+    type=float,
+    help="Width multiplier w.  [default: 2; 1 for a function without an argument 'width']",
+)
 @click.option("--options", type=Json(), default="{}", help="Other options of the network.")
+@shapes
+@click.option(
+    "--loss",
+    "loss_function",
+    metavar="FILE:FUNCTION",
+    help="Gives the loss of the network it is called with on the next batch, for gradients.",
+)
 @click.option("--task", type=Json(), help="The experiment's task section.")
 @click.option("--train", "path", type=ANY_PATH, help="Training images, for gradients.")
 @click.option("--target-flops", type=float, help="Budget in FLOPs.")
-@click.option("--flops-ratio", type=float, help="Budget as a share of the baseline's FLOPs.")
+@click.option("--flops-ratio", type=float, help="Budget as a share of the FLOPs before widening.")
 @click.option("--rho", type=float, default=0.2, show_default=True)
 @click.option("--tau", type=float, default=0.45, show_default=True)
 @click.option("--criterion", type=click.Choice(CRITERIA), default="gradient", show_default=True)
@@ -55,8 +66,10 @@ def main(
     network: str,
     dataset: str | None,
     width: float,
-    widen: float,
+    widen: float | None,
     options: dict[str, Any],
+    shapes: tuple[tuple[int, ...], ...],
+    loss_function: str | None,
     task: dict[str, Any] | None,
     path: Path | None,
     target_flops: float | None,
@@ -66,30 +79,42 @@ def main(
     output: Path,
     **settings: Any,
 ) -> None:
-    """Widen NETWORK and shrink it by its latent vectors to a FLOPs budget."""
+    """Widen NETWORK and shrink it by its latent vectors to a FLOPs budget.
+
+    NETWORK is a name, or FILE:FUNCTION for a function that makes a network of your own; it is
+    widened by the function's argument 'width'. The channels go into a JSON beside the output.
+    """
     if (target_flops is None) == (flops_ratio is None):
         raise click.UsageError("Give either --target-flops or --flops-ratio.")
     if (task is None) != (path is None):
         raise click.UsageError("Give --task and --train together.")
+    if path is not None and loss_function is not None:
+        raise click.UsageError("Give either --loss, or --task and --train.")
     spec: dict[str, Any] = {"name": network, "dataset": dataset, "width": width, "options": options}
-    example = torch.empty(input_shape(network, dataset))
+    example = example_of(network, dataset, shapes)
+    wider = width * widening(network, widen)
     baseline = build_seeded(spec, settings["seed"])
+    graph = lwdna.ChannelGraph(baseline, example)
     if flops_ratio is not None:
         flops, _ = lwdna.complexity(baseline, example, batch_norm=settings["batch_norm"])
         target_flops = flops_ratio * flops
-    wide = build_seeded(spec | {"width": width * widen}, settings["seed"])
-    loss = None
+    wide = build_seeded(spec | {"width": wider}, settings["seed"])
+    loss: LossFunction | None = None if loss_function is None else Own(loss_function)
     if task is not None and path is not None:
         images = train_dataset(task, path, seed=settings["seed"])
         check_fits(wide, images, task.get("patch_size", 0))
         loss = batch_losses(task["kind"], images, batch_size, settings["seed"])
+    if loss is None and (settings["criterion"] == "gradient" or settings["warmup_steps"] > 0):
+        raise ConfigError(
+            "Gradients need a loss, but none was given; give --loss FILE:FUNCTION, or --task and "
+            "--train, or shrink without gradients by --criterion magnitude."
+        )
     shrunk = lwdna.shrink(wide, example, loss, target_flops=float(target_flops or 0), **settings)
-    logger.info("Shrunk %s at width %g:\n%s", network, width * widen, shrunk.report())
+    logger.info("Shrunk %s at width %g:\n%s", network, wider, shrunk.report())
     shrunk.save(output)
     if channels is not None:
-        counts = lwdna.ChannelGraph(baseline, example).layers
         rows = [
-            (layer, len(counts[layer].outputs), shrunk.channels_before[layer], len(kept))
+            (layer, len(graph.layers[layer].outputs), shrunk.channels_before[layer], len(kept))
             for layer, kept in shrunk.kept.items()
         ]
         frame = pd.DataFrame(rows, columns=["layer", "baseline", "before", "after"])

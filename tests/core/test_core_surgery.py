@@ -408,7 +408,9 @@ def test_damaged_channel_indices_in_the_metadata(saved, value):
         lwdna.load(saved)
 
 
-@pytest.mark.parametrize("missing", ["format", "version", "network", "kept"])
+@pytest.mark.parametrize(
+    "missing", ["format", "version", "network", "kept", "shrinkage", "arguments"]
+)
 def test_missing_metadata(saved, missing):
     rewrite(saved, lambda metadata: metadata.pop(missing))
     with pytest.raises(CheckpointError, match=r"small\.safetensors"):
@@ -447,3 +449,95 @@ def test_full_disk_while_saving(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["x.safetensors"]
+
+
+# -- what was kept -------------------------------------------------------------------------------
+
+
+def test_summary_beside_the_weights(tmp_path):
+    result, x = small_network("MobileNetV1")
+    result.save(tmp_path / "small.safetensors")
+    summary = json.loads((tmp_path / "small.json").read_text())
+    assert summary["network"] == {
+        "name": "MobileNetV1",
+        "dataset": "tiny-imagenet",
+        "width": 0.25,
+        "options": {},
+    }
+    assert (summary["flops"]["after"], summary["params"]["after"]) == complexity(result.model, x)
+    assert summary["flops"]["before"] == result.flops_before
+    assert summary["params"]["before"] == result.params_before
+    assert summary["inputs"] == [list(x.shape)]
+    assert summary["settings"] == {
+        "target_flops": 0.6 * result.flops_before,
+        "rho": 0.1,
+        "tau": 0.2,
+        "criterion": "magnitude",
+        "warmup_steps": 0,
+        "batches": 2,
+        "seed": 0,
+        "embedding": 8,
+        "batch_norm": True,
+    }
+    assert list(summary["layers"]) == list(result.kept)
+    for name, entry in summary["layers"].items():
+        assert entry["kept"] == result.kept[name]
+        assert entry["after"] == len(entry["kept"])
+        assert entry["before"] == result.channels_before[name]
+        assert entry["percent"] == round(100 * entry["after"] / entry["before"], 2)
+    # The weights say the same, in the same order.
+    loaded = lwdna.load(tmp_path / "small.safetensors").provenance
+    assert list(loaded.kept) == list(result.kept)
+    assert loaded.shrinkage.settings == summary["settings"]
+
+
+def test_the_summary_cannot_take_the_place_of_the_weights(tmp_path):
+    with pytest.raises(LwdnaError, match=r"ends in \.safetensors"):
+        small_network("ResNet8")[0].save(tmp_path / "small.json")
+    assert not list(tmp_path.iterdir())
+
+
+def test_network_shrunk_twice(tmp_path):
+    options = {"criterion": "magnitude", "rho": 0.1, "tau": 0.1}
+    x = torch.randn(2, 3, 16, 16)
+    first = lwdna.shrink(build("ResNet8"), x, None, target_flops=5e6 / 4, **options)
+    second = lwdna.shrink(first.model, x, None, target_flops=0.7 * first.flops, **options)
+    second.save(tmp_path / "x.safetensors")
+    provenance = lwdna.load(tmp_path / "x.safetensors").provenance
+    assert provenance.shrinkage.channels_before == first.channels_before
+    assert provenance.shrinkage.flops_before == first.flops_before
+    assert provenance.shrinkage.flops_after == second.flops
+    for layer, indices in second.kept.items():
+        assert provenance.kept[layer] == [first.kept[layer][i] for i in indices]
+
+
+def test_network_of_another_width_than_the_one_that_was_shrunk(own):
+    path, _, _ = own
+    wider = [nn.Conv2d(3, 14, 3, padding=1), nn.BatchNorm2d(14), nn.ReLU(), nn.Conv2d(14, 2, 1)]
+    with pytest.raises(CheckpointError, match=r"'0' had 12 channels .* but has 14"):
+        lwdna.load(path, network=lambda: nn.Sequential(*wider))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "{",
+        "7",
+        "[]",
+        "null",
+        "{}",
+        '{"channels_before": {"stem.0": 3}}',
+        '{"channels_before": 3, "flops_before": 1, "flops_after": 1, "params_before": 1, '
+        '"params_after": 1, "inputs": [[1]], "settings": {}}',
+    ],
+)
+def test_damaged_shrinkage_in_the_metadata(saved, value):
+    rewrite(saved, lambda metadata: metadata.update(shrinkage=parsed(value)))
+    with pytest.raises(CheckpointError, match=r"small\.safetensors"):
+        lwdna.load(saved)
+
+
+def test_file_of_an_earlier_version(saved):
+    rewrite(saved, lambda metadata: metadata.update(version=1))
+    with pytest.raises(CheckpointError, match=r"this version of lwdna; .* make it again"):
+        lwdna.load(saved)

@@ -1,5 +1,6 @@
 """The whole pipeline, from a configuration to tables and figures."""
 
+import json
 import shutil
 
 import h5py
@@ -58,8 +59,11 @@ def test_trained_networks_load_as_plain_modules(finished):
     path = finished / "results/runs/digits/lw-dna/seed0/weights.safetensors"
     model = lwdna.load(path)
     counts = pd.read_csv(finished / "results/shrink/digits/seed0/channels.csv")
+    summary = json.loads((finished / "results/shrink/digits/seed0/network.json").read_text())
     for row in counts.itertuples():
         assert len(model.get_submodule(row.layer).weight) == row.after
+        entry = summary["layers"][row.layer]
+        assert (entry["before"], entry["after"]) == (row.before, row.after)
     status, text = command("info", path)
     assert status == 0 and "MobileNetV1" in text and "features.0.0" in text
 

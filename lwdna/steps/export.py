@@ -1,0 +1,42 @@
+"""Export a network to a file that other programs read."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import click
+
+import lwdna
+from lwdna.export import SUFFIXES
+from lwdna.steps._build import example_for, load
+from lwdna.steps._options import FILE, own_network, shapes
+
+logger = logging.getLogger(__name__)
+
+
+@click.command()
+@click.argument("weights", type=FILE)
+@click.option("--to", type=click.Choice(list(SUFFIXES)), required=True, help="What to write.")
+@own_network
+@shapes
+@click.option("--output", type=FILE, help="File to write.  [default: beside WEIGHTS]")
+def main(
+    *,
+    weights: Path,
+    to: str,
+    network: str | None,
+    shapes: tuple[tuple[int, ...], ...],
+    output: Path | None,
+) -> None:
+    """Write the network in WEIGHTS as an ONNX file or a torch.export program."""
+    model = load(weights, network)
+    path = output or weights.with_suffix(SUFFIXES[to])
+    example = example_for(model, weights, shapes)
+    varying = lwdna.export(model, example, path, to=to)
+    logger.info(
+        "Exported to %s; it computes what the network does. Of the input %s, %s may vary.",
+        path,
+        ", ".join("x".join(map(str, x.shape)) for x in example),
+        varying,
+    )

@@ -1,0 +1,76 @@
+"""The page on networks of one's own, followed word for word in an empty folder."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+from running import ROOT
+
+PAGE = ROOT / "docs/your-own-network.md"
+BLOCK = re.compile(r"(.*?)```(\w+)\n(.*?)```\n", re.DOTALL)
+
+
+def blocks():
+    """Kind and content of each block of the page, and the text before it."""
+    return [(kind, content, text) for text, kind, content in BLOCK.findall(PAGE.read_text())]
+
+
+def printed(text):
+    """What is printed, up to numbers, which differ between machines, and their widths."""
+    lines = [re.sub(r"\s+", " ", re.sub(r"[\d,.:]*\d", "0", line)) for line in text.splitlines()]
+    return [line for line in lines if line != "__pycache__"]
+
+
+@pytest.fixture
+def shell(tmp_path):
+    """Run lines in a shell in an empty folder, where `python` and `lwdna` are those of the test."""
+    programs, folder = tmp_path / "bin", tmp_path / "an empty folder"
+    programs.mkdir()
+    folder.mkdir()
+    for name, arguments in (("python", ""), ("lwdna", "-m lwdna ")):
+        (programs / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {arguments}"$@"\n')
+        (programs / name).chmod(0o755)
+    path = f"{programs}{os.pathsep}{os.environ['PATH']}"
+    environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT), "LC_ALL": "C"}
+
+    def run(lines):
+        return subprocess.run(
+            ["bash", "-ec", lines],
+            cwd=folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+
+    run.folder = folder
+    return run
+
+
+def test_the_page_word_for_word(shell):
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("onnxruntime")
+    said = None
+    seen = []
+    for kind, content, text in blocks():
+        seen.append(kind)
+        if kind == "python":
+            (name,) = re.findall(r"`(\w+\.py)`:\s*$", text)
+            (shell.folder / name).write_text(content)
+        elif kind == "sh":
+            done = shell(content)
+            assert done.returncode == 0, done.stdout
+            said = done.stdout
+        else:
+            assert kind == "text"
+            assert printed(said) == printed(content)
+    assert (seen.count("python"), seen.count("sh"), seen.count("text")) == (3, 6, 6)
+
+
+def test_the_script_is_fifteen_lines():
+    scripts = [content for kind, content, _ in blocks() if kind == "python"]
+    assert len(scripts[1].strip().splitlines()) <= 15
