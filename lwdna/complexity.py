@@ -23,7 +23,9 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from lwdna.channels import ChannelGraph, Classes, Mask, as_inputs, on_meta
+from lwdna.errors import GraphError
 from lwdna.layers import BATCH_NORMS, CONVOLUTIONS
+from lwdna.tracing import first_line, shapes
 
 COUNTED_ACTIVATIONS = (
     nn.ReLU,
@@ -79,6 +81,9 @@ def complexity(
 
     Returns:
         FLOPs for one image, and parameters.
+
+    Raises:
+        GraphError: if the network does not run on the example input.
     """
     skeleton = on_meta(model).eval()
     activations: dict[nn.Module, int] = {}
@@ -89,8 +94,15 @@ def complexity(
     for module in skeleton.modules():
         if isinstance(module, COUNTED_ACTIVATIONS):
             module.register_forward_hook(count)
-    with _LayerCounter(batch_norm=batch_norm) as layers, torch.no_grad():
-        skeleton(*(x.to("meta") for x in as_inputs(example_input)))
+    inputs = as_inputs(example_input)
+    try:
+        with _LayerCounter(batch_norm=batch_norm) as layers, torch.no_grad():
+            skeleton(*(x.to("meta") for x in inputs))
+    except Exception as error:
+        raise GraphError(
+            f"{type(model).__name__} does not run on an input of shape {shapes(inputs)}: "
+            f"{first_line(error)}. Give an example input that it accepts."
+        ) from error
     flops = layers.flops + sum(activations.values())
     return flops, sum(p.numel() for p in model.parameters())
 

@@ -1,4 +1,4 @@
-"""The complexity columns of Tables 1 to 3: which shrinkage gives the published sizes?
+"""The complexity columns of Tables 1 to 3: our baselines, and the published sizes shrunk again.
 
 Every LW-DNA row is shrunk again, at the paper's FLOPs, by each of three criteria. Only sizes are
 looked at, so photographs with arbitrary labels stand in for the datasets: the latent gradients
@@ -28,12 +28,14 @@ from tqdm import tqdm
 
 from lwdna.channels import ChannelGraph
 from lwdna.complexity import MaskedComplexity
+from lwdna.complexity import complexity as count_complexity
 from lwdna.data.images import find_images, read_image, to_gray, to_rgb
 from lwdna.errors import BudgetError, DataError
 from lwdna.hypernet import LossFunction
 from lwdna.networks import build, dataset_shape, input_shape
 from lwdna.shrink import floors, score, select, verify
 from lwdna.surgery import cut
+from lwdna.tables import read_paper
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +49,9 @@ CRITERIA: dict[str, dict[str, Any]] = {
 TABLES_WITHOUT_BATCH_NORM = (2,)
 """Tables whose FLOPs do not count batch norm: only so is DnCNN 9.10 G."""
 
+PAPER = Path(__file__).parents[1] / "paper"
+"""The published numbers, which lie beside the package in a clone of the project."""
+
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of natural images on the scale 0-1; ImageNet's."""
 SIGMA = 70.0
@@ -54,6 +59,55 @@ SIGMA = 70.0
 
 AGREEMENT = 0.025
 """How far outside the range over our seeds a printed number may lie and still agree."""
+
+
+def own_tables() -> tuple[tuple[int, Path], ...]:
+    """Numbers and files of the tables that belong to the project.
+
+    Raises:
+        DataError: if the package is installed without them.
+    """
+    files = tuple((number, PAPER / f"table{number}.csv") for number in (1, 2))
+    for _, path in files:
+        if not path.is_file():
+            raise DataError(
+                f"The paper's numbers are not at '{path}'; run from a clone of the project, "
+                "installed with `pip install -e .`, or name the files with --table."
+            )
+    return files
+
+
+def paper_baselines(number: int, path: Path) -> list[dict[str, Any]]:
+    """Our counts of the baselines of one of the paper's tables, beside the printed ones."""
+    rows = []
+    printed = read_paper(path)
+    for line in printed[printed["method"] == "Baseline"].to_dict("records"):
+        network, dataset = line["network"], line.get("dataset")
+        with torch.device("meta"):
+            model = build(network, dataset=dataset)
+        flops, params = count_complexity(
+            model,
+            torch.empty(input_shape(network, dataset), device="meta"),
+            batch_norm=number not in TABLES_WITHOUT_BATCH_NORM,
+        )
+        rows.append(
+            {
+                "dataset": dataset,
+                "network": network,
+                "flops": flops,
+                "params": params,
+                "paper_flops_g": line["flops_g"],
+                "paper_params_m": line["params_m"],
+                "matches": _prints_as(flops / 1e9, line["flops_g"])
+                and _prints_as(params / 1e6, line["params_m"]),
+            }
+        )
+    return rows
+
+
+def _prints_as(value: float, printed: str) -> bool:
+    """Whether ``value``, rounded to as many decimals, is the number printed."""
+    return f"{value:.{len(printed.partition('.')[2])}f}" == printed
 
 
 @dataclass(frozen=True)

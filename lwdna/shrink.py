@@ -338,11 +338,10 @@ def verify(
     """Raise GraphError unless the shrunk network is what was predicted."""
     try:
         counted = count_complexity(small, example_input, batch_norm=batch_norm)
-    except RuntimeError as error:
+    except GraphError as error:
         raise GraphError(
-            f"{type(small).__name__} does not run with fewer channels: "
-            f"{str(error).splitlines()[0]}. Its forward fixes a number of channels somewhere; "
-            "take that number from the tensor's shape instead."
+            f"After shrinkage, {error} Its forward fixes a number of channels somewhere; take that "
+            "number from the tensor's shape instead."
         ) from error
     predicted = complexity.flops(mask), complexity.params(mask)
     if counted != predicted:

@@ -7,20 +7,12 @@ from typing import Any
 
 import click
 import pandas as pd
-import torch
 
 import lwdna
-from lwdna.errors import DataError
 from lwdna.files import write_text
-from lwdna.networks import input_shape
-from lwdna.steps._options import FILE, Json
-from lwdna.tables import read_paper
-
-PAPER = Path(__file__).parents[2] / "paper"
-"""The published numbers, which lie beside the package in a clone of the project."""
-
-TABLES_WITHOUT_BATCH_NORM = (2,)
-"""Tables whose FLOPs do not count batch norm: only so is DnCNN 9.10 G."""
+from lwdna.replication import own_tables, paper_baselines
+from lwdna.steps._build import build, example_of
+from lwdna.steps._options import FILE, Json, shapes
 
 
 @click.command()
@@ -37,6 +29,7 @@ TABLES_WITHOUT_BATCH_NORM = (2,)
     help="The same for one table: its number, and the file of the paper's numbers.",
 )
 @click.option("--output", type=FILE, help="CSV of baselines to write, instead of printing.")
+@shapes
 def main(
     *,
     network: str | None,
@@ -46,8 +39,12 @@ def main(
     paper: bool,
     tables: tuple[tuple[int, Path], ...],
     output: Path | None,
+    shapes: tuple[tuple[int, ...], ...],
 ) -> None:
-    """Print the FLOPs and parameters of NETWORK, or of the baselines of the paper's tables."""
+    """Print the FLOPs and parameters of NETWORK, or of the baselines of the paper's tables.
+
+    NETWORK is a name, or FILE:FUNCTION for a function that makes a network of your own.
+    """
     if (network is not None) + paper + bool(tables) != 1:
         raise click.UsageError("Give a network, --paper, or --table, and only one of them.")
     if paper:
@@ -60,60 +57,12 @@ def main(
         else:
             write_text(output, csv)
         return
-    model = lwdna.build(network, dataset=dataset, width=width, **options)
-    shape = input_shape(network, dataset)
+    example = example_of(network, dataset, shapes)
+    model = build(network, dataset=dataset, width=width, **options)
     for batch_norm in (True, False):
-        flops, params = lwdna.complexity(model, torch.empty(shape), batch_norm=batch_norm)
+        flops, params = lwdna.complexity(model, example, batch_norm=batch_norm)
         what = "with" if batch_norm else "without"
         click.echo(f"{flops:>16,} FLOPs {what} batch norm ({flops / 1e9:.4f} G)")
     click.echo(f"{params:>16,} parameters ({params / 1e6:.3f} M)")
-    click.echo("for an input of " + " x ".join(map(str, shape[1:])))
-
-
-def own_tables() -> tuple[tuple[int, Path], ...]:
-    """Numbers and files of the tables that belong to the project.
-
-    Raises:
-        DataError: if the package is installed without them.
-    """
-    files = tuple((number, PAPER / f"table{number}.csv") for number in (1, 2))
-    for _, path in files:
-        if not path.is_file():
-            raise DataError(
-                f"The paper's numbers are not at '{path}'; run from a clone of the project, "
-                "installed with `pip install -e .`, or name the files with --table."
-            )
-    return files
-
-
-def paper_baselines(number: int, path: Path) -> list[dict[str, Any]]:
-    """Our counts of the baselines of one of the paper's tables, beside the printed ones."""
-    rows = []
-    printed = read_paper(path)
-    for line in printed[printed["method"] == "Baseline"].to_dict("records"):
-        network, dataset = line["network"], line.get("dataset")
-        with torch.device("meta"):
-            model = lwdna.build(network, dataset=dataset)
-        flops, params = lwdna.complexity(
-            model,
-            torch.empty(input_shape(network, dataset), device="meta"),
-            batch_norm=number not in TABLES_WITHOUT_BATCH_NORM,
-        )
-        rows.append(
-            {
-                "dataset": dataset,
-                "network": network,
-                "flops": flops,
-                "params": params,
-                "paper_flops_g": line["flops_g"],
-                "paper_params_m": line["params_m"],
-                "matches": _prints_as(flops / 1e9, line["flops_g"])
-                and _prints_as(params / 1e6, line["params_m"]),
-            }
-        )
-    return rows
-
-
-def _prints_as(value: float, printed: str) -> bool:
-    """Whether ``value``, rounded to as many decimals, is the number printed."""
-    return f"{value:.{len(printed.partition('.')[2])}f}" == printed
+    sizes = (" x ".join(map(str, x.shape[1:])) for x in example)
+    click.echo("for an input of " + ", ".join(sizes))
