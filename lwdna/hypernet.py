@@ -13,17 +13,20 @@ never pruned (Sec. 1.1). Linear layers have ordinary weights.
 
 **No hypernetwork is needed for its gradients.** Write ``a = z_o z_i + bias0`` and
 ``V = weight2 @ weight1``, so that ``W = a V`` at initialisation, and let ``G = dL/dW`` be what an
-ordinary backward pass of the plain network leaves in its weights. The chain rule gives all of
+ordinary backward pass of the plain network leaves in its weights. The chain rule gives for each
+pair (o, i)
 
-    h = G @ weight2           dL/dweight1 = a h            dL/dbias1 = h
-    s = G . V = dL/da         dL/dweight2 = a G (x) weight1    dL/dbias2 = G
-                              dL/dbias0 = s
-    dL/dz_o = sum_i s z_i     dL/dz_i = sum_o s z_o
+    h = G @ weight2         dL/dweight1 = a h                dL/dbias1 = h
+    s = G . V = dL/da       dL/dweight2 = a G (x) weight1    dL/dbias2 = G     dL/dbias0 = s
 
-for each pair (o, i). The latent gradients follow from the weights and ``G`` alone
-(``s = G . W / a``). A step of SGD on all tensors needs ``weight1`` and ``weight2`` once more: they
-are functions of the seed, so they are drawn again, a block at a time, and only the weight that
-they generate after the step is kept, with its ``V`` for the next backward pass.
+and for each latent element the sum of ``s`` times the other element of every pair it is in, or
+
+    z_e dL/dz_e = sum of (z_o z_i V) . G over the pairs with e.
+
+At initialisation ``z_o z_i V`` is the weight: nothing but the weights and ``G`` is needed. A step
+of SGD on all tensors needs ``weight1`` and ``weight2`` once more. They are functions of the seed,
+so they are drawn again, a block at a time; only the weight that they generate after the step is
+kept, and its share ``z_o z_i V``, for the gradients of the next backward pass.
 """
 
 from __future__ import annotations
@@ -49,9 +52,11 @@ EMBEDDING = 8
 """The embedding dimension m of the authors' code (2 in its ImageNet command)."""
 WARMUP: dict[str, Any] = {"lr": 0.1, "momentum": 0.9, "weight_decay": 1e-4}
 """The SGD of the authors' search epoch, over every tensor of the hypernetwork."""
-_BLOCK = 2**17
+_BLOCK = 2**18
 """Elements of ``weight2`` drawn at a time: they stay in a core's cache."""
 
+_CHUNK = 2**18
+"""Elements of a weight multiplied by its gradient at a time, likewise."""
 _NUMPY = {torch.float32: np.float32, torch.float64: np.float64}
 
 Array = NDArray[Any]
@@ -160,6 +165,12 @@ def _along(layer: HyperLayer, z: Tensor, inside: dict[str, Tensor]) -> tuple[Ten
     return elements(first), elements(second)
 
 
+def _products(layer: HyperLayer, z: Tensor, inside: dict[str, Tensor]) -> Callable[[slice], Array]:
+    """z_o z_i of the pairs in some rows: ``(P,)``."""
+    z_0, z_1 = (x.to(layer.precision).numpy() for x in _along(layer, z, inside))
+    return lambda rows: np.outer(z_0[rows], z_1).ravel()
+
+
 def _draw(
     layer: HyperLayer,
     seed: int,
@@ -178,32 +189,36 @@ def _draw(
     n, c = layer.module.weight.shape[:2]
     kernel = layer.kernel
     height = max(1, _BLOCK // (c * kernel * embedding))
+    starts = range(0, n, height)
+    threads = min(torch.get_num_threads(), len(starts))
     bound = math.sqrt(3 / (embedding * layer.fan_in))
 
-    def block(start: int) -> None:
-        rows = slice(start, min(start + height, n))
-        pairs = (rows.stop - start) * c
-        generator = np.random.Generator(
-            np.random.SFC64(_entropy(seed, f"hypernetwork {layer.name} {start}"))
-        )
-        weight1 = _uniform(generator, (embedding, pairs), math.sqrt(3), layer.precision)
-        weight2 = _uniform(generator, (kernel, embedding, pairs), bound, layer.precision)
-        use(rows, weight1, weight2)
+    def blocks(first: int) -> None:
+        # New memory for every block would cost as much time as the numbers.
+        size = embedding * height * c
+        memory1, memory2 = (np.empty(k * size, _NUMPY[layer.precision]) for k in (1, kernel))
+        for start in starts[first::threads]:
+            rows = slice(start, min(start + height, n))
+            pairs = (rows.stop - start) * c
+            generator = np.random.Generator(
+                np.random.SFC64(_entropy(seed, f"hypernetwork {layer.name} {start}"))
+            )
+            weight1 = memory1[: embedding * pairs].reshape(embedding, pairs)
+            weight2 = memory2[: kernel * embedding * pairs].reshape(kernel, embedding, pairs)
+            _fill_uniform(weight1, math.sqrt(3), generator)
+            _fill_uniform(weight2, bound, generator)
+            use(rows, weight1, weight2)
 
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        list(pool.map(block, range(0, n, height)))
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(blocks, range(threads)))
 
 
-def _uniform(
-    generator: np.random.Generator, shape: tuple[int, ...], bound: float, dtype: torch.dtype
-) -> Array:
+def _fill_uniform(values: Array, bound: float, generator: np.random.Generator) -> None:
     """Draw from Uniform(-bound, bound) on a grid of 2^16 values: 4 for each word generated."""
-    count = math.prod(shape)
-    words = generator.integers(2**64, size=-(-count // 4), dtype=np.uint64)
-    levels = words.view(np.int16)[:count].reshape(shape)
-    values: Array = np.add(levels, 0.5, dtype=_NUMPY[dtype])
+    words = generator.integers(2**64, size=-(-values.size // 4), dtype=np.uint64)
+    np.copyto(values, words.view(np.int16)[: values.size].reshape(values.shape))
+    values += 0.5
     values *= bound / 2**15
-    return values
 
 
 def _array(layer: HyperLayer, tensor: Tensor) -> Array:
@@ -236,13 +251,16 @@ def draw_weights(
     inside = _draw_inside(layers, seed)
     for layer in layers:
         weight = _array(layer, layer.module.weight)
-        a = torch.outer(*_along(layer, z, inside)).to(layer.precision).numpy()
+        a = _products(layer, z, inside)
 
         def generate(
-            rows: slice, weight1: Array, weight2: Array, weight: Array = weight, a: Array = a
+            rows: slice,
+            weight1: Array,
+            weight2: Array,
+            weight: Array = weight,
+            a: Callable[[slice], Array] = a,
         ) -> None:
-            v = np.einsum("kmp,mp->kp", weight2, weight1)
-            _pairs_last(weight, rows)[:] = a[rows].ravel() * v
+            _pairs_last(weight, rows)[:] = a(rows) * np.einsum("kmp,mp->kp", weight2, weight1)
 
         _draw(layer, seed, embedding, generate)
         _write(weight, layer.module.weight)
@@ -401,13 +419,13 @@ def latent_gradients(
         )
     else:
         layers = hyper_layers(graph, model)
-        z, inside, v = draw_latents(graph, seed), _draw_inside(layers, seed), None
+        z, inside, shares = draw_latents(graph, seed), _draw_inside(layers, seed), None
         draw_weights(graph, model, z, seed=seed, embedding=embedding)
         if warmup_steps:
             _accumulate(model, loss_fn, 1)
-            z, inside, v = _warm_up(graph, model, z, inside, seed=seed, embedding=embedding)
+            z, inside, shares = _warm_up(graph, model, z, inside, seed=seed, embedding=embedding)
         _accumulate(model, loss_fn, rest)
-        gradients, _ = _closed_form(graph, layers, z, inside, v)
+        gradients, _ = _closed_form(graph, layers, z, inside, shares)
         model.zero_grad(set_to_none=True)
     with torch.no_grad():
         for name, buffer in model.named_buffers():
@@ -472,30 +490,37 @@ def _closed_form(
     layers: Sequence[HyperLayer],
     z: Tensor,
     inside: dict[str, Tensor],
-    v: dict[str, Tensor] | None = None,
+    shares: dict[str, Tensor] | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """dL/dz from dL/dW of the generated weights: ``(classes,)``, and those inside layers.
 
-    ``v`` is V of each layer, as the weight; left out, the weights are those at initialisation.
+    ``shares`` are z_o z_i V by layer; left out, they are the weights, as at initialisation.
     """
     gradients, gradients_inside = torch.zeros(graph.classes, dtype=torch.float64), {}
     for layer in layers:
         weight = layer.module.weight
         if weight.grad is None:
             continue
-        z_0, z_1 = _along(layer, z, inside)
-        product = weight.grad * (weight if v is None else v[layer.name])
-        slope = product.flatten(2).sum(2).cpu().double()
-        if v is None:
-            slope /= torch.outer(z_0, z_1)
-        for classes, gradient in zip(layer.axes, (slope @ z_1, z_0 @ slope), strict=True):
+        sums = _sums_of_product(weight.grad, weight if shares is None else shares[layer.name])
+        for classes, total in zip(layer.axes, sums, strict=True):
             if classes is None:
-                gradients_inside[layer.name] = gradient
+                gradients_inside[layer.name] = total / inside[layer.name]
             else:
                 index = torch.from_numpy(classes)
                 real = index >= 0
-                gradients.index_add_(0, index[real], gradient[real])
-    return gradients, gradients_inside
+                gradients.index_add_(0, index[real], total[real])
+    return gradients / z, gradients_inside
+
+
+def _sums_of_product(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """``(x * y)`` summed over all axes but the first, and all but the second, in float64."""
+    rows = max(1, _CHUNK // x[0].numel())
+    first, second = [], x.new_zeros(x.shape[1:])
+    for x_rows, y_rows in zip(torch.split(x, rows), torch.split(y, rows), strict=True):
+        product = x_rows * y_rows
+        first.append(product.flatten(1).sum(1))
+        second += product.sum(0)
+    return torch.cat(first).cpu().double(), second.flatten(1).sum(1).cpu().double()
 
 
 @torch.no_grad()
@@ -511,7 +536,7 @@ def _warm_up(
     """One step of SGD on the whole hypernetwork, from the gradients in the network.
 
     Returns:
-        z and the latent vectors inside layers after the step, and V of each layer.
+        z and the latent vectors inside layers after the step, and z_o z_i V of each layer.
     """
     layers = hyper_layers(graph, model)
     gradients, gradients_inside = _closed_form(graph, layers, z, inside)
@@ -529,16 +554,16 @@ def _warm_up(
     stepped_inside = inside | {
         name: _stepped(inside[name], gradient) for name, gradient in gradients_inside.items()
     }
-    v = {}
+    shares = {}
     for layer in layers:
-        before = torch.outer(*_along(layer, z, inside))
-        after = torch.outer(*_along(layer, stepped, stepped_inside))
-        v[layer.name] = _step_layer(layer, before, after, seed, embedding)
+        before = _products(layer, z, inside)
+        after = _products(layer, stepped, stepped_inside)
+        shares[layer.name] = _step_layer(layer, before, after, seed, embedding)
         layer.module.weight.grad = None
     for parameter in model.parameters():
         if parameter.grad is not None:  # batch norms, biases, linear layers
             parameter.copy_(_stepped(parameter, parameter.grad))
-    return stepped, stepped_inside, v
+    return stepped, stepped_inside, shares
 
 
 def _stepped(value: Any, gradient: Any) -> Any:
@@ -547,51 +572,61 @@ def _stepped(value: Any, gradient: Any) -> Any:
 
 
 def _step_layer(
-    layer: HyperLayer, before: Tensor, after: Tensor, seed: int, embedding: int
+    layer: HyperLayer,
+    before: Callable[[slice], Array],
+    after: Callable[[slice], Array],
+    seed: int,
+    embedding: int,
 ) -> Tensor:
     """Give a layer the weight that its hypernetwork generates after a step of SGD.
 
     Args:
         layer: the weight is that at initialisation, with its gradient.
-        before: z_o z_i at initialisation: ``(n, c)`` in float64.
-        after: the same after the step.
+        before: z_o z_i at initialisation.
+        after: z_o z_i after the step.
         seed: of the hypernetwork.
         embedding: its dimension m.
 
     Returns:
-        V after the step, of the shape of the weight.
+        z_o z_i V after the step, of the shape of the weight.
     """
     parameter = layer.module.weight
-    v = torch.empty_like(parameter)
+    share = torch.empty_like(parameter)
+    weight, weight_share = _array(layer, parameter), _array(layer, share)
     if parameter.grad is None:
-        kernel = (1,) * (parameter.ndim - 2)
-        v.copy_(parameter / before.to(parameter).view(*before.shape, *kernel))
-        parameter.copy_(v * after.to(parameter).view(*after.shape, *kernel))
-        return v
-    a, a_next = (x.to(layer.precision).numpy() for x in (before, after))
-    weight, grad, v_next = (_array(layer, x) for x in (parameter, parameter.grad, v))
+        rows = slice(0, len(weight))
+        _pairs_last(weight, rows)[:] *= after(rows) / before(rows)
+        weight_share[:] = weight
+    else:
+        grad = _array(layer, parameter.grad)
 
-    def step(rows: slice, weight1: Array, weight2: Array) -> None:
-        g, a_0, a_1 = _pairs_last(grad, rows).copy(), a[rows].ravel(), a_next[rows].ravel()
-        h = np.einsum("kp,kmp->mp", g, weight2)
-        bias0 = _stepped(0, np.einsum("mp,mp->p", h, weight1))
-        bias1, bias2 = _stepped(0, h), _stepped(0, g)
-        weight1_next = _stepped(weight1, a_0 * h)
+        # A step into infinity shows in the next loss, which is checked.
+        @np.errstate(over="ignore", invalid="ignore")
+        def step(rows: slice, weight1: Array, weight2: Array) -> None:
+            g, a, a_next = _pairs_last(grad, rows).copy(), before(rows), after(rows)
+            v = _pairs_last(weight, rows) / a
+            h = np.einsum("kp,kmp->mp", g, weight2)
+            h_generated = np.einsum("kmp,mp->kp", weight2, h)
+            s = np.einsum("mp,mp->p", weight1, h)
+            square = np.einsum("mp,mp->p", weight1, weight1)
 
-        def weight2_next(x: Array) -> Array:
-            """The product with x of weight2 after the step, which need not be written down."""
-            product: Array = np.einsum("kmp,mp->kp", weight2, x)
-            stepped: Array = _stepped(product, a_0 * g * np.einsum("mp,mp->p", weight1, x))
-            return stepped
+            def generated(x: Array, y: Array) -> Array:
+                """Weight2 after the step times x weight1 + y h: neither is ever written down."""
+                product = x * v + y * h_generated
+                stepped: Array = _stepped(product, a * g * (x * square + y * s))
+                return stepped
 
-        e = (a_1 + bias0) * weight1_next + bias1
-        _pairs_last(weight, rows)[:] = weight2_next(e) + bias2
-        _pairs_last(v_next, rows)[:] = weight2_next(weight1_next)
+            # weight1 after the step is x weight1 + y h, and so is e.
+            x, y = _stepped(1, 0), _stepped(0, a)
+            _pairs_last(weight_share, rows)[:] = a_next * generated(x, y)
+            bias0, bias1, bias2 = _stepped(0, s), _stepped(0, 1), _stepped(0, g)
+            a_next += bias0
+            _pairs_last(weight, rows)[:] = generated(a_next * x, a_next * y + bias1) + bias2
 
-    _draw(layer, seed, embedding, step)
+        _draw(layer, seed, embedding, step)
     _write(weight, parameter)
-    _write(v_next, v)
-    return v
+    _write(weight_share, share)
+    return share
 
 
 def _generator(seed: int, name: str) -> torch.Generator:
