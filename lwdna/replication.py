@@ -320,6 +320,7 @@ def summarise(results: pd.DataFrame) -> pd.DataFrame:
     Returns:
         A line for each row of the paper and criterion.
     """
+    results = results.fillna({"dataset": ""})
     results = results.assign(rho_paper=results["rho"].where(~results["fitted"], np.nan))
     lines = []
     columns = [*KEYS, "criterion"]

@@ -12,7 +12,10 @@ import pandas as pd
 
 from lwdna.errors import DataError
 
-_NAMES = dict.fromkeys(("experiment", "method", "test_set", "layer"), str)
+_NAMES = dict.fromkeys(
+    ("experiment", "method", "test_set", "layer", "dataset", "paper_flops_g", "paper_params_m"), str
+)
+"""Columns of text; numbers of the paper keep their printed digits."""
 
 
 class Json(click.ParamType):  # type: ignore[type-arg]

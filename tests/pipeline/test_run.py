@@ -219,3 +219,31 @@ def test_the_paper_configuration_covers_the_rows_of_its_networks():
         if 3 in e["tables"]
     }
     assert settings == {(r.rho, r.tau, round(r.flops_g * 1e9)) for r in ablation.itertuples()}
+
+
+def test_the_complexity_configuration_plans_every_network(tmp_path):
+    status, output = snakemake(
+        tmp_path, "-n", "--", "complexity_columns", config=ROOT / "config/complexity.yaml"
+    )
+    assert status == 0, output
+    jobs = planned(output)
+    assert (jobs["replicate"], jobs["complexity_table"]) == (18, 3), output
+
+
+def test_a_network_is_shrunk_again_through_the_workflow(tmp_path):
+    """From photographs to the table, with the smallest settings."""
+    config = yaml.safe_load((ROOT / "config/complexity.yaml").read_text())
+    section = config["replication"]
+    section["seeds"] = [0]
+    section["networks"] = {
+        "dncnn": {"network": "DnCNN", "batch_size": 1, "batches": 1, "patch_size": 16}
+    }
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    status, output = snakemake(
+        tmp_path, "--", "complexity_columns", config=tmp_path / "config.yaml"
+    )
+    assert status == 0, output
+    text = (tmp_path / "results/complexity/table2.md").read_text()
+    assert "| DnCNN | gradient |" in text
+    assert text.count("Consistent with") + text.count("None of the criteria") == 1
+    assert not (tmp_path / "results/complexity/table1.md").exists()
