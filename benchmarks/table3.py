@@ -1,7 +1,8 @@
 """Parameters of the MobileNetV1 of Table 3 after shrinkage, ours beside the paper's.
 
 Random images and labels stand in for Tiny-ImageNet: they serve for complexity, and only for that.
-A minute or two and 1.8 GiB on one CPU core, at initialisation and with ``--warmup-steps 1`` alike.
+About half a minute and 1.8 GiB on one CPU core, at initialisation and, a little longer, with
+``--warmup-steps 1``.
 """
 
 from __future__ import annotations

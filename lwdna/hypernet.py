@@ -53,7 +53,7 @@ EMBEDDING = 8
 WARMUP: dict[str, Any] = {"lr": 0.1, "momentum": 0.9, "weight_decay": 1e-4}
 """The SGD of the authors' search epoch, over every tensor of the hypernetwork."""
 _BLOCK = 2**18
-"""Elements of ``weight2`` drawn at a time: they stay in a core's cache."""
+"""Elements of ``weight2`` drawn at a time: few enough for a cache. A seed's draws depend on it."""
 
 _CHUNK = 2**18
 """Elements of a weight multiplied by its gradient at a time, likewise."""
@@ -188,7 +188,7 @@ def _draw(
     """
     n, c = layer.module.weight.shape[:2]
     kernel = layer.kernel
-    height = max(1, _BLOCK // (c * kernel * embedding))
+    height = min(n, max(1, _BLOCK // (c * kernel * embedding)))
     starts = range(0, n, height)
     threads = min(torch.get_num_threads(), len(starts))
     bound = math.sqrt(3 / (embedding * layer.fan_in))
