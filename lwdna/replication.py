@@ -350,16 +350,17 @@ def sentence(lines: pd.DataFrame) -> str:
     """What the three criteria say of one row of the paper."""
     fitted = bool(lines["fitted"].iloc[0])
     agreeing = [_named(line) for line in lines[lines["agrees"]].to_dict("records")]
+    rest = lines[~lines["agrees"]].sort_values("difference_percent", key=np.abs)
     others = [
         f"{_named(line)} gives {line['difference_percent']:+.1f} %"
-        for line in lines[~lines["agrees"]].to_dict("records")
+        for line in rest.to_dict("records")
     ]
-    if not agreeing:
-        start = "None of the criteria gives the published number"
-        start += " with any rho" if fitted else ""
-        return f"{start}: {'; '.join(others)}."
-    start = f"Consistent with {' and with '.join(agreeing)}"
-    return f"{start}; {'; '.join(others)}." if others else f"{start}."
+    if agreeing:
+        text = f"Consistent with {' and with '.join(agreeing)}"
+    else:
+        text = "None of the criteria gives the published number"
+        text += " with any rho" if fitted else ""
+    return f"{text}; {', '.join(others)}." if others else f"{text}."
 
 
 def _named(line: dict[Any, Any]) -> str:

@@ -157,7 +157,7 @@ def test_a_fit_is_marked_and_failure_said():
     assert "0.30*" in to_markdown(1, summary)
     nothing = summarise(results(1.0, 3.0, 4.0, fitted=True))
     assert sentence(nothing).startswith("None of the criteria gives the published number with any")
-    assert "-50.0 %" in sentence(nothing)
+    assert "with any rho; gradient (rho fitted: 0.30) gives -50.0 %, " in sentence(nothing)
 
 
 def test_rows_of_the_same_network_are_told_apart():
