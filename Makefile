@@ -3,6 +3,8 @@ PYTHON ?= python3
 CORES ?= all
 VENV := .venv
 BIN := $(VENV)/bin
+# Python compiles what it imports; compiling everything beforehand takes a minute.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" snakemake
 
 .DEFAULT_GOAL := run
@@ -12,8 +14,8 @@ $(VENV)/ready: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "lwdna needs Python 3.11 or newer, but $(PYTHON) is older; run 'make PYTHON=python3.12', say."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	$(PIP) -r requirements.txt
+	$(PIP) --no-deps --editable .
 	@touch $@
 
 run: $(VENV)/ready ## Set up, run the whole pipeline on config.yaml, write the report.

@@ -109,6 +109,7 @@ class ChannelGraph:
             axis without channels (kernel sizes, the inside of a group).
         activities: what the FLOPs convention counts.
         classes: how many classes there are; a mask has this length.
+        frozen: which classes must stay: ``(classes,)``.
 
     Raises:
         GraphError: for a network that torch.fx cannot trace, or an operation whose effect on
@@ -136,6 +137,10 @@ class ChannelGraph:
             Activity(name, modules[name], use.positions, classes[use.labels.numpy()])
             for name, use in found.uses.items()
         ]
+        self.frozen = np.zeros(self.classes, np.bool_)
+        for labels in [*found.frozen, *(labels for labels, _ in found.held)]:
+            held = classes[labels.numpy()]
+            self.frozen[held[held >= 0]] = True
         self.sets = _sets(self, found, classes)
 
     def full_mask(self) -> Mask:
@@ -287,10 +292,6 @@ def _sets(graph: ChannelGraph, found: Labels, classes: Classes) -> list[ChannelS
         (np.ones(len(rows), np.int8), (rows, columns)), shape=(graph.classes, graph.classes)
     )
     _, component = connected_components(links, directed=False)
-    frozen = np.zeros(graph.classes, np.bool_)
-    for labels in [*found.frozen, *(labels for labels, _ in found.held)]:
-        held = classes[labels.numpy()]
-        frozen[held[held >= 0]] = True
 
     def components(of: Classes) -> list[int]:
         return [int(c) for c in np.unique(component[of[of >= 0]])]
@@ -333,7 +334,7 @@ def _sets(graph: ChannelGraph, found: Labels, classes: Classes) -> list[ChannelS
             ChannelSet(
                 name=made_by[c][0],
                 classes=members,
-                frozen=frozen[members],
+                frozen=graph.frozen[members],
                 makers=tuple(made_by[c]),
                 readers=tuple(read_by[c]),
                 followers=tuple(followed_by[c]),

@@ -9,7 +9,8 @@ A convolution with weight ``W`` of shape (n, c, k, k) is generated from the late
 
 (Listing 1 of the supplement; biases start at zero.) An axis without a channel set, the inside
 of a group or the single input of a depthwise convolution, has a latent vector of its own that is
-never pruned (Sec. 1.1). Linear layers have ordinary weights.
+never pruned (Sec. 1.1). A hidden linear layer is a 1x1 convolution; the classifier has ordinary
+weights.
 
 **No hypernetwork is needed for its gradients.** Write ``a = z_o z_i + bias0`` and
 ``V = weight2 @ weight1``, so that ``W = a V`` at initialisation, and let ``G = dL/dW`` be what an
@@ -66,7 +67,7 @@ LossFunction = Callable[[nn.Module], Tensor]
 
 @dataclass(frozen=True)
 class HyperLayer:
-    """A convolution whose weight the hypernetwork makes."""
+    """A convolution or hidden linear layer whose weight the hypernetwork makes."""
 
     name: str
     module: Any
@@ -83,7 +84,7 @@ class HyperLayer:
     @property
     def kernel(self) -> int:
         """Elements of a kernel, k^2."""
-        return int(np.prod(self.module.kernel_size))
+        return math.prod(self.module.weight.shape[2:])
 
     @property
     def precision(self) -> torch.dtype:
@@ -101,13 +102,17 @@ def hyper_layers(graph: ChannelGraph, model: nn.Module) -> list[HyperLayer]:
     layers = []
     for name in graph.layers:
         module = model.get_submodule(name)
-        if isinstance(module, CONVOLUTIONS) and module.weight.requires_grad:
+        hidden = (
+            isinstance(module, nn.Linear) and not graph.frozen[graph.layers[name].outputs].all()
+        )
+        if (hidden or isinstance(module, CONVOLUTIONS)) and module.weight.requires_grad:
             first, second = graph.axes[f"{name}.weight"][:2]
             layers.append(HyperLayer(name, module, (first, second)))
     if not layers:
         raise ConfigError(
-            f"{type(model).__name__} has no convolution with a trained weight, so there is "
-            "nothing that latent vectors could generate; give a convolutional network."
+            f"{type(model).__name__} has no convolution and no hidden linear layer with a trained "
+            "weight, so there is nothing that latent vectors could generate; give a network with "
+            "one."
         )
     return layers
 
@@ -115,7 +120,7 @@ def hyper_layers(graph: ChannelGraph, model: nn.Module) -> list[HyperLayer]:
 def scored_classes(graph: ChannelGraph, model: nn.Module) -> NDArray[np.bool_]:
     """Which latent elements take part in generating a weight: ``(classes,)``.
 
-    The others, such as the channels between two linear layers, have no gradient to be judged by.
+    The others, such as what a scale alone controls, have no gradient to be judged by.
     """
     scored = np.zeros(graph.classes, np.bool_)
     for layer in hyper_layers(graph, model):
@@ -223,7 +228,8 @@ def _fill_uniform(values: Array, bound: float, generator: np.random.Generator) -
 
 def _array(layer: HyperLayer, tensor: Tensor) -> Array:
     """A tensor like the layer's weight as ``(n, c, k^2)``, its own memory where possible."""
-    array: Array = tensor.detach().to("cpu", layer.precision).flatten(2).contiguous().numpy()
+    pairs = tensor.detach().to("cpu", layer.precision).reshape(*tensor.shape[:2], -1)
+    array: Array = pairs.contiguous().numpy()
     return array
 
 
@@ -245,7 +251,7 @@ def draw_weights(
 ) -> None:
     """Give the network the weights that a fresh hypernetwork would generate, layer by layer.
 
-    Convolution biases become 0, as in the authors' hypernetwork; everything else stays.
+    Their biases become 0, as in the authors' hypernetwork; everything else stays.
     """
     layers = hyper_layers(graph, model)
     inside = _draw_inside(layers, seed)
@@ -269,7 +275,7 @@ def draw_weights(
 
 
 class HyperWeight(nn.Module):
-    """The hypernetwork of one convolution, as a parametrization of its weight (Listing 1)."""
+    """The hypernetwork of one layer, as a parametrization of its weight (Listing 1)."""
 
     def __init__(
         self, layer: HyperLayer, latents: LatentVectors, seed: int, embedding: int
@@ -357,7 +363,7 @@ class LatentVectors(nn.Module):
 def attach_hypernetwork(
     graph: ChannelGraph, model: nn.Module, z: Tensor, *, seed: int, embedding: int = EMBEDDING
 ) -> LatentVectors:
-    """Make every convolution of the network generate its weight, from the draws of ``seed``.
+    """Put a hypernetwork in the place of each weight that has one, from the draws of ``seed``.
 
     The weights at this moment equal those of ``draw_weights`` with the same arguments.
     """
@@ -424,7 +430,7 @@ def latent_gradients(
         if warmup_steps:
             _accumulate(model, loss_fn, 1)
             z, inside, shares = _warm_up(graph, model, z, inside, seed=seed, embedding=embedding)
-        _accumulate(model, loss_fn, rest)
+        _accumulate(model, loss_fn, rest, steps=warmup_steps)
         gradients, _ = _closed_form(graph, layers, z, inside, shares)
         model.zero_grad(set_to_none=True)
     with torch.no_grad():
@@ -439,7 +445,7 @@ def latent_gradients(
     return z, gradients.numpy()
 
 
-def _accumulate(model: nn.Module, loss_fn: LossFunction, batches: int) -> None:
+def _accumulate(model: nn.Module, loss_fn: LossFunction, batches: int, *, steps: int = 0) -> None:
     """Leave in the parameters the gradient of the mean loss of the next ``batches``."""
     model.zero_grad(set_to_none=True)
     for _ in range(batches):
@@ -451,8 +457,12 @@ def _accumulate(model: nn.Module, loss_fn: LossFunction, batches: int) -> None:
             )
         if not bool(torch.isfinite(loss)):
             raise TrainingError(
-                f"The loss of the untrained network is not finite ({loss.item()}); check the loss "
-                "function and the scale of its inputs."
+                f"The loss after {steps} warm-up steps is not finite ({loss.item()}); "
+                + (
+                    "the steps are too large for this network, use warmup_steps=0."
+                    if steps
+                    else "check the loss function and the scale of its inputs."
+                )
             )
         (loss / batches).backward()  # type: ignore[no-untyped-call]
 
@@ -474,10 +484,10 @@ def explicit_gradients(
     z = draw_latents(graph, seed)
     latents = attach_hypernetwork(graph, model, z, seed=seed, embedding=embedding)
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], **WARMUP)
-    for _ in range(warmup_steps):
-        _accumulate(model, loss_fn, 1)
+    for step in range(warmup_steps):
+        _accumulate(model, loss_fn, 1, steps=step)
         optimizer.step()
-    _accumulate(model, loss_fn, batches)
+    _accumulate(model, loss_fn, batches, steps=warmup_steps)
     z, gradients = latents.gather(gradients=False), latents.gather(gradients=True)
     model.zero_grad(set_to_none=True)
     detach_hypernetwork(graph, model)
@@ -520,7 +530,7 @@ def _sums_of_product(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         product = x_rows * y_rows
         first.append(product.flatten(1).sum(1))
         second += product.sum(0)
-    return torch.cat(first).cpu().double(), second.flatten(1).sum(1).cpu().double()
+    return torch.cat(first).cpu().double(), second.reshape(len(second), -1).sum(1).cpu().double()
 
 
 @torch.no_grad()

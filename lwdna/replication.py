@@ -12,6 +12,7 @@ to the printed one. One free number for one number shows what is possible, not w
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,11 +27,11 @@ from torch.nn import functional
 from torchvision.transforms import v2
 from tqdm import tqdm
 
-from lwdna.channels import ChannelGraph
+from lwdna.channels import ChannelGraph, Mask
 from lwdna.complexity import MaskedComplexity
 from lwdna.complexity import complexity as count_complexity
 from lwdna.data.images import find_images, read_image, to_gray, to_rgb
-from lwdna.errors import BudgetError, DataError
+from lwdna.errors import BudgetError, DataError, TrainingError
 from lwdna.hypernet import LossFunction
 from lwdna.networks import build, dataset_shape, input_shape
 from lwdna.shrink import floors, score, select, verify
@@ -207,34 +208,23 @@ def replicate(
     results = []
     progress = tqdm(total=len(CRITERIA) * len(seeds), desc=network, unit="shrinkage")
     for criterion, settings in CRITERIA.items():
-        scores = {}
+        scores: list[NDArray[np.float64] | None] = []
         for seed in seeds:
             loss = photograph_loss(photographs, size, classes, batch_size, seed)
             options = settings | {"batches": batches, "seed": seed, "embedding": embedding}
-            scores[seed] = score(graph, wide, loss, **options)
+            try:
+                scores.append(score(graph, wide, loss, **options))
+            except TrainingError as error:
+                logger.warning("%s, %s, seed %d: %s", network, criterion, seed, error)
+                scores.append(None)
             progress.update()
         for row in rows:
-
-            def masks(
-                rho: float, row: Row = row, scores: dict[int, NDArray[np.float64]] = scores
-            ) -> list[NDArray[np.bool_]]:
-                floor = floors(graph.sets, rho, row.tau)
-                return [
-                    select(graph, complexity, values, floor, row.target)
-                    for values in scores.values()
-                ]
-
-            def misfit(rho: float, row: Row = row, masks: Any = masks) -> float:
-                try:
-                    sizes = [complexity.params(mask) for mask in masks(rho)]
-                except BudgetError:
-                    return float("inf")
-                return abs(float(np.mean(sizes)) / (float(row.params_m) * 1e6) - 1)
-
-            rho = _fit(misfit) if row.rho is None else row.rho
-            for seed, mask in zip(seeds, masks(rho), strict=True):
-                small = cut(graph, wide, mask)
-                verify(graph, small, example, mask, complexity, batch_norm=batch_norm)
+            shrinkage = _Shrinkage(graph, complexity, scores, row)
+            rho = _fit(shrinkage.misfit) if row.rho is None else row.rho
+            for seed, mask in zip(seeds, shrinkage.masks(rho), strict=True):
+                if mask is not None:
+                    small = cut(graph, wide, mask)
+                    verify(graph, small, example, mask, complexity, batch_norm=batch_norm)
                 results.append(
                     {
                         "table": row.table,
@@ -245,14 +235,45 @@ def replicate(
                         "tau": row.tau,
                         "fitted": row.rho is None,
                         "seed": seed,
-                        "flops": complexity.flops(mask),
-                        "params": complexity.params(mask),
+                        "flops": None if mask is None else complexity.flops(mask),
+                        "params": None if mask is None else complexity.params(mask),
                         "paper_flops_g": row.flops_g,
                         "paper_params_m": row.params_m,
                     }
                 )
     progress.close()
     return pd.DataFrame(results)
+
+
+@dataclass(frozen=True)
+class _Shrinkage:
+    """A network, what its channels are worth by seed, and the row of the paper to come to."""
+
+    graph: ChannelGraph
+    complexity: MaskedComplexity
+    scores: Sequence[NDArray[np.float64] | None]
+    """None for a seed whose warm-up diverged."""
+    row: Row
+
+    def masks(self, rho: float) -> list[Mask | None]:
+        """What is kept, by seed."""
+        floor = floors(self.graph.sets, rho, self.row.tau)
+        return [
+            None
+            if scores is None
+            else select(self.graph, self.complexity, scores, floor, self.row.target)
+            for scores in self.scores
+        ]
+
+    def misfit(self, rho: float) -> float:
+        """How far the mean number of parameters is from the printed one."""
+        try:
+            masks = self.masks(rho)
+        except BudgetError:
+            return math.inf
+        sizes = [self.complexity.params(mask) for mask in masks if mask is not None]
+        paper = float(self.row.params_m) * 1e6
+        return abs(float(np.mean(sizes)) / paper - 1) if sizes else math.inf
 
 
 def _fit(misfit: Callable[[float], float]) -> float:
@@ -327,15 +348,15 @@ def summarise(results: pd.DataFrame) -> pd.DataFrame:
     for names, group in results.groupby(columns, sort=False, dropna=False):
         line: dict[str, Any] = dict(zip(columns, names, strict=True))  # type: ignore[call-overload]
         paper = float(line["paper_params_m"])
-        params = group["params"] / 1e6
+        params = group["params"].astype(float) / 1e6
         least, most = params.min(), params.max()
         lines.append(
             line
             | {
                 "fitted": bool(group["fitted"].iloc[0]),
                 "rho": float(group["rho"].iloc[0]),
-                "seeds": len(group),
-                "flops_g": group["flops"].mean() / 1e9,
+                "seeds": int(params.notna().sum()),
+                "flops_g": group["flops"].astype(float).mean() / 1e9,
                 "params_m": params.mean(),
                 "params_m_min": least,
                 "params_m_max": most,
@@ -353,6 +374,8 @@ def sentence(lines: pd.DataFrame) -> str:
     rest = lines[~lines["agrees"]].sort_values("difference_percent", key=np.abs)
     others = [
         f"{_named(line)} gives {line['difference_percent']:+.1f} %"
+        if line["seeds"]
+        else f"{line['criterion']} diverges"
         for line in rest.to_dict("records")
     ]
     if agreeing:
@@ -377,6 +400,8 @@ NOTES = (
     "code. magnitude: of the latent vectors, as in the published code for ResNet50.",
     f"A criterion agrees if the printed number lies within {100 * AGREEMENT:g} % of the range "
     "over the seeds.",
+    "diverges: the loss after the warm-up step is not finite. The authors' step, SGD with a "
+    "learning rate of 0.1, was made for classification.",
     "Images: crops of photographs with arbitrary labels. No network was trained here.",
 )
 
@@ -395,14 +420,13 @@ def to_markdown(number: int, summary: pd.DataFrame) -> str:
                     line["dataset"] if first else "",
                     line["network"] if first else "",
                     line["criterion"],
-                    f"{line['rho']:.2f}" + ("*" if line["fitted"] else ""),
+                    f"{line['rho']:.2f}{'*' * line['fitted']}" if line["seeds"] else "-",
                     f"{line['tau']:.2f}",
                     line["paper_flops_g"] if first else "",
-                    f"{line['flops_g']:.4f}",
+                    f"{line['flops_g']:.4f}" if line["seeds"] else "diverges",
                     line["paper_params_m"] if first else "",
-                    f"{line['params_m']:.3f} [{line['params_m_min']:.3f}, "
-                    f"{line['params_m_max']:.3f}]",
-                    f"{line['difference_percent']:+.1f}",
+                    _mean_and_range(line),
+                    f"{line['difference_percent']:+.1f}" if line["seeds"] else "-",
                     "yes" if line["agrees"] else "no",
                 ]
             )
@@ -417,6 +441,13 @@ def to_markdown(number: int, summary: pd.DataFrame) -> str:
         f"# Table {number}: FLOPs and parameters of the LW-DNA networks, shrunk again\n\n"
         f"{table}\n\n## In words\n\n" + "\n".join(sentences) + f"\n\n## Notes\n\n{notes}\n"
     )
+
+
+def _mean_and_range(line: dict[Any, Any]) -> str:
+    if not line["seeds"]:
+        return "diverges"
+    least, most = line["params_m_min"], line["params_m_max"]
+    return f"{line['params_m']:.3f} [{least:.3f}, {most:.3f}]"
 
 
 def _blocks(summary: pd.DataFrame) -> list[pd.DataFrame]:

@@ -60,6 +60,21 @@ def classifier():
     )
 
 
+def hidden_linear():
+    """A linear layer after a flatten, and one between two others."""
+    return nn.Sequential(
+        conv(3, 6, 3),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(24, 10),
+        nn.SiLU(),
+        nn.Linear(10, 8, bias=False),
+        nn.SiLU(),
+        nn.Linear(8, 5),
+    )
+
+
 NETWORKS = {
     "chain": (chain, SIZE),
     "biases and batch norm": (with_biases_and_batch_norm, SIZE),
@@ -68,6 +83,7 @@ NETWORKS = {
     "transposed": (transposed, SIZE),
     "grouped transposed": (grouped_transposed, SIZE),
     "flatten and linear": (classifier, SIZE),
+    "hidden linear": (hidden_linear, SIZE),
     "residual": (lambda: build("ResNet14", width=0.25), SIZE),
     "concatenation": (lambda: build("U-Net", width=0.125, depth=3), (2, 1, 8, 8)),
     "pixel shuffle": (lambda: build("EDSR", width=0.05, blocks=2), (2, 3, 4, 4)),
@@ -223,10 +239,12 @@ def test_drawn_weights_are_those_the_hypernetwork_generates(example):
     drawn = copy.deepcopy(model)
     hypernet.draw_weights(graph, drawn, hypernet.draw_latents(graph, 3), seed=3)
     made = generators(explicit)
+    hidden = [name for name in graph.layers if not graph.frozen[graph.layers[name].outputs].all()]
     trainable = {
         name
         for name, m in model.named_modules()
-        if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d)) and m.weight.requires_grad
+        if (isinstance(m, (nn.Conv2d, nn.ConvTranspose2d)) or (name in hidden))
+        and m.weight.requires_grad
     }
     assert made.keys() == trainable
     for name, module in drawn.named_modules():
@@ -236,7 +254,7 @@ def test_drawn_weights_are_those_the_hypernetwork_generates(example):
             torch.testing.assert_close(module.weight, other.weight, rtol=1e-12, atol=1e-15)
             assert module.bias is None or not module.bias.any()
             assert other.bias is None or not other.bias.any()
-        else:  # batch norms, linear layers and fixed convolutions stay as they are
+        else:  # batch norms, the classifier and fixed convolutions stay as they are
             for own, theirs in zip(
                 module.parameters(recurse=False),
                 model.get_submodule(name).parameters(recurse=False),

@@ -7,6 +7,7 @@ import torch
 import yaml
 from torch import nn
 
+import lwdna.hypernet
 from lwdna import replication
 from lwdna.data.photographs import export_photographs
 from lwdna.errors import DataError
@@ -171,3 +172,22 @@ def test_rows_of_the_same_network_are_told_apart():
     assert text.count("Consistent with") == 2
     assert "rho 0.1" in text
     assert np.isclose(summary["params_m"].sum(), 15)
+
+
+def test_a_warm_up_that_diverges_is_said():
+    frame = results(2.0, 2.0, 2.2)
+    diverged = frame["criterion"] == "gradient, one warm-up step"
+    frame.loc[diverged, ["flops", "params"]] = np.nan
+    summary = summarise(frame)
+    assert list(summary["agrees"]) == [True, False, False]
+    assert "gradient, one warm-up step diverges" in sentence(summary)
+    text = to_markdown(1, summary)
+    assert "| gradient, one warm-up step | - | 0.45 |  | diverges |  | diverges | - | no |" in text
+
+
+def test_a_step_that_is_too_large_loses_no_other_result(paper, folder, monkeypatch):
+    monkeypatch.setitem(replication.CRITERIA["gradient, one warm-up step"], "warmup_steps", 1)
+    monkeypatch.setitem(lwdna.hypernet.WARMUP, "lr", 1e30)
+    rows = published_rows(paper, "ResNet56", "cifar10", 0.3, 0.45)
+    frame = replicate("ResNet56", "cifar10", rows, folder, seeds=[0], batch_size=2)
+    assert list(frame["params"].notna()) == [True, False, True]
