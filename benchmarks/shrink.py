@@ -7,7 +7,7 @@ Time: every way runs once a round, one after the other in one process, after a r
 count; the ratios are taken within a round, and the table has their median. Memory: each way runs
 alone in a fresh process, and counts the peak of its resident memory (VmHWM of Linux) above what it
 had after its imports; that includes the network, its gradients and its activations.
-The last column is the budget search: ``select`` at the middle of the reachable FLOPs.
+The last column is the budget search: ``select`` at half of the FLOPs.
 """
 
 from __future__ import annotations

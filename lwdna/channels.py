@@ -120,7 +120,7 @@ class ChannelGraph:
         _check_model(model)
         self.model = model
         found = Labels()
-        _follow(model, as_inputs(example_input), found)
+        self._operations = _follow(model, as_inputs(example_input), found)
         classes = found.classes()
         self.classes: int = int(classes.max(initial=-1)) + 1
         self.sources = _numbered(found.sources, classes)
@@ -173,7 +173,13 @@ class ChannelGraph:
         # Labels that are classes: nothing new is to be drawn or tied.
         found = Labels(given={name: left(classes) for name, classes in made.items()})
         found.fresh = self.classes + 1
-        _follow(small, as_inputs(example_input), found)
+        operations = _follow(small, as_inputs(example_input), found)
+        if operations != self._operations:
+            raise GraphError(
+                f"{type(small).__name__} takes another way through its forward with fewer "
+                "channels: a condition there depends on their number; make it depend on something "
+                "else."
+            )
         wrong = [
             name
             for name, layer in self.layers.items()
@@ -232,10 +238,18 @@ def as_inputs(example_input: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
     return (example_input,) if isinstance(example_input, Tensor) else tuple(example_input)
 
 
-def _follow(model: nn.Module, inputs: tuple[Tensor, ...], found: Labels) -> None:
+Operations = list[tuple[str, Any]]
+
+
+def _follow(
+    model: nn.Module, inputs: tuple[Tensor, ...], found: Labels
+) -> tuple[Operations, Operations]:
     """Follow the channels of a network in evaluation mode, and in training mode if that differs.
 
     Auxiliary heads, for one, run in training only. What the FLOPs convention counts is evaluation.
+
+    Returns:
+        The operations in evaluation and in training mode.
     """
     skeleton = on_meta(model)
     modules = dict(skeleton.named_modules())
@@ -247,11 +261,13 @@ def _follow(model: nn.Module, inputs: tuple[Tensor, ...], found: Labels) -> None
         if isinstance(module, KNOWN_LAYERS):
             module.eval()  # a batch norm refuses to train on one value
     training = trace(skeleton, inputs)
-    if _operations(training) != _operations(evaluation):
+    operations = _operations(evaluation), _operations(training)
+    if operations[0] != operations[1]:
         Follower(training, modules, found, count=False).walk()
+    return operations
 
 
-def _operations(graph: fx.Graph) -> list[tuple[str, Any]]:
+def _operations(graph: fx.Graph) -> Operations:
     return [(node.op, node.target) for node in graph.nodes]
 
 
@@ -267,14 +283,20 @@ def _check_model(model: nn.Module) -> None:
             "nn.Sequential if that is meant."
         )
     for name, module in model.named_modules():
-        if parametrize.is_parametrized(module) or hasattr(module, "weight_orig"):
+        computed = any(hasattr(module, name) for name in ("weight_orig", "weight_g"))
+        if parametrize.is_parametrized(module) or computed:
             raise GraphError(
                 f"The weight of module '{name}' is computed from others (weight norm or another "
                 "parametrization); remove the parametrization first."
             )
+        if module._forward_hooks or module._forward_pre_hooks:
+            raise GraphError(
+                f"Module '{name}' has a forward hook, and what a hook does cannot be followed; "
+                "remove it, or put it into the forward."
+            )
     owners: dict[int, tuple[str, nn.Module]] = {}
     for name, module in model.named_modules():
-        for parameter in module.parameters(recurse=False):
+        for parameter in chain(module.parameters(recurse=False), module.buffers(recurse=False)):
             other, owner = owners.setdefault(id(parameter), (name, module))
             if owner is not module:
                 raise GraphError(

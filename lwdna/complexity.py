@@ -11,6 +11,7 @@ Table 2's 9.10 G for DnCNN does not count batch norm: ``batch_norm=False``.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,9 +24,11 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from lwdna.channels import ChannelGraph, Classes, Mask, as_inputs, on_meta
-from lwdna.errors import GraphError
-from lwdna.layers import BATCH_NORMS, CONVOLUTIONS
-from lwdna.tracing import first_line, shapes
+from lwdna.errors import GraphError, first_line
+from lwdna.layers import BATCH_NORMS, CONVOLUTIONS, KNOWN_LAYERS, is_known
+from lwdna.tracing import shapes
+
+logger = logging.getLogger(__name__)
 
 COUNTED_ACTIVATIONS = (
     nn.ReLU,
@@ -92,17 +95,30 @@ def complexity(
         activations[module] = output[:1].numel()  # the last call
 
     for module in skeleton.modules():
-        if isinstance(module, COUNTED_ACTIVATIONS):
+        if isinstance(module, COUNTED_ACTIVATIONS) and is_known(module):
             module.register_forward_hook(count)
     inputs = as_inputs(example_input)
     try:
-        with _LayerCounter(batch_norm=batch_norm) as layers, torch.no_grad():
+        counter = _LayerCounter(batch_norm=batch_norm)
+        with torch.device("meta"), counter as layers, torch.no_grad():
             skeleton(*(x.to("meta") for x in inputs))
     except Exception as error:
         raise GraphError(
             f"{type(model).__name__} does not run on an input of shape {shapes(inputs)}: "
             f"{first_line(error)}. Give an example input that it accepts."
         ) from error
+    uncounted = [
+        name or type(model).__name__
+        for name, module in model.named_modules()
+        if not isinstance(module, KNOWN_LAYERS)
+        and any(sum(n > 1 for n in p.shape) > 1 for p in module.parameters(recurse=False))
+    ]
+    if uncounted:
+        logger.warning(
+            "The FLOPs leave out what %s computes with parameters of its own: the convention "
+            "counts convolutions, linear layers, batch norms and activations.",
+            ", ".join(uncounted[:3]) + (", ..." if len(uncounted) > 3 else ""),
+        )
     flops = layers.flops + sum(activations.values())
     return flops, sum(p.numel() for p in model.parameters())
 
@@ -127,6 +143,8 @@ class _LayerCounter(TorchFunctionMode):
         name = getattr(func, "__name__", "")
         if name == "linear" or name.startswith(("conv1d", "conv2d", "conv3d", "conv_transpose")):
             weight = args[1] if len(args) > 1 else kwargs["weight"]
+            if name != "linear" and result.ndim != weight.ndim:
+                raise ValueError("a convolution gets an input without a batch axis")
             # Every weight takes part once in each position of the output.
             axis = -1 if name == "linear" else 1
             self.flops += weight.numel() * result[:1].numel() // result.shape[axis]

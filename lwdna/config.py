@@ -54,8 +54,27 @@ def check(config: Mapping[str, Any], schema: str | os.PathLike[str]) -> dict[str
     for name, dataset in complete["datasets"].items():
         _check_dataset(name, dataset)
     if "replication" in complete:
-        _known(complete["replication"]["images"], complete["datasets"], "replication.images")
+        _check_replication(complete, Path(schema).parents[1] / "paper")
     return complete
+
+
+def _check_replication(config: Mapping[str, Any], paper: Path) -> None:
+    """Images must be photographs, and every network an LW-DNA row of the paper."""
+    section = config["replication"]
+    name = _known(section["images"], config["datasets"], "replication.images")
+    images = config["datasets"][name]
+    _require(
+        images["kind"] in {"photographs", "images"} and "train" in images,
+        "replication.images",
+        f"names '{name}', which has no training photographs",
+    )
+    rows = set()
+    for number in (1, 2):
+        with (paper / f"table{number}.csv").open(encoding="utf-8", newline="") as file:
+            lines = [line for line in csv.DictReader(file) if line["method"] == "LW-DNA"]
+        rows |= {" / ".join(_row(line)) for line in lines}
+    for key, network in section["networks"].items():
+        _known(" / ".join(_row(network)), dict.fromkeys(rows), f"replication.networks.{key}")
 
 
 def _check_dataset(name: str, dataset: Mapping[str, Any]) -> None:

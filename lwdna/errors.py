@@ -45,3 +45,8 @@ def nearest(word: str, allowed: Iterable[str]) -> str:
     if close:
         return f"did you mean '{close[0]}'?"
     return "allowed: " + ", ".join(repr(option) for option in options)
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or its type if it has none."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -19,7 +19,7 @@ from torch.export import Dim, ExportedProgram
 from torch.utils import _pytree as pytree
 
 from lwdna.channels import as_inputs
-from lwdna.errors import ConfigError, LwdnaError, nearest
+from lwdna.errors import ConfigError, LwdnaError, first_line, nearest
 from lwdna.evaluation import input_multiple
 from lwdna.files import atomic
 
@@ -82,7 +82,7 @@ def export(
             break
         except Exception as error:
             # What varies less may still work; the last reason counts.
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+            reason = first_line(error).rstrip(".")
     else:
         raise LwdnaError(
             f"{type(model).__name__} cannot be exported to '{path}': {reason}. Nothing was "
@@ -128,7 +128,7 @@ def _maps_images(model: nn.Module, shapes: Shapes) -> bool:
         given = ", ".join("x".join(map(str, shape)) for shape in shapes)
         raise ConfigError(
             f"The network does not run on an input of {given}: "
-            f"{(str(error).splitlines() or [type(error).__name__])[0]}. Give an input that it "
+            f"{first_line(error)}. Give an input that it "
             "accepts, for example --input 1x3x32x32."
         ) from error
     return len(shapes) == 1 and all(len(s) == 4 for s in (*shapes, *(x.shape for x in outputs)))

@@ -436,6 +436,11 @@ def latent_gradients(
     with torch.no_grad():
         for name, buffer in model.named_buffers():
             buffer.copy_(buffers[name])
+    if not bool(gradients.any()):
+        raise TrainingError(
+            "Every latent gradient is 0: the loss does not depend on the network; return a loss of "
+            "its output."
+        )
     if not bool(torch.isfinite(gradients).all()):
         raise TrainingError(
             f"The gradients of the latent vectors are not finite (warmup_steps={warmup_steps}). "

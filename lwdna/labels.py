@@ -32,6 +32,7 @@ from lwdna.layers import (
     BATCH_NORMS,
     CONCATENATING,
     CONVOLUTIONS,
+    CREATING,
     ELEMENTWISE,
     ELEMENTWISE_MODULES,
     FUNCTIONAL_LAYERS,
@@ -158,6 +159,8 @@ class Follower:
         value = value_of(n)
         if not isinstance(value, Tensor):
             return None
+        if value.ndim < 2:  # one number for each image, such as a time step
+            return torch.zeros([1] * value.ndim, dtype=torch.int64)
         name = f"input {n.name}"
         if name not in self.found.sources:
             self.found.sources[name] = self.found.draw(name, value.shape[1])
@@ -176,9 +179,12 @@ class Follower:
         fx.node.map_arg(n.args, freeze)
 
     def _of(self, n: fx.Node) -> Any:
-        """The labels of a value."""
+        """The labels of a value; a new tensor belongs to no channel."""
         if n.op == "get_attr" and n not in self.labels:
             self.labels[n] = self._attribute(n)
+        value = value_of(n)
+        if self.labels[n] is None and isinstance(value, Tensor):
+            return torch.zeros([1] * value.ndim, dtype=torch.int64)
         return self.labels[n]
 
     def _attribute(self, n: fx.Node) -> Any:
@@ -204,6 +210,11 @@ class Follower:
         value = value_of(n)
         x, labels = self._first(n)
         if isinstance(module, CONVOLUTIONS):
+            if x.ndim != module.weight.ndim:
+                raise GraphError(
+                    f"The input of {name} has the shape {tuple(x.shape)}, without a batch axis; "
+                    "give an example input with one."
+                )
             channels = self._convolution(name, module, self._along(n, labels, x, 1))
             out: Any = _place(channels, value.ndim, 1)
         elif isinstance(module, nn.Linear):
@@ -240,8 +251,9 @@ class Follower:
             out = self._shuffle(n, module, x, labels)
         else:
             raise self._unknown(n, f"module of type {type(module).__name__}")
-        if self.count and isinstance(value, Tensor):
-            self._note_use(n, name, module, value, out)
+        activation = isinstance(module, (nn.PReLU, *ACTIVATIONS))
+        if self.count and isinstance(value, Tensor) and (n.op == "call_module" or not activation):
+            self._note_use(name, value, out, last=activation)
         return out
 
     def _convolution(self, name: str, module: Any, inputs: Tensor) -> Tensor:
@@ -272,6 +284,8 @@ class Follower:
         self._axes(f"{name}.weight", (outputs, inputs), name)
         if module.bias is not None:
             self._axes(f"{name}.bias", (outputs,), name)
+        if not module.weight.requires_grad:
+            self.found.frozen += [inputs, outputs]
         return outputs
 
     def _layer(self, name: str, inputs: Tensor, channels: int) -> Tensor:
@@ -324,19 +338,15 @@ class Follower:
         self._vectors(name, module, channels)
         return _place(channels, value_of(n).ndim, 1)
 
-    def _note_use(
-        self, n: fx.Node, name: str, module: nn.Module, value: Tensor, labels: Tensor
-    ) -> None:
+    def _note_use(self, name: str, value: Tensor, labels: Tensor, *, last: bool) -> None:
         """Note the output size of a module; the last call of an activation replaces earlier ones.
 
         Only then is ResNet50, whose blocks use one ReLU three times, what Table 1 says.
         """
-        long = [axis for axis in range(1, value.ndim) if labels.shape[axis] > 1]
-        axis = long[0] if len(long) == 1 else min(1, value.ndim - 1)
-        channels = self._along(n, labels, value, axis)
-        positions = value[:1].numel() // max(len(channels), 1)
+        channels = labels.flatten()
+        positions = value[:1].numel() // len(channels)
         earlier = self.found.uses.get(name)
-        if earlier is not None and not isinstance(module, (nn.PReLU, *ACTIVATIONS)):
+        if earlier is not None and not last:
             positions += earlier.positions
         self.found.uses[name] = Use(positions, channels)
 
@@ -355,6 +365,8 @@ class Follower:
             return self._concatenate(n)
         if name == "stack":
             return self._stack(n)
+        if name in CREATING:
+            return None
         if name in TAKING:
             return self._take(n, name)
         if isinstance(n.target, type) and issubclass(n.target, tuple):  # a named tuple
@@ -391,7 +403,12 @@ class Follower:
         if len(owners) == 1:
             owner = owners.pop()
             module = self.modules[owner]
-            if isinstance(module, kinds) and any(s.target == f"{owner}.weight" for s in given):
+            groups = _argument(n, 6, "groups", default=1) if name.startswith("conv") else None
+            if (
+                isinstance(module, kinds)
+                and any(s.target == f"{owner}.weight" for s in given)
+                and groups in {None, getattr(module, "groups", None)}
+            ):
                 return self._module(n, owner, module)
         x, labels = self._first(n)
         if name in {"instance_norm", "prelu"}:
@@ -409,8 +426,13 @@ class Follower:
     def _elementwise(self, n: fx.Node, sources: list[fx.Node]) -> Tensor:
         ndim = value_of(n).ndim
         result = torch.zeros([1] * ndim, dtype=torch.int64)
+        many = any(self._of(source).numel() > 1 for source in sources)
         for source in sources:
             labels = self._of(source)
+            if many and labels.numel() == 1:
+                # One channel for all of the others, such as a map that weighs positions.
+                self.found.frozen.append(labels.flatten())
+                continue
             labels = labels.view([1] * (ndim - labels.ndim) + list(labels.shape))
             self.found.tie(result, labels, _where(n))
             result, labels = torch.broadcast_tensors(result, labels)  # type: ignore
@@ -454,6 +476,8 @@ class Follower:
         if isinstance(labels, tuple | list):
             return labels[n.args[1]]  # type: ignore[index]
         x = value_of(source)
+        if name == "getitem" and any(map(_has_tensor, _index_values(n))):
+            raise self._unknown(n, "an index that is a tensor")
         moved = _again(n, labels.expand(x.shape))
         for axis in _axes_taken(n, name, x.ndim):
             if labels.shape[axis] == 1 or self._alike(labels, axis):
@@ -629,17 +653,14 @@ def _source(n: fx.Node) -> str:
     return f" ({own[-1][0]}:{own[-1][1]}: {own[-1][2]})" if own else ""
 
 
-_MISSING = object()
-
-
-def _argument(n: fx.Node, position: int, *names: str, default: Any = _MISSING) -> Any:
+def _argument(n: fx.Node, position: int, *names: str, default: Any = None) -> Any:
     """An argument of an operation by its position or one of its names."""
     if len(n.args) > position:
         return n.args[position]
     for name in names:
         if name in n.kwargs:
             return n.kwargs[name]
-    return None if default is _MISSING else default
+    return default
 
 
 def _sizes(n: fx.Node, name: str, value: Tensor) -> Sequence[Any]:
@@ -698,6 +719,12 @@ def _axes_taken(n: fx.Node, name: str, ndim: int) -> list[int]:
             axes.append(axis)
         axis += 1
     return axes
+
+
+def _index_values(n: fx.Node) -> list[Any]:
+    """What a tensor is indexed with."""
+    index: Any = n.args[1] if isinstance(n.args[1], tuple | list) else (n.args[1],)
+    return [value_of(i) if isinstance(i, fx.Node) else i for i in index]
 
 
 def _again(n: fx.Node, first: Tensor) -> Any:

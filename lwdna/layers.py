@@ -101,6 +101,13 @@ KNOWN_LAYERS = (
     *SHUFFLING_MODULES,
 )
 
+
+def is_known(module: nn.Module) -> bool:
+    """Whether a module computes what one of the known layers does; a subclass may not."""
+    kind = next((kind for kind in KNOWN_LAYERS if isinstance(module, kind)), None)
+    return kind is not None and type(module).forward is kind.forward
+
+
 # Functions and tensor methods, by name: `torch.relu`, `F.relu`, `x.relu()` and `x.relu_()` alike.
 ELEMENTWISE = frozenset(
     "add sub rsub mul multiply div divide true_divide truediv floordiv mod fmod remainder maximum "
@@ -110,7 +117,11 @@ ELEMENTWISE = frozenset(
     "tanhshrink softplus softsign softshrink hardshrink hardtanh hardsigmoid hardswish threshold "
     "dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout feature_dropout "
     "stochastic_depth contiguous clone float half double bfloat16 to type_as detach "
-    "zeros_like ones_like rand_like randn_like".split()
+    "bernoulli fill uniform normal".split()
+)
+CREATING = frozenset(
+    "new_empty new_zeros new_ones new_full zeros_like ones_like full_like empty_like rand_like "
+    "randn_like".split()
 )
 SPATIAL = frozenset(
     "max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d lp_pool1d lp_pool2d "

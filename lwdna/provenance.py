@@ -70,6 +70,12 @@ class Provenance:
 
     def shrunk(self, kept: dict[str, list[int]], shrinkage: Shrinkage) -> Provenance:
         """The provenance after shrinkage; of a network shrunk before, counted from its origin."""
+        layers = (
+            None if self.kept is None else {name: len(kept) for name, kept in self.kept.items()}
+        )
+        if layers is not None and layers != shrinkage.channels_before:
+            # It was rebuilt since: what it came from says nothing of it any more.
+            return Provenance(kept=kept, shrinkage=shrinkage)
         if self.kept is not None:
             kept = {
                 layer: [self.kept[layer][i] for i in indices] for layer, indices in kept.items()

@@ -11,6 +11,7 @@ to the printed one. One free number for one number shows what is possible, not w
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -109,6 +110,10 @@ def paper_baselines(number: int, path: Path) -> list[dict[str, Any]]:
 def _prints_as(value: float, printed: str) -> bool:
     """Whether ``value``, rounded to as many decimals, is the number printed."""
     return f"{value:.{len(printed.partition('.')[2])}f}" == printed
+
+
+_MOST_CALLS = 1_000_003
+"""More batches than a shrinkage draws, so that no two seeds meet."""
 
 
 @dataclass(frozen=True)
@@ -215,6 +220,8 @@ def replicate(
             try:
                 scores.append(score(graph, wide, loss, **options))
             except TrainingError as error:
+                if not settings["warmup_steps"]:
+                    raise
                 logger.warning("%s, %s, seed %d: %s", network, criterion, seed, error)
                 scores.append(None)
             progress.update()
@@ -242,7 +249,7 @@ def replicate(
                     }
                 )
     progress.close()
-    return pd.DataFrame(results)
+    return pd.DataFrame(results).astype({"flops": "Int64", "params": "Int64"})
 
 
 @dataclass(frozen=True)
@@ -307,11 +314,11 @@ def photograph_loss(
     """
     crop = v2.RandomResizedCrop(size, antialias=True) if classes else v2.RandomCrop(size)
     augment = v2.Compose([crop, v2.RandomHorizontalFlip()])
-    calls = iter(range(2**31))
+    calls = itertools.count()
 
     def loss(network: nn.Module) -> Tensor:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed * 1_000_003 + next(calls))
+            torch.manual_seed(seed * _MOST_CALLS + next(calls))
             chosen = torch.randint(len(photographs), (batch_size,)).tolist()
             images = torch.stack([augment(photographs[number]) for number in chosen]).float()
             if classes is None:

@@ -55,14 +55,14 @@ class Shrunk:
         The numbers of channels go into a JSON beside it: ``small.json`` for ``small.safetensors``.
 
         Raises:
-            ConfigError: if the path itself ends in ".json".
+            ConfigError: if the path does not end in ".safetensors".
             LwdnaError: if a file cannot be written.
         """
         summary = Path(path).with_suffix(".json")
-        if summary == Path(path):
+        if Path(path).suffix != ".safetensors":
             raise ConfigError(
-                f"The weights cannot be written to '{path}', where the JSON beside them goes; name "
-                "a file that ends in .safetensors."
+                f"The weights cannot be written to '{path}', which does not end in .safetensors; "
+                "give a name that does: their JSON goes beside them."
             )
         save(self.model, path)
         write_summary(provenance_of(self.model), summary)
@@ -323,6 +323,11 @@ def _protected(graph: ChannelGraph, scores: NDArray[np.float64], floor: list[int
         best = np.argsort(-rank, kind="stable")[: max(count, int(channels.frozen.sum()))]
         keep[channels.classes] = False
         keep[channels.classes[best]] = True
+    for layer in graph.layers.values():
+        for classes in (layer.inputs, layer.outputs):
+            if (classes >= 0).all() and not keep[classes].any():
+                # Its channels are a part of a set: one of them stays, or nothing is left to read.
+                keep[classes[np.argmax(scores[classes])]] = True
     return keep | np.isinf(scores)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 
 from lwdna.channels import ChannelGraph, Mask, keeps, on_meta
 from lwdna.checkpoints import digest
-from lwdna.errors import CheckpointError, LwdnaError
+from lwdna.errors import CheckpointError, LwdnaError, first_line
 from lwdna.files import atomic
 from lwdna.layers import BATCH_NORMS, CONVOLUTIONS, INSTANCE_NORMS, TRANSPOSED
 from lwdna.networks import build, input_shape
@@ -181,6 +182,7 @@ def save(model: nn.Module, path: str | PathLike[str]) -> None:
         "kept": provenance.kept,
         "shrinkage": provenance.shrinkage and asdict(provenance.shrinkage),
         "arguments": provenance.arguments,
+        "modules": _modules(model),
     }
     tensors = {
         name: tensor.detach().to("cpu", copy=True).contiguous()
@@ -209,10 +211,15 @@ def load(path: str | PathLike[str], network: Callable[[], nn.Module] | None = No
     Raises:
         CheckpointError: if the file is damaged, foreign, or belongs to another network.
     """
-    state, provenance = _read(path)
+    state, provenance, modules = _read(path)
     try:
         if network is not None:
             wide = network()
+            if not isinstance(wide, nn.Module):
+                raise CheckpointError(
+                    f"The function given made an object of type {type(wide).__name__}; let it "
+                    "return the widened network."
+                )
         elif provenance.spec is not None:
             wide = build_on_meta(provenance.spec)
         else:
@@ -222,13 +229,24 @@ def load(path: str | PathLike[str], network: Callable[[], nn.Module] | None = No
             )
         small = fit(wide, state)
         _check_kept(small, wide, provenance)
+        if _modules(small) != modules:
+            raise CheckpointError(
+                "Its network was changed after it was built, or another one is given: the modules "
+                "are not those that were saved; give network=function that returns the same one."
+            )
         if provenance.spec is not None and network is None:
             shape = input_shape(provenance.spec.name, provenance.spec.dataset)
             on_meta(small).eval()(torch.empty(shape, device="meta"))
     except (LwdnaError, TypeError, RuntimeError) as error:
-        raise CheckpointError(f"'{path}' cannot be loaded: {str(error).splitlines()[0]}") from error
+        raise CheckpointError(f"'{path}' cannot be loaded: {first_line(error)}") from error
     set_provenance(small, provenance)
     return small
+
+
+def _modules(model: nn.Module) -> str:
+    """Names and kinds of all modules, as one number."""
+    kinds = [(name, type(module).__qualname__) for name, module in model.named_modules()]
+    return hashlib.sha256(repr(kinds).encode()).hexdigest()
 
 
 def build_on_meta(spec: NetworkSpec) -> nn.Module:
@@ -268,7 +286,7 @@ def read_provenance(path: str | PathLike[str]) -> Provenance:
     return _read(path)[1]
 
 
-def _read(path: str | PathLike[str]) -> tuple[dict[str, Tensor], Provenance]:
+def _read(path: str | PathLike[str]) -> tuple[dict[str, Tensor], Provenance, str]:
     if not Path(path).is_file():
         raise CheckpointError(f"There is no weights file '{path}'; check the path.")
     try:
@@ -299,7 +317,8 @@ def _read(path: str | PathLike[str]) -> tuple[dict[str, Tensor], Provenance]:
         shrinkage = about["shrinkage"] and Shrinkage.read(about["shrinkage"])
         if (kept or {}).keys() != (shrinkage.channels_before if shrinkage else {}).keys():
             raise ValueError("it says only in part what was kept")
-        return state, Provenance(spec, kept, shrinkage, dict(about["arguments"]))
+        provenance = Provenance(spec, kept, shrinkage, dict(about["arguments"]))
+        return state, provenance, str(about["modules"])
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"'{path}' has damaged metadata ({error}); delete it and make it again."

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, fx, nn
 from torch.fx.proxy import Attribute
 
-from lwdna.errors import GraphError
-from lwdna.layers import BATCH_NORMS, KNOWN_LAYERS
+from lwdna.errors import GraphError, first_line
+from lwdna.layers import BATCH_NORMS, is_known
 
 TRACER = __file__
 """A file that stands in tracebacks without being the network's."""
@@ -54,11 +54,6 @@ def trace(model: nn.Module, inputs: tuple[Tensor, ...]) -> fx.Graph:
 def value_of(node: fx.Node) -> Any:
     """What a node of a traced graph evaluates to; tensors are on the meta device."""
     return node.meta["value"]
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an error's message, or its type if it has none."""
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def _place(error: Exception) -> str:
@@ -106,10 +101,7 @@ class _Tracer(fx.Tracer):
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Also take a subclass of a known layer whole if it computes what that layer does."""
-        known = next((kind for kind in KNOWN_LAYERS if isinstance(m, kind)), None)
-        if known is not None and type(m).forward is known.forward:
-            return True
-        return super().is_leaf_module(m, module_qualified_name)
+        return is_known(m) or super().is_leaf_module(m, module_qualified_name)
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
         return _Concrete(node, self)

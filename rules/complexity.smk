@@ -4,7 +4,9 @@
 rule replicate:
     input:
         photographs=replica_photographs,
-        tables=[BASE / f"paper/table{number}.csv" for number in (1, 2, 3)],
+        table1=BASE / "paper/table1.csv",
+        table2=BASE / "paper/table2.csv",
+        table3=BASE / "paper/table3.csv",
     output:
         csv="results/complexity/networks/{replica}.csv",
     log:
@@ -22,8 +24,8 @@ rule replicate:
         "Shrink {wildcards.replica} again, by each criterion"
     shell:
         "python -m lwdna --log {log:q} replicate {params.options:q}"
-        " --photographs {input.photographs:q} --table 1 {input.tables[0]:q}"
-        " --table 2 {input.tables[1]:q} --table 3 {input.tables[2]:q}"
+        " --photographs {input.photographs:q} --table 1 {input.table1:q}"
+        " --table 2 {input.table2:q} --table 3 {input.table3:q}"
         " --threads {threads} --output {output.csv:q}"
 
 
@@ -47,6 +49,8 @@ rule complexity_table:
         "results/logs/complexity/table{table}.log",
     benchmark:
         "results/benchmarks/complexity/table{table}.tsv"
+    wildcard_constraints:
+        table="[1-3]",
     conda:
         "../envs/lwdna.yaml"
     threads: 1
@@ -61,7 +65,7 @@ rule complexity_table:
 
 rule complexity_columns:
     input:
-        expand(
+        tables=expand(
             "results/complexity/table{table}.md",
             table=[number for number in (1, 2, 3) if replicas(number)],
         ),

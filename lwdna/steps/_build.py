@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from lwdna.data.datasets import ClassificationTest, ClassificationTrain
 from lwdna.errors import ConfigError
 from lwdna.evaluation import input_multiple
 from lwdna.networks import dataset_shape, input_shape
-from lwdna.provenance import provenance_of, set_provenance
+from lwdna.provenance import Provenance, provenance_of, set_provenance
 from lwdna.steps._own import Own, is_own
 from lwdna.surgery import read_provenance
 
@@ -29,6 +28,11 @@ def build(
         ConfigError: for an unknown name, dataset or option, or a function that fails or takes no
             width where one is given.
     """
+    reserved = sorted({"name", "dataset", "width"} & set(options))
+    if reserved:
+        raise ConfigError(
+            f"The options hold '{reserved[0]}', which has an option of its own; give that."
+        )
     if not is_own(name):
         return lwdna.build(name, dataset=dataset, width=width, **options)
     function = Own(name)
@@ -55,7 +59,7 @@ def _make(function: Own, arguments: dict[str, Any]) -> nn.Module:
             f"'{function.text}' returned an object of type {type(model).__name__}; it must "
             "return a torch.nn.Module."
         )
-    set_provenance(model, replace(provenance_of(model), arguments=arguments))
+    set_provenance(model, Provenance(arguments=arguments))
     return model
 
 

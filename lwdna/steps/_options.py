@@ -10,7 +10,7 @@ from typing import Any
 import click
 import pandas as pd
 
-from lwdna.errors import DataError
+from lwdna.errors import ConfigError, DataError
 
 _NAMES = dict.fromkeys(
     ("experiment", "method", "test_set", "layer", "dataset", "paper_flops_g", "paper_params_m"), str
@@ -68,7 +68,7 @@ def _set_threads(_ctx: click.Context, _param: click.Parameter, value: int) -> No
 
 
 output = click.option("--output", type=FILE, required=True, help="File to write.")
-seed = click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+seed = click.option("--seed", type=click.IntRange(0, 2**62), default=0, show_default=True)
 own_network = click.option(
     "--network", metavar="FILE:FUNCTION", help="What makes the network, where it is your own."
 )
@@ -89,6 +89,18 @@ threads = click.option(
     help="CPU threads of PyTorch; results are equal bit for bit only for equal numbers.",
 )
 task = click.option("--task", type=Json(), required=True, help="The experiment's task section.")
+
+
+def check_suffix(path: Path, suffix: str) -> None:
+    """Refuse to write over a file of another kind.
+
+    Raises:
+        ConfigError: if the name does not end in ``suffix``.
+    """
+    if path.suffix != suffix:
+        raise ConfigError(
+            f"'{path}' does not end in {suffix}; call it '{path.with_suffix(suffix).name}', say."
+        )
 
 
 def read_tables(paths: Iterable[Path], labels: Mapping[str, Any] | None = None) -> pd.DataFrame:

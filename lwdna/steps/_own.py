@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from lwdna.errors import ConfigError, LwdnaError, nearest
+from lwdna.errors import ConfigError, LwdnaError, first_line, nearest
 
 
 def is_own(text: str) -> bool:
@@ -98,7 +98,7 @@ class Own:
 
     def _where(self, error: BaseException) -> str:
         """Line and cause of an error, as a fragment of a sentence."""
-        cause = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        cause = f"{type(error).__name__}: {first_line(error)}"
         frames = [
             frame
             for frame in traceback.extract_tb(error.__traceback__)

@@ -10,7 +10,7 @@ import click
 import lwdna
 from lwdna.export import SUFFIXES
 from lwdna.steps._build import example_for, load
-from lwdna.steps._options import FILE, own_network, shapes
+from lwdna.steps._options import FILE, check_suffix, own_network, shapes
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +30,7 @@ def main(
     output: Path | None,
 ) -> None:
     """Write the network in WEIGHTS as an ONNX file or a torch.export program."""
+    check_suffix(output or weights.with_suffix(SUFFIXES[to]), SUFFIXES[to])
     model = load(weights, network)
     path = output or weights.with_suffix(SUFFIXES[to])
     example = example_for(model, weights, shapes)

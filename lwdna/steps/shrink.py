@@ -16,7 +16,7 @@ from lwdna.files import write_text
 from lwdna.hypernet import EMBEDDING, LossFunction
 from lwdna.shrink import CRITERIA
 from lwdna.steps._build import build_seeded, check_fits, example_of, widening
-from lwdna.steps._options import ANY_PATH, FILE, Json, output, seed, shapes, threads
+from lwdna.steps._options import ANY_PATH, FILE, Json, check_suffix, output, seed, shapes, threads
 from lwdna.steps._own import Own
 from lwdna.training import batch_losses
 
@@ -90,6 +90,9 @@ def main(
         raise click.UsageError("Give --task and --train together.")
     if path is not None and loss_function is not None:
         raise click.UsageError("Give either --loss, or --task and --train.")
+    check_suffix(output, ".safetensors")
+    if channels in {output, output.with_suffix(".json")}:
+        raise click.UsageError("Give --channels and --output different files.")
     spec: dict[str, Any] = {"name": network, "dataset": dataset, "width": width, "options": options}
     example = example_of(network, dataset, shapes)
     wider = width * widening(network, widen)

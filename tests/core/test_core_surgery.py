@@ -492,7 +492,7 @@ def test_summary_beside_the_weights(tmp_path):
 
 
 def test_the_summary_cannot_take_the_place_of_the_weights(tmp_path):
-    with pytest.raises(LwdnaError, match=r"ends in \.safetensors"):
+    with pytest.raises(LwdnaError, match=r"does not end in \.safetensors"):
         small_network("ResNet8")[0].save(tmp_path / "small.json")
     assert not list(tmp_path.iterdir())
 

@@ -14,7 +14,7 @@ import lwdna
 from lwdna.channels import ChannelGraph
 from lwdna.complexity import MaskedComplexity, complexity
 from lwdna.errors import BudgetError
-from lwdna.provenance import Provenance, set_provenance
+from lwdna.provenance import Provenance, Shrinkage, set_provenance
 from lwdna.shrink import floors, select
 from lwdna.surgery import cut, save, silence
 
@@ -180,6 +180,16 @@ BLOCKS = {
         {"a": conv(3, 12), "down": nn.Linear(12, 3), "up": nn.Linear(3, 12), "b": conv(12, 2)},
         {"a": 12, "down": 3},
     ),
+    "gate of one channel": (
+        lambda self, x: self.b(self.a(x) * self.c(self.a(x)).sigmoid()),
+        {"a": conv(3, 12), "b": conv(12, 2), "c": conv(12, 1)},
+        {"a": 12, "c": 1},
+    ),
+    "activation on divided channels": (
+        lambda self, x: self.b(self.act(self.a(x).view(x.size(0), 2, -1, 8, 8)).flatten(1, 2)),
+        {"a": conv(3, 12), "b": conv(12, 2), "act": nn.ReLU()},
+        {"a": 6},
+    ),
     "spatial attention": (
         spatial_attention,
         {"a": conv(3, 12), "b": conv(12, 2), "c": conv(2, 1)},
@@ -227,6 +237,23 @@ BLOCKS = {
         lambda self, x: self.b(self.a(functional.relu(self.a(self.stem(x))))),
         {"stem": conv(3, 12), "a": conv(12, 12), "b": conv(12, 2)},
         {"stem": 12},
+    ),
+    "stochastic depth by hand": (
+        lambda self, x: self.b(
+            self.a(x) + self.a(x).div(0.8) * (torch.rand((x.shape[0], 1, 1, 1)) + 0.8).floor() * 0
+        ),
+        {"a": conv(3, 12), "b": conv(12, 2)},
+        {"a": 12},
+    ),
+    "new tensor for noise": (
+        lambda self, x: self.b(self.a(x) * x.new_empty((x.size(0), 1, 1, 1)).fill_(2.0)),
+        {"a": conv(3, 12), "b": conv(12, 2)},
+        {"a": 12},
+    ),
+    "new tensor in the forward": (
+        lambda self, x: self.b(self.a(x) + torch.ones(1)),
+        {"a": conv(3, 12), "b": conv(12, 2)},
+        {"a": 12},
     ),
     "padding with three kinds": (
         lambda self, x: self.b(self.pad(self.a(x))),
@@ -422,7 +449,9 @@ def test_torchvision(name, tmp_path, record_property):
         assert scale > 0
         assert (ours[key] - value).abs().max() < tolerance * scale
 
-    set_provenance(small, Provenance(None, graph.kept(mask)))
+    before = {layer: len(found.outputs) for layer, found in graph.layers.items()}
+    shrinkage = Shrinkage(before, direct[0], flops, direct[1], kept_params, [list(x.shape)], {})
+    set_provenance(small, Provenance(None, graph.kept(mask), shrinkage))
     save(small, tmp_path / "small.safetensors")
     again = lwdna.load(tmp_path / "small.safetensors", network=lambda: make(name).to(dtype))
     result = again.eval()(x)
@@ -451,3 +480,73 @@ def test_budget_error_names_what_is_held(stream):
     model = Block(HELD["slice"], {"a": conv(3, 12), "b": conv(12, 2)})
     with pytest.raises(BudgetError, match=r"'a' all stay: getitem .*test_core_zoo\.py"):
         lwdna.shrink(model, X, stream(2, 3, 8, 8), target_flops=1000)
+
+
+def test_a_branch_on_the_number_of_channels_is_noticed(stream):
+    def run(self, x):
+        x = self.a(x)
+        return self.b(functional.relu(x) if x.shape[1] >= 12 else x.sigmoid())
+
+    model = Block(run, {"a": conv(3, 12), "b": conv(12, 2)})
+    with pytest.raises(lwdna.errors.GraphError, match="takes another way"):
+        lwdna.shrink(model, X, stream(2, 3, 8, 8), target_flops=10000)
+
+
+def test_no_layer_loses_all_its_channels(stream):
+    """Floors hold for a set; a layer that makes a part of it keeps one channel all the same."""
+    modules = {"a": conv(3, 8), "b": conv(3, 8), "c": conv(3, 16), "d": conv(16, 2)}
+    model = Block(lambda self, x: self.d(torch.cat([self.a(x), self.b(x)], 1) + self.c(x)), modules)
+    for seed in range(20):
+        small = lwdna.shrink(
+            model, X, None, target_flops=20000, rho=0.1, criterion="magnitude", seed=seed
+        )
+        assert all(small.kept.values())
+
+
+def test_an_input_without_a_batch_axis_is_refused():
+    model = nn.Sequential(conv(3, 8), conv(8, 2))
+    for count in (ChannelGraph, complexity):
+        with pytest.raises(lwdna.errors.GraphError, match="batch axis"):
+            count(model, X[0])
+
+
+def test_an_index_that_is_a_tensor_is_refused():
+    model = Block(
+        lambda self, x: self.b(self.a(x)[:, self.order]), {"a": conv(3, 8), "b": conv(8, 2)}
+    )
+    model.register_buffer("order", torch.randperm(8))
+    with pytest.raises(lwdna.errors.GraphError, match="index that is a tensor"):
+        ChannelGraph(model, X)
+
+
+def test_a_network_that_was_changed_after_it_was_built(tmp_path):
+    """Its name would build another one."""
+    model = lwdna.build("ResNet8")
+    model.stem[2] = nn.SiLU()
+    x = torch.zeros(1, 3, 32, 32)
+    target = 0.5 * complexity(model, x)[0]
+    small = lwdna.shrink(model, x, None, target_flops=target, rho=0.1, criterion="magnitude")
+    small.save(tmp_path / "small.safetensors")
+    with pytest.raises(lwdna.errors.CheckpointError, match="changed after it was built"):
+        lwdna.load(tmp_path / "small.safetensors")
+
+
+def test_a_forward_hook_is_refused():
+    model = nn.Sequential(conv(3, 8), nn.Sequential(conv(8, 2)))
+    model[0].register_forward_hook(lambda module, inputs, output: output.flip(1))
+    with pytest.raises(lwdna.errors.GraphError, match="'0' has a forward hook"):
+        ChannelGraph(model, X)
+
+
+def test_a_loss_that_does_not_depend_on_the_network(stream):
+    model = nn.Sequential(conv(3, 8), conv(8, 2))
+    with pytest.raises(lwdna.errors.TrainingError, match="does not depend on the network"):
+        lwdna.shrink(model, X, lambda network: 0 * network(X).sum(), target_flops=12000)
+
+
+def test_what_is_not_counted_is_named(caplog):
+    complexity(nn.Sequential(nn.Flatten(2), nn.LSTM(64, 8)), X)
+    assert "leave out what 1 computes" in caplog.text
+    caplog.clear()
+    complexity(make("convnext_tiny"), torch.empty(1, 3, 64, 64))
+    assert "leave out" not in caplog.text

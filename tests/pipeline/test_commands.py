@@ -67,12 +67,12 @@ def test_complexity_is_of_one_thing(arguments):
 
 
 def test_complexity_without_the_numbers_of_the_paper_says_so(monkeypatch, tmp_path):
+    from lwdna import replication
     from lwdna.errors import DataError
-    from lwdna.steps import complexity
 
-    monkeypatch.setattr(complexity, "PAPER", tmp_path)
+    monkeypatch.setattr(replication, "PAPER", tmp_path)
     with pytest.raises(DataError, match=r"table1.csv'; run from a clone.*--table"):
-        complexity.own_tables()
+        replication.own_tables()
 
 
 def test_explain_says_why():
