@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 # Python compiles what it imports; compiling everything beforehand takes a minute.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" snakemake
+PYTEST := PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest --numprocesses auto --dist loadfile
 
 .DEFAULT_GOAL := run
 .PHONY: run complexity test test-all lint format clean help
@@ -28,10 +29,10 @@ complexity: $(VENV)/ready ## Shrink every LW-DNA network of the paper again: res
 	@echo 'Done: results/complexity/table1.md, table2.md, table3.md'
 
 test: $(VENV)/ready lint ## Set up, check and test everything, including a tiny end-to-end run.
-	PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest $(ARGS)
+	$(PYTEST) $(ARGS)
 
 test-all: $(VENV)/ready ## Test with every network of torchvision; half an hour more, 16 GB.
-	PATH="$(CURDIR)/$(BIN):$$PATH" LWDNA_TEST_ALL=1 python -m pytest $(ARGS)
+	LWDNA_TEST_ALL=1 $(PYTEST) $(ARGS)
 
 lint: $(VENV)/ready ## Check style, types and the workflow.
 	$(BIN)/ruff check .

@@ -1,0 +1,17 @@
+"""What all tests share: the summary at the end."""
+
+
+def pytest_terminal_summary(terminalreporter):
+    """The table of foreign networks: what became of each, and why some are refused."""
+    noted = [
+        value
+        for report in terminalreporter.getreports("passed")
+        for value in report.user_properties
+    ]
+    head = f"{'network':<28} {'sets':>8} {'elements':>9} {'seconds':>9} {'FLOPs':>9} {'params':>9}"
+    for title, key in ((head, "row"), ("refused", "refused")):
+        lines = [text for name, text in noted if name == key]
+        if lines:
+            terminalreporter.write_sep("-", "torchvision's networks")
+            for line in (title, *lines):
+                terminalreporter.write_line(line)
