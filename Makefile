@@ -3,8 +3,7 @@ PYTHON ?= python3
 CORES ?= all
 VENV := .venv
 BIN := $(VENV)/bin
-# Python compiles what it imports; compiling everything beforehand takes a minute.
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" snakemake
 PYTEST := PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest --numprocesses auto --dist loadfile
 
