@@ -110,6 +110,7 @@ class ChannelGraph:
         activities: what the FLOPs convention counts.
         classes: how many classes there are; a mask has this length.
         frozen: which classes must stay: ``(classes,)``.
+        ends: which of them are inputs or outputs of the network.
 
     Raises:
         GraphError: for a network that torch.fx cannot trace, or an operation whose effect on
@@ -137,11 +138,18 @@ class ChannelGraph:
             Activity(name, modules[name], use.positions, classes[use.labels.numpy()])
             for name, use in found.uses.items()
         ]
-        self.frozen = np.zeros(self.classes, np.bool_)
-        for labels in [*found.frozen, *(labels for labels, _ in found.held)]:
-            held = classes[labels.numpy()]
-            self.frozen[held[held >= 0]] = True
+        self.ends = self._among(classes, [*found.sources.values(), *found.results])
+        held = [labels for labels, _ in found.held]
+        self.frozen = self.ends | self._among(classes, found.frozen + held)
         self.sets = _sets(self, found, classes)
+
+    def _among(self, classes: Classes, labels: Sequence[Tensor]) -> Mask:
+        """Which classes some labels belong to."""
+        found = np.zeros(self.classes, np.bool_)
+        for some in labels:
+            numbers = classes[some.numpy()]
+            found[numbers[numbers >= 0]] = True
+        return found
 
     def full_mask(self) -> Mask:
         """The mask that keeps every channel."""
@@ -197,8 +205,10 @@ class ChannelGraph:
         """Say in words each channel set, its layers, and why they are coupled."""
         lines = []
         for number, channels in enumerate(self.sets, 1):
-            state = "" if channels.prunable else ", frozen (input or output of the network)"
-            if channels.holds:
+            state = "" if channels.prunable else ", frozen"
+            if self.ends[channels.classes].all():
+                state = ", frozen (input or output of the network)"
+            elif channels.holds:
                 state = ", frozen (their number is written in the code)"
             if channels.prunable and channels.frozen.any():
                 state = f", {int(channels.frozen.sum())} of them frozen"

@@ -77,9 +77,9 @@ class Labels:
     held: list[tuple[Tensor, str]] = field(default_factory=list)
     """Labels of channels that stay because the code fixes their number, and where."""
     frozen: list[Tensor] = field(default_factory=list)
-    """Labels of channels that always stay: inputs and outputs of the network."""
+    """Labels of other channels that always stay: of fixed layers, of one channel for many."""
     results: list[Tensor] = field(default_factory=list)
-    """Labels of the network's outputs."""
+    """Labels of the network's outputs; they stay, as do those of its inputs."""
     sources: dict[str, Tensor] = field(default_factory=dict)
     """By input of the network its labels."""
     inputs: dict[str, Tensor] = field(default_factory=dict)
@@ -164,7 +164,6 @@ class Follower:
         name = f"input {n.name}"
         if name not in self.found.sources:
             self.found.sources[name] = self.found.draw(name, value.shape[1])
-            self.found.frozen.append(self.found.sources[name])
         return _place(self.found.sources[name], value.ndim, 1)
 
     def _output(self, n: fx.Node) -> None:
@@ -172,7 +171,6 @@ class Follower:
 
         def freeze(node: fx.Node) -> fx.Node:
             for labels in _tensors(self._of(node)):
-                self.found.frozen.append(torch.unique(labels))
                 self.found.results.append(torch.unique(labels))
             return node
 

@@ -244,8 +244,12 @@ def load(path: str | PathLike[str], network: Callable[[], nn.Module] | None = No
 
 
 def _modules(model: nn.Module) -> str:
-    """Names and kinds of all modules, as one number."""
-    kinds = [(name, type(module).__qualname__) for name, module in model.named_modules()]
+    """Names and kinds of the layers, as one number; what they are put into may be renamed."""
+    kinds = [
+        (name, type(module).__qualname__)
+        for name, module in model.named_modules()
+        if next(module.children(), None) is None
+    ]
     return hashlib.sha256(repr(kinds).encode()).hexdigest()
 
 

@@ -186,7 +186,6 @@ def test_a_warm_up_that_diverges_is_said():
 
 
 def test_a_step_that_is_too_large_loses_no_other_result(paper, folder, monkeypatch):
-    monkeypatch.setitem(replication.CRITERIA["gradient, one warm-up step"], "warmup_steps", 1)
     monkeypatch.setitem(lwdna.hypernet.WARMUP, "lr", 1e30)
     rows = published_rows(paper, "ResNet56", "cifar10", 0.3, 0.45)
     frame = replicate("ResNet56", "cifar10", rows, folder, seeds=[0], batch_size=2)
