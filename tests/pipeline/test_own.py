@@ -207,8 +207,8 @@ def test_networks_of_lwdna(tmp_path):
     status, output = command("info", path)
     assert status == 0 and output.startswith("ResNet8, dataset cifar10, width 2, {}\n"), output
     assert "layer" in output and "percent" in output
-    status, output = command("export", path, "--to", "torch", "--output", tmp_path / "x.bin")
-    assert status == 0 and (tmp_path / "x.bin").exists(), output
+    status, output = command("export", path, "--to", "torch", "--output", tmp_path / "x.pt2")
+    assert status == 0 and (tmp_path / "x.pt2").exists(), output
 
 
 def test_network_that_was_not_shrunk(net, tmp_path):
