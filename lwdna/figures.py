@@ -20,6 +20,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
@@ -444,10 +445,20 @@ def _figure(
         # One layout for all formats.
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
+        _fit_titles(axes[:panels])
         for path in paths:
             with atomic(path) as temporary:
                 metadata = _FORMATS[path.suffix]
                 figure.savefig(temporary, format=path.suffix[1:], metadata=metadata)
+
+
+def _fit_titles(panels: Sequence[Axes]) -> None:
+    """Make titles that are wider than their panels as much smaller as it takes."""
+    for axes in panels:
+        for text in axes.get_children():
+            if isinstance(text, Text) and text.get_text():
+                share = axes.get_window_extent().width / text.get_window_extent().width
+                text.set_fontsize(text.get_fontsize() * min(1.0, share))
 
 
 def _require(frame: pd.DataFrame, columns: set[str], what: str) -> None:

@@ -9,28 +9,17 @@ import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any, TypeAlias
 
 from torch import nn
 
 from lwdna.errors import ConfigError, nearest
-from lwdna.networks.densenet import DenseNet
-from lwdna.networks.dncnn import DnCNN
-from lwdna.networks.edsr import EDSR
-from lwdna.networks.efficientnet import efficientnet
-from lwdna.networks.mnasnet import MnasNet
-from lwdna.networks.mobilenetv1 import MobileNetV1
-from lwdna.networks.mobilenetv2 import MobileNetV2
-from lwdna.networks.mobilenetv3 import MobileNetV3
-from lwdna.networks.regnet import regnet
-from lwdna.networks.resnet import ResNet
-from lwdna.networks.resnet50 import ResNet50
-from lwdna.networks.srresnet import SRResNet
-from lwdna.networks.unet import UNet
 from lwdna.provenance import NetworkSpec, Provenance, set_provenance
 
-Make: TypeAlias = Callable[..., nn.Module]
-"""The class of a network, or a function that makes it."""
+Maker: TypeAlias = str
+"""Module and name of the class of a network, or of a function that makes it. It is imported when
+it is first called: torchvision, which some need, takes seconds."""
 
 
 @dataclass(frozen=True)
@@ -40,28 +29,28 @@ class DatasetShape:
     classes: int
     size: int
     """Height and width of an image in pixels."""
-    options: Mapping[Make, Mapping[str, Any]] = field(default_factory=dict)
+    options: Mapping[Maker, Mapping[str, Any]] = field(default_factory=dict)
     """By network: where it differs for this dataset from the one for ImageNet."""
 
 
-_SMALL: Mapping[Make, Mapping[str, Any]] = {
-    MobileNetV1: {"stem_stride": 1},
-    MobileNetV2: {"stem_stride": 1, "strides": (1, 1, 2, 2, 1, 2, 1)},
-    MobileNetV3: {"stem_stride": 1},
-    MnasNet: {"stem_stride": 1},
-    regnet: {"stem_stride": 1, "strides": (1, 1, 2, 2)},
-    efficientnet: {"stem_stride": 1, "strides": (1, 1, 1, 2, 1, 2, 1)},
-    ResNet50: {"small_stem": True},
+_SMALL: Mapping[Maker, Mapping[str, Any]] = {
+    "mobilenetv1.MobileNetV1": {"stem_stride": 1},
+    "mobilenetv2.MobileNetV2": {"stem_stride": 1, "strides": (1, 1, 2, 2, 1, 2, 1)},
+    "mobilenetv3.MobileNetV3": {"stem_stride": 1},
+    "mnasnet.MnasNet": {"stem_stride": 1},
+    "regnet.regnet": {"stem_stride": 1, "strides": (1, 1, 2, 2)},
+    "efficientnet.efficientnet": {"stem_stride": 1, "strides": (1, 1, 1, 2, 1, 2, 1)},
+    "resnet50.ResNet50": {"small_stem": True},
 }
 """Options for 32 x 32 images. Table 1 has RegNet and EfficientNet of them; the others follow the
 authors' code, and ResNet50 common practice."""
 
-_TINY: Mapping[Make, Mapping[str, Any]] = {
-    MobileNetV2: {"strides": (1, 1, 2, 2, 1, 2, 1)},
-    MobileNetV3: {"stem_stride": 1},
-    regnet: {"stem_stride": 1, "strides": (1, 2, 2, 2)},
-    efficientnet: {"stem_stride": 1, "strides": (1, 2, 1, 2, 1, 2, 1)},
-    ResNet50: {"small_stem": True},
+_TINY: Mapping[Maker, Mapping[str, Any]] = {
+    "mobilenetv2.MobileNetV2": {"strides": (1, 1, 2, 2, 1, 2, 1)},
+    "mobilenetv3.MobileNetV3": {"stem_stride": 1},
+    "regnet.regnet": {"stem_stride": 1, "strides": (1, 2, 2, 2)},
+    "efficientnet.efficientnet": {"stem_stride": 1, "strides": (1, 2, 1, 2, 1, 2, 1)},
+    "resnet50.ResNet50": {"small_stem": True},
 }
 """Options for 64 x 64 images. Table 1 has MobileNets and MnasNet of them; the others end at 8 x 8
 like their relatives for 32 x 32 images."""
@@ -79,7 +68,7 @@ DATASETS = {
 class Entry:
     """A network of the registry."""
 
-    make: Make
+    maker: Maker
     dataset: str | None = None
     """The dataset it is built for when none is named; None for image restoration."""
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -87,29 +76,39 @@ class Entry:
     channels: int = 3
     """Channels of the input of an image restoration network."""
 
+    @property
+    def make(self) -> Callable[..., nn.Module]:
+        """What makes the network."""
+        module, name = self.maker.split(".")
+        make: Callable[..., nn.Module] = getattr(import_module(f"{__name__}.{module}"), name)
+        return make
+
 
 RESNET_DEPTHS = (8, 14, 20, 26, 32, 38, 44, 56, 110)
 """Depths of the ResNets for small images; ResNet50 is ImageNet's, of another kind."""
 
 NETWORKS = {
-    **{f"ResNet{depth}": Entry(ResNet, "cifar10", {"depth": depth}) for depth in RESNET_DEPTHS},
-    "DenseNet40": Entry(DenseNet, "cifar100", {"depth": 40}),
-    "EfficientNet": Entry(efficientnet, "cifar100"),
-    "MnasNet": Entry(MnasNet, "tiny-imagenet"),
-    "MobileNetV1": Entry(MobileNetV1, "tiny-imagenet"),
-    "MobileNetV2": Entry(MobileNetV2, "tiny-imagenet"),
-    "MobileNetV3-large": Entry(MobileNetV3, "tiny-imagenet", {"variant": "large"}),
-    "MobileNetV3-small": Entry(MobileNetV3, "imagenet", {"variant": "small"}),
-    "RegNetX-200MF": Entry(regnet, "cifar100", {"variant": "X-200MF"}),
-    "RegNetX-400MF": Entry(regnet, "cifar100", {"variant": "X-400MF"}),
-    "RegNetX-4.0GF": Entry(regnet, "imagenet", {"variant": "X-4.0GF"}),
-    "RegNetY-200MF": Entry(regnet, "cifar100", {"variant": "Y-200MF"}),
-    "RegNetY-400MF": Entry(regnet, "cifar100", {"variant": "Y-400MF"}),
-    "ResNet50": Entry(ResNet50, "imagenet"),
-    "DnCNN": Entry(DnCNN, channels=1),
-    "U-Net": Entry(UNet, channels=1),
-    "EDSR": Entry(EDSR),
-    "SRResNet": Entry(SRResNet),
+    **{
+        f"ResNet{depth}": Entry("resnet.ResNet", "cifar10", {"depth": depth})
+        for depth in RESNET_DEPTHS
+    },
+    "DenseNet40": Entry("densenet.DenseNet", "cifar100", {"depth": 40}),
+    "EfficientNet": Entry("efficientnet.efficientnet", "cifar100"),
+    "MnasNet": Entry("mnasnet.MnasNet", "tiny-imagenet"),
+    "MobileNetV1": Entry("mobilenetv1.MobileNetV1", "tiny-imagenet"),
+    "MobileNetV2": Entry("mobilenetv2.MobileNetV2", "tiny-imagenet"),
+    "MobileNetV3-large": Entry("mobilenetv3.MobileNetV3", "tiny-imagenet", {"variant": "large"}),
+    "MobileNetV3-small": Entry("mobilenetv3.MobileNetV3", "imagenet", {"variant": "small"}),
+    "RegNetX-200MF": Entry("regnet.regnet", "cifar100", {"variant": "X-200MF"}),
+    "RegNetX-400MF": Entry("regnet.regnet", "cifar100", {"variant": "X-400MF"}),
+    "RegNetX-4.0GF": Entry("regnet.regnet", "imagenet", {"variant": "X-4.0GF"}),
+    "RegNetY-200MF": Entry("regnet.regnet", "cifar100", {"variant": "Y-200MF"}),
+    "RegNetY-400MF": Entry("regnet.regnet", "cifar100", {"variant": "Y-400MF"}),
+    "ResNet50": Entry("resnet50.ResNet50", "imagenet"),
+    "DnCNN": Entry("dncnn.DnCNN", channels=1),
+    "U-Net": Entry("unet.UNet", channels=1),
+    "EDSR": Entry("edsr.EDSR"),
+    "SRResNet": Entry("srresnet.SRResNet"),
 }
 
 RESTORATION_SIZE = 128
@@ -154,7 +153,7 @@ def build(
             )
     else:
         shape = dataset_shape(dataset or entry.dataset)
-        arguments |= {"num_classes": shape.classes, **shape.options.get(entry.make, {})}
+        arguments |= {"num_classes": shape.classes, **shape.options.get(entry.maker, {})}
     allowed = set(inspect.signature(entry.make).parameters) - {"width"} - set(entry.options)
     for option in options:
         if option not in allowed:
