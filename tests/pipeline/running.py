@@ -1,9 +1,17 @@
 """The means to start runs of the pipeline and its steps."""
 
+import io
+import logging
 import subprocess
 import sys
 import tempfile
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
+from unittest.mock import patch
+
+import torch
+
+from lwdna.__main__ import main
 
 ROOT = Path(__file__).parents[2]
 TINY = Path(__file__).parent / "tiny.yaml"
@@ -40,14 +48,30 @@ def snakemake(folder, *arguments, config=TINY):
     return process.returncode, output
 
 
-def lwdna(*arguments, **options):
-    """Run the command line to its end: exit status and what it said."""
-    done = subprocess.run(
-        [sys.executable, "-m", "lwdna", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-        **options,
-    )
-    return done.returncode, done.stdout + done.stderr
+def lwdna(*arguments, cwd="."):
+    """Run the command line to its end, in this process: exit status and what it said.
+
+    Processes of its own, as the pipeline starts them, would wait for PyTorch each time.
+    """
+    root, threads = logging.getLogger(), torch.get_num_threads()
+    handlers, level = list(root.handlers), root.level
+    words = ["lwdna", *map(str, arguments)]
+    said, status = (io.StringIO(), io.StringIO()), 0
+    root.handlers.clear()
+    try:
+        with (
+            chdir(cwd),
+            patch.object(sys, "argv", words),
+            redirect_stdout(said[0]),
+            redirect_stderr(said[1]),
+        ):
+            main()
+    except SystemExit as end:
+        status = end.code or 0
+    finally:
+        for handler in set(root.handlers) - set(handlers):
+            handler.close()
+        root.handlers[:], root.level = handlers, level
+        logging.captureWarnings(False)
+        torch.set_num_threads(threads)
+    return status, "".join(stream.getvalue() for stream in said)

@@ -13,6 +13,9 @@ import yaml
 from PIL import Image
 from running import ROOT, TINY, finish, lwdna, snakemake, start
 
+from lwdna.config import check
+from lwdna.errors import ConfigError
+
 TASK = '{"kind": "denoising", "sigma": 70, "patch_size": 16, "samples_per_epoch": 16}'
 PROTOCOL = (
     '{"epochs": 1, "batch_size": 8, "optimizer": {"kind": "adam", "lr": 0.001},'
@@ -82,7 +85,7 @@ def test_an_orphan_of_a_killed_run_does_not_have_the_last_word(copy, tmp_path):
         shutil.rmtree(copy / f"results/{name}/digits/baseline/seed0")
     target = "results/runs/digits/baseline/seed0/history.csv"
     config = yaml.safe_load(TINY.read_text())
-    config["protocols"]["classification"]["epochs"] = 60
+    config["protocols"]["classification"]["epochs"] = 30
     (tmp_path / "long.yaml").write_text(yaml.safe_dump(config))
     first = start(copy, target, config=tmp_path / "long.yaml")
     sight = "checkpoints/digits/baseline/seed0/*/checkpoint.safetensors"
@@ -147,13 +150,18 @@ def test_two_runs_in_one_folder_are_refused(copy):
         (lambda c: c["experiments"]["digits"].update(test=["digits", "digits"]), "non-unique"),
     ],
 )
-def test_bad_configurations_are_refused_before_anything_runs(tmp_path, change, sentence):
+def test_bad_configurations(change, sentence):
     config = yaml.safe_load(TINY.read_text())
     change(config)
+    with pytest.raises(ConfigError, match=re.escape(sentence)):
+        check(config, ROOT / "config/schema.yaml")
+
+
+def test_a_bad_configuration_is_refused_before_anything_runs(tmp_path):
     path = tmp_path / "bad.yaml"
-    path.write_text(yaml.safe_dump(config))
+    path.write_text(TINY.read_text().replace("\nseeds:", "\nsedes:"))
     status, output = snakemake(tmp_path, config=path)
-    assert status != 0 and sentence in output
+    assert status != 0 and "no key 'sedes' at the top level: did you mean 'seeds'?" in output
     assert "Traceback" not in output and not (tmp_path / "results").exists()
 
 
