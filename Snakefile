@@ -20,6 +20,7 @@ include: "rules/complexity.smk"
 localrules:
     all,
     complexity_columns,
+    download,
 
 
 rule all:

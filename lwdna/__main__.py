@@ -14,11 +14,12 @@ from lwdna.errors import LwdnaError
 logger = logging.getLogger(__name__)
 
 COMMANDS = {
+    "download": "Download the file of a dataset, or go on with it.",
     "images": "Lay out the images of a dataset in a folder.",
     "crop": "Cut images into sub-images (Sec. 2.3).",
     "gray": "Convert a store of sub-images to gray.",
     "digits": "Write the handwritten digits of scikit-learn as two stores.",
-    "pack": "Pack a folder of class-named folders into a store.",
+    "pack": "Pack or list a dataset for classification.",
     "shrink": "Shrink a network to a FLOPs budget by its latent vectors (Sec. 1.2).",
     "train": "Train a network, with knowledge distillation if there is a teacher.",
     "evaluate": "Measure a trained network on test sets.",

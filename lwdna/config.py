@@ -18,10 +18,16 @@ METHODS_WITH_TEACHER = ("baseline-kd", "lw-dna")
 """Methods that distil from the teacher, where an experiment has one."""
 
 _TASKS = {
-    "classification": ("mean", "std", "pad", "flip"),
+    "classification": ("mean", "std", "flip"),
     "super-resolution": ("scale", "patch_size"),
     "denoising": ("sigma", "patch_size"),
 }
+_ARCHIVES = ("cifar10", "cifar100", "tiny-imagenet")
+"""Kinds of datasets whose official archive holds the images of training and test."""
+
+CLASSIFIED = ("digits", "imagefolder", "imagenet", *_ARCHIVES)
+"""Kinds of datasets with labels."""
+
 _TABLES = {1: "classification", 2: "denoising", 3: "classification", 4: "super-resolution"}
 
 
@@ -79,7 +85,18 @@ def _check_replication(config: Mapping[str, Any], paper: Path) -> None:
 
 def _check_dataset(name: str, dataset: Mapping[str, Any]) -> None:
     """Folders are strings, photographs are lists, and training and test have nothing in common."""
-    wanted = list if dataset["kind"] == "photographs" else str
+    kind = dataset["kind"]
+    foreign = {
+        "archive": kind not in _ARCHIVES,
+        "packed": kind != "imagefolder",
+        "train": kind in _ARCHIVES or kind == "digits",
+        "test": kind in _ARCHIVES or kind == "digits",
+    }
+    for key, unknown in foreign.items():
+        _require(
+            not (unknown and key in dataset), f"datasets.{name}", f"of kind {kind} takes no '{key}'"
+        )
+    wanted = list if kind == "photographs" else str
     for role in ("train", "test"):
         _require(
             isinstance(dataset.get(role, wanted()), wanted),
@@ -157,15 +174,18 @@ def _check_experiment(name: str, experiment: dict[str, Any], config: Mapping[str
     roles = [(experiment["train"], "train"), *((test, "test") for test in experiment["test"])]
     for dataset, role in roles:
         section = config["datasets"][_known(dataset, config["datasets"], f"{where}: dataset")]
-        needed = "train_fraction" if section["kind"] == "digits" else role
+        needed = {"digits": "train_fraction", **dict.fromkeys(_ARCHIVES, "archive")}.get(
+            section["kind"], role
+        )
         _require(
             needed in section, f"datasets.{dataset}", f"of kind {section['kind']} lacks '{needed}'"
         )
         _require(
-            (section["kind"] in ("digits", "imagefolder")) == (kind == "classification"),
+            (section["kind"] in CLASSIFIED) == (kind == "classification"),
             f"{where}.{role}",
             f"names '{dataset}' of kind {section['kind']}, which does not serve {kind}",
         )
+        _check_sizes(where, experiment["task"], dataset, section)
     source = config["datasets"][experiment["train"]]
     if kind == "classification":
         _require(
@@ -207,6 +227,26 @@ def _check_experiment(name: str, experiment: dict[str, Any], config: Mapping[str
             f"{where}.shrink",
             "must have either 'target_flops' or 'flops_ratio'",
         )
+
+
+def _check_sizes(
+    where: str, task: Mapping[str, Any], name: str, dataset: Mapping[str, Any]
+) -> None:
+    """Classification needs images of one size: by a border, or by crops from images of any."""
+    if task["kind"] != "classification":
+        return
+    _require(("crop" in task) == ("resize" in task), f"{where}.task", "needs 'crop' and 'resize'")
+    _require(("crop" in task) != ("pad" in task), f"{where}.task", "needs either 'pad' or 'crop'")
+    _require(
+        task.get("resize", 0) >= task.get("crop", 0),
+        f"{where}.task.resize",
+        f"is {task.get('resize')}, less than the crop of {task.get('crop')}",
+    )
+    _require(
+        "crop" in task or (dataset["kind"] != "imagenet" and dataset.get("packed", True)),
+        f"{where}.task",
+        f"lacks 'crop', but the images of '{name}' differ in size",
+    )
 
 
 def _read_numbers(rules: dict[str, Any], config: dict[str, Any]) -> None:

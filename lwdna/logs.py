@@ -59,8 +59,9 @@ def progress(
     initial: int = 0,
     description: str,
     unit: str = "it",
+    scale: bool = False,
 ) -> tqdm[Any]:
-    """A tqdm bar with time left; use ``set_postfix`` for loss and metric."""
+    """A tqdm bar with time left; ``scale`` writes k, M, G; ``set_postfix`` is for loss, metric."""
     terminal = sys.stderr.isatty()
     return tqdm(
         iterable,
@@ -68,6 +69,7 @@ def progress(
         initial=initial,
         desc=description,
         unit=unit,
+        unit_scale=scale,
         file=sys.stderr if terminal else _Lines(sys.stderr),
         mininterval=0.2 if terminal else LINE_INTERVAL_S,
         ncols=None if terminal else 100,

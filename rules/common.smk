@@ -9,6 +9,8 @@ import sys
 sys.path.insert(0, str(workflow.basedir))
 
 from lwdna.config import METHODS_WITH_TEACHER, check
+from lwdna.data.archives import archive_of
+from lwdna.data.downloads import read_versions, recorded
 from lwdna.errors import LwdnaError
 from lwdna.files import hold
 from snakemake.exceptions import WorkflowError
@@ -18,6 +20,7 @@ BASE = Path(workflow.basedir)
 
 try:
     config = check(config, BASE / "config/schema.yaml")
+    VERSIONS = read_versions(BASE / "data/versions.csv")
 except LwdnaError as error:
     raise WorkflowError(str(error))
 
@@ -48,11 +51,31 @@ def datasets_of(*kinds):
     return "|".join(names) or "(?!)"
 
 
+def downloads():
+    """The files that datasets name and that are downloaded: those that are not there."""
+    paths = [
+        dataset[key]
+        for dataset in DATASETS.values()
+        for key in ("train", "test", "archive")
+        if isinstance(dataset.get(key), str)
+    ]
+    files = {archive_of(path) or Path(path) for path in paths}
+    known = {name for name, version in VERSIONS.items() if version.downloadable}
+    # What is there is an input like any other: a download would be free to delete it.
+    return sorted(
+        str(file) for file in files if file.name in known and not file.exists()
+    )
+
+
+DOWNLOADS = downloads()
+
+
 wildcard_constraints:
     experiment="|".join(re.escape(name) for name in EXPERIMENTS),
     method="|".join([TEACHER, "baseline", "baseline-kd", "lw-dna"]),
     dataset="|".join(re.escape(name) for name in DATASETS),
     split="train|test",
+    download="|".join(re.escape(path) for path in DOWNLOADS) or "(?!)",
     seed=r"\d+",
     table="[1-4]",
     replica="|".join(re.escape(name) for name in REPLICATION["networks"]) or "(?!)",
@@ -94,14 +117,55 @@ def test_arguments(wildcards, input):
     return [word for name, path in pairs for word in ("--test", name, path)]
 
 
+def source_of(wildcards):
+    """The folder or archive that holds a split of a dataset, or names of photographs."""
+    dataset = DATASETS[wildcards.dataset]
+    return dataset.get("archive", dataset.get(wildcards.split))
+
+
+def source_file(wildcards):
+    """The archive that a split of a dataset is read from, if it is there or is downloaded."""
+    source = source_of(wildcards)
+    if not isinstance(source, str):
+        return []
+    file = archive_of(source) or Path(source)
+    # What is neither there nor downloaded is for the step to explain.
+    return str(file) if file.is_file() or str(file) in DOWNLOADS else []
+
+
+def stays(dataset):
+    """Whether the images of a dataset are listed and left where they are."""
+    return dataset["kind"] == "imagenet" or not dataset.get("packed", True)
+
+
 def listing(wildcards):
     """What is in the folder that a dataset names, so that a change of it is noticed."""
-    folder = DATASETS[wildcards.dataset].get(wildcards.split)
+    folder = source_of(wildcards)
     if not isinstance(folder, str) or not Path(folder).is_dir():
         return ""
-    files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
-    facts = [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in files]
+    # Of images by the million, only the folders of classes: they note when they change.
+    paths = (
+        Path(folder).iterdir()
+        if stays(DATASETS[wildcards.dataset])
+        else (path for path in Path(folder).rglob("*") if path.is_file())
+    )
+    facts = [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in sorted(paths)]
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+
+
+def sha256_of(wildcards):
+    """The check sum of a download: that of the table, or what the download has noted."""
+    checksum = VERSIONS[Path(wildcards.download).name].checksum
+    if checksum.startswith("sha256:"):
+        return checksum.removeprefix("sha256:")
+    return recorded(wildcards.download)
+
+
+def pack_options(wildcards):
+    """What a dataset for classification is made from, for the command line."""
+    dataset = DATASETS[wildcards.dataset]
+    words = [source_of(wildcards), "--kind", dataset["kind"], "--split", wildcards.split]
+    return [*words, "--list"] if stays(dataset) else words
 
 
 def task_of(wildcards):
@@ -115,11 +179,9 @@ def output_options(wildcards, output):
 
 
 def images_source(wildcards):
-    """Names of photographs, or the folder that holds the images."""
-    dataset = DATASETS[wildcards.dataset]
-    if dataset["kind"] == "photographs":
-        return dataset[wildcards.split]
-    return ["--folder", dataset[wildcards.split]]
+    """Names of photographs, or the folder or archive that holds the images."""
+    source = source_of(wildcards)
+    return source if isinstance(source, list) else ["--folder", source]
 
 
 def options(settings, names):

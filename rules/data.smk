@@ -1,7 +1,28 @@
-"""Images -> sub-images -> gray; digits and folders of classes -> stores."""
+"""Downloads -> images -> sub-images -> gray; digits and folders of classes -> stores."""
+
+
+rule download:
+    output:
+        ensure("{download}", non_empty=True, sha256=sha256_of),
+    log:
+        "results/logs/download/{download}.log",
+    benchmark:
+        "results/benchmarks/download/{download}.tsv"
+    retries: 3
+    conda:
+        "../envs/lwdna.yaml"
+    threads: 1
+    resources:
+        mem_mb=500,
+    message:
+        "Download {wildcards.download}, or go on with it"
+    shell:
+        "python -m lwdna --log {log:q} download {output:q}"
 
 
 rule images:
+    input:
+        source_file,
     output:
         directory("results/images/{dataset}/{split}"),
     log:
@@ -92,6 +113,8 @@ rule digits:
 
 
 rule pack:
+    input:
+        source_file,
     output:
         "results/data/{dataset}/{split}.h5",
     log:
@@ -99,16 +122,18 @@ rule pack:
     benchmark:
         "results/benchmarks/pack/{dataset}-{split}.tsv"
     wildcard_constraints:
-        dataset=datasets_of("imagefolder"),
+        dataset=datasets_of(
+            "imagefolder", "cifar10", "cifar100", "tiny-imagenet", "imagenet"
+        ),
     conda:
         "../envs/lwdna.yaml"
     threads: 1
     resources:
         mem_mb=1000,
     params:
-        folder=lambda wildcards: DATASETS[wildcards.dataset][wildcards.split],
+        options=pack_options,
         content=listing,
     message:
-        "Pack the {wildcards.split} images of {wildcards.dataset}"
+        "Pack or list the {wildcards.split} images of {wildcards.dataset}"
     shell:
-        "python -m lwdna --log {log:q} pack {params.folder:q} --output {output:q}"
+        "python -m lwdna --log {log:q} pack {params.options:q} --output {output:q}"

@@ -16,11 +16,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from lwdna.data.bicubic import imresize
 from lwdna.data.images import find_images, read_image, to_gray, to_rgb
+from lwdna.data.listings import Listing, open_labelled
 from lwdna.data.stores import Store
 from lwdna.errors import ConfigError, DataError, nearest
 
@@ -28,57 +30,60 @@ PathLike = str | os.PathLike[str]
 
 
 class ClassificationTrain(Dataset[tuple[Tensor, int]]):
-    """Labelled images for training: zero-padded, cropped, flipped, normalised.
+    """Labelled images for training: cropped at random, flipped, normalised.
 
-    ``dataset[epoch, index]`` is ``(image, label)``: float32 (3, H, W) and the class. As in
-    torchvision's RandomCrop, the border is black *before* normalisation. Stores of up to 512 MB
-    are held in memory.
+    ``dataset[epoch, index]`` is ``(image, label)``: float32 (3, H, W) and the class. The crop is
+    either torchvision's RandomCrop of the image with a border, which is black *before*
+    normalisation, or its RandomResizedCrop (a part of 8 to 100 % of the area, made S x S), as is
+    usual for ImageNet. Stores of up to 512 MB are held in memory.
 
     Args:
-        store: with labels.
+        images: a store with labels, or a listing.
         mean: of the three channels, on the scale 0-1.
         std: standard deviations of the three channels, on the scale 0-1.
         pad: pixels of border on every side, out of which (H, W) is cropped; 0 for none.
         flip: whether every other image, at random, is mirrored left to right.
+        crop: S, pixels of a side of the resized crops; None for images of one size.
         seed: of the augmentation.
 
     Raises:
-        ConfigError: if a number is out of range.
-        DataError: if the store has no labels.
+        ConfigError: if a number is out of range, or there are both a border and resized crops.
+        DataError: if the store has no labels, or the images differ in size and there is no crop.
     """
 
     def __init__(
         self,
-        store: Store,
+        images: Store | Listing,
         *,
         mean: Sequence[float],
         std: Sequence[float],
-        pad: int,
+        pad: int = 0,
         flip: bool,
+        crop: int | None = None,
         seed: int,
     ) -> None:
         _require(pad >= 0, "pad", pad, "at least 0")
+        _require(crop is None or pad == 0, "pad", pad, "0 where there is a crop")
         _require(seed >= 0, "seed", seed, "at least 0")
-        self._labels = _labels(store)
+        self.shape = _shape(images, crop)
+        """Height, width and number of classes."""
+        self._labels = _labels(images)
         self._normalise = _Normalisation(mean, std)
-        self._store = store
+        self._images = images
         self._pad = pad
         self._flip = flip
+        self._crop = None if crop is None else _RandomResizedCrop(crop)
         self._seed = seed
-        store.hold()
 
     def __len__(self) -> int:
-        return len(self._store)
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Height, width and number of classes."""
-        return _shape(self._store)
+        return len(self._images)
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int]:
         epoch, index = key
         rng = np.random.default_rng([self._seed, epoch, index])
-        image = self._store[index]
+        image = self._images[index]
+        if self._crop is not None:
+            image = self._crop(image, rng)
         if self._pad:
             height, width, _ = image.shape
             y, x = rng.integers(0, 2 * self._pad + 1, size=2)
@@ -90,28 +95,48 @@ class ClassificationTrain(Dataset[tuple[Tensor, int]]):
 
 
 class ClassificationTest(Dataset[tuple[Tensor, int]]):
-    """Labelled images as they are, normalised.
+    """Labelled images, normalised: as they are, or the middle of them after a resize.
 
-    ``dataset[index]`` is ``(image, label)``: float32 (3, H, W) and the class. ``mean``, ``std``
-    and the errors are those of :class:`ClassificationTrain`.
+    ``dataset[index]`` is ``(image, label)``: float32 (3, H, W) and the class.
+
+    Args:
+        images: a store with labels, or a listing.
+        mean, std: as for :class:`ClassificationTrain`.
+        resize: pixels of the shorter side that an image is resized to; None with ``crop``.
+        crop: S, pixels of a side of the middle that is cut out then.
+
+    Raises:
+        ConfigError: as :class:`ClassificationTrain`, or if the crop does not fit.
+        DataError: as :class:`ClassificationTrain`.
     """
 
-    def __init__(self, store: Store, *, mean: Sequence[float], std: Sequence[float]) -> None:
-        self._labels = _labels(store)
+    def __init__(
+        self,
+        images: Store | Listing,
+        *,
+        mean: Sequence[float],
+        std: Sequence[float],
+        resize: int | None = None,
+        crop: int | None = None,
+    ) -> None:
+        self.shape = _shape(images, crop)
+        """Height, width and number of classes."""
+        self._labels = _labels(images)
         self._normalise = _Normalisation(mean, std)
-        self._store = store
-        store.hold()
+        self._images = images
+        self._crop = None
+        if crop is not None:
+            _require(resize is not None and resize >= crop, "resize", resize, f"at least {crop}")
+            self._crop = _CentreCrop(resize or crop, crop)
 
     def __len__(self) -> int:
-        return len(self._store)
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Height, width and number of classes."""
-        return _shape(self._store)
+        return len(self._images)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        return self._normalise(self._store[index]), int(self._labels[index])
+        image = self._images[index]
+        if self._crop is not None:
+            image = self._crop(image)
+        return self._normalise(image), int(self._labels[index])
 
 
 class _RestorationTrain(Dataset[tuple[Tensor, Tensor]]):
@@ -353,10 +378,10 @@ def train_dataset(task: Mapping[str, Any], path: PathLike, *, seed: int) -> Trai
     """Make the training set of a task from its store.
 
     Args:
-        task: "kind" and what that kind needs: "classification" mean, std, pad and flip;
-            "super-resolution" scale and patch_size; "denoising" sigma and patch_size. The last
-            two also take samples_per_epoch. Other keys are left alone.
-        path: the store.
+        task: "kind" and what that kind needs: "classification" mean, std, flip and either pad or
+            crop; "super-resolution" scale and patch_size; "denoising" sigma and patch_size. The
+            last two also take samples_per_epoch. Other keys are left alone.
+        path: the store, or the listing for classification.
         seed: of augmentation and noise.
 
     Raises:
@@ -366,11 +391,12 @@ def train_dataset(task: Mapping[str, Any], path: PathLike, *, seed: int) -> Trai
     kind = _kind(task)
     if kind == "classification":
         return ClassificationTrain(
-            Store(path),
+            open_labelled(path),
             mean=_key(task, "mean"),
             std=_key(task, "std"),
-            pad=_key(task, "pad"),
+            pad=0 if "crop" in task else _key(task, "pad"),
             flip=_key(task, "flip"),
+            crop=task.get("crop"),
             seed=seed,
         )
     patch_size, samples = _key(task, "patch_size"), task.get("samples_per_epoch")
@@ -395,8 +421,9 @@ def test_dataset(task: Mapping[str, Any], path: PathLike, *, seed: int = 0) -> T
     """Make the test set of a task: from a store for classification, else from a folder of images.
 
     Args:
-        task: as in :func:`train_dataset`; only mean and std, scale, or sigma are needed.
-        path: the store or folder.
+        task: as in :func:`train_dataset`; only mean and std (and crop and resize), scale, or sigma
+            are needed.
+        path: the store, listing or folder.
         seed: of the noise, for denoising.
 
     Raises:
@@ -405,16 +432,22 @@ def test_dataset(task: Mapping[str, Any], path: PathLike, *, seed: int = 0) -> T
     """
     kind = _kind(task)
     if kind == "classification":
-        return ClassificationTest(Store(path), mean=_key(task, "mean"), std=_key(task, "std"))
+        return ClassificationTest(
+            open_labelled(path),
+            mean=_key(task, "mean"),
+            std=_key(task, "std"),
+            crop=task.get("crop"),
+            resize=_key(task, "resize") if "crop" in task else None,
+        )
     if kind == "super-resolution":
         return SuperResolutionTest(find_images(path), scale=_key(task, "scale"))
     return DenoisingTest(find_images(path), sigma=_key(task, "sigma"), seed=seed)
 
 
 def fingerprint(path: PathLike) -> str:
-    """What tells the images of a store or folder from any others: 16 hexadecimal digits."""
+    """What tells the images of a store, listing or folder from any others: 16 hex digits."""
     if not Path(path).is_dir():
-        return Store(path).fingerprint()
+        return open_labelled(path).fingerprint()
     digest = hashlib.sha256()
     for image in find_images(path):
         digest.update(image.name.encode() + b"\0" + image.read_bytes())
@@ -442,6 +475,36 @@ class _Normalisation:
         return (_tensor(image) / 255 - self._mean) / self._std
 
 
+class _RandomResizedCrop:
+    """Torchvision's transform on uint8 (H, W, 3), driven by a generator of ours."""
+
+    def __init__(self, size: int) -> None:
+        # Imported here because it takes seconds, and only ImageNet and the like need it.
+        from torchvision.transforms import v2  # noqa: PLC0415
+
+        _require(size >= 1, "crop", size, "at least 1")
+        self._transform = v2.RandomResizedCrop(size)
+
+    def __call__(self, image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+        # Torchvision draws from torch's global generator, which is given back as it was.
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(int(rng.integers(2**63)))
+            return np.asarray(self._transform(Image.fromarray(image)))
+
+
+class _CentreCrop:
+    """Resize the shorter side of uint8 (H, W, 3), then cut out the middle."""
+
+    def __init__(self, resize: int, crop: int) -> None:
+        from torchvision.transforms import v2  # noqa: PLC0415
+
+        _require(crop >= 1, "crop", crop, "at least 1")
+        self._transform = v2.Compose([v2.Resize(resize), v2.CenterCrop(crop)])
+
+    def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return np.asarray(self._transform(Image.fromarray(image)))
+
+
 class _Turn:
     """One of the eight orientations, drawn at random and applied to (H, W, C) images."""
 
@@ -465,18 +528,29 @@ def _noise(rng: np.random.Generator, shape: tuple[int, ...], sigma: float) -> Te
     return torch.from_numpy(rng.standard_normal(shape, dtype=np.float32)) * sigma
 
 
-def _labels(store: Store) -> NDArray[np.int64]:
-    if store.labels is None or store.shapes["images"][3] != 3:
+def _labels(images: Store | Listing) -> NDArray[np.int64]:
+    if isinstance(images, Listing):
+        return images.labels
+    if images.labels is None or images.shapes["images"][3] != 3:
         raise DataError(
-            f"The store '{store.path}' does not hold labelled colour images; give one that was "
+            f"The store '{images.path}' does not hold labelled colour images; give one that was "
             "made for classification."
         )
-    return store.labels
+    images.hold()
+    return images.labels
 
 
-def _shape(store: Store) -> tuple[int, int, int]:
-    _, height, width, _ = store.shapes["images"]
-    return height, width, len(store.classes)
+def _shape(images: Store | Listing, crop: int | None) -> tuple[int, int, int]:
+    """Height and width of what comes out, and the number of classes."""
+    if crop is not None:
+        return crop, crop, len(images.classes)
+    if isinstance(images, Listing):
+        raise DataError(
+            f"The images listed in '{images.path}' may differ in size; give the task the sizes to "
+            "cut from them, such as crop: 224 and resize: 256."
+        )
+    _, height, width, _ = images.shapes["images"]
+    return height, width, len(images.classes)
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
@@ -491,7 +565,7 @@ def _names(paths: Sequence[Path]) -> list[str]:
     return list(seen)
 
 
-def _require(holds: bool, name: str, value: float, allowed: str) -> None:
+def _require(holds: bool, name: str, value: float | None, allowed: str) -> None:
     if not holds:
         raise ConfigError(f"{name} is {value}; it must be {allowed}.")
 

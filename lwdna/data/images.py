@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from lwdna.data.archives import File, Member
 from lwdna.errors import DataError
 from lwdna.files import atomic
 
@@ -27,7 +28,12 @@ _ALLOWED = "8-bit gray or RGB, as png, bmp, jpeg, tiff, ppm, pgm or webp"
 PathLike = str | os.PathLike[str]
 
 
-def read_image(path: PathLike) -> NDArray[np.uint8]:
+def is_image(name: str) -> bool:
+    """Whether a file of this name is taken for an image."""
+    return name.lower().endswith(SUFFIXES)
+
+
+def read_image(path: PathLike | Member, *, cmyk: bool = False) -> NDArray[np.uint8]:
     """Read an image file as 8-bit gray or RGB, changing its pixels as little as possible.
 
     ==========================  ==================================================
@@ -39,7 +45,9 @@ def read_image(path: PathLike) -> NDArray[np.uint8]:
     alpha, everywhere opaque    the alpha is dropped
     alpha, partly transparent   DataError: the background is unknown
     16 or more bits, float      DataError: the range is ambiguous
-    CMYK and other colours      DataError
+    CMYK                        DataError; with ``cmyk``, converted to RGB without a
+                                profile, as torchvision does: some of ImageNet's are
+    other colours               DataError
     several frames or pages     DataError
     damaged, truncated, empty   DataError
     ==========================  ==================================================
@@ -52,24 +60,24 @@ def read_image(path: PathLike) -> NDArray[np.uint8]:
     Raises:
         DataError: if the file is missing or one of the kinds above; the message names it.
     """
-    path = Path(path)
+    path = path if isinstance(path, Member) else Path(path)
     with _opened(path) as image:
         image.verify()
     with _opened(path) as image:
-        _check_kind(image, path)
+        _check_kind(image, path, cmyk)
         image.load()
         return np.array(_simplified(image, path), dtype=np.uint8)
 
 
-def image_size(path: PathLike) -> tuple[int, int]:
+def image_size(path: PathLike | Member, *, cmyk: bool = False) -> tuple[int, int]:
     """Read height and width in pixels from the header of an image, without its pixels.
 
     Raises:
         DataError: if the header is damaged or of a kind that :func:`read_image` refuses.
     """
-    path = Path(path)
+    path = path if isinstance(path, Member) else Path(path)
     with _opened(path) as image:
-        _check_kind(image, path)
+        _check_kind(image, path, cmyk)
         return image.height, image.width
 
 
@@ -127,7 +135,7 @@ def find_images(folder: PathLike, *, recursive: bool = False) -> list[Path]:
     images = sorted(
         path
         for path in candidates
-        if path.suffix.lower() in SUFFIXES
+        if is_image(path.name)
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
         and path.is_file()
     )
@@ -137,10 +145,10 @@ def find_images(folder: PathLike, *, recursive: bool = False) -> list[Path]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def _opened(path: File) -> Iterator[Image.Image]:
     try:
         # Only these formats: others run programs or download when they are opened.
-        with Image.open(path, formats=_FORMATS) as image:
+        with path.open("rb") as file, Image.open(file, formats=_FORMATS) as image:
             yield image
     except (DataError, MemoryError):
         raise
@@ -159,14 +167,14 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         ) from error
 
 
-def _check_kind(image: Image.Image, path: Path) -> None:
+def _check_kind(image: Image.Image, path: File, cmyk: bool) -> None:
     """Refuse, from the header alone, what cannot become 8-bit gray or RGB without a guess."""
     if _deep(image):
         raise DataError(
             f"The image '{path}' has more than 8 bits a channel; their range is ambiguous, so "
             "convert it to 8 bits first."
         )
-    if image.mode not in {"1", "L", "LA", "P", "PA", "RGB", "RGBA"}:
+    if image.mode not in {"1", "L", "LA", "P", "PA", "RGB", "RGBA"} | ({"CMYK"} if cmyk else set()):
         raise DataError(
             f"The image '{path}' has the colour mode {image.mode}; convert it to 8-bit gray or RGB."
         )
@@ -191,7 +199,7 @@ def _deep(image: Image.Image) -> bool:
     return False
 
 
-def _simplified(image: Image.Image, path: Path) -> Image.Image:
+def _simplified(image: Image.Image, path: File) -> Image.Image:
     """The loaded image in mode L or RGB."""
     target = "L" if image.mode in {"1", "L", "LA"} else "RGB"
     palette = image.palette.mode if image.mode == "P" and image.palette else ""

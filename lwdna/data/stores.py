@@ -32,7 +32,10 @@ IN_MEMORY_BYTES = 512 * 2**20
 # same under any later library.
 _LIBVER = ("v110", "v110")
 
-_TABLES = ("labels", "classes", "source", "shape", "offset")
+_TABLES = ("labels", "classes", "source", "shape", "offset", "bytes")
+
+_BROKEN = (OSError, RuntimeError, KeyError, ValueError, TypeError)
+"""What h5py raises for metadata that does not hold together."""
 
 _SPARE_BYTES = 2**20
 """Room for what is not pixels when disk space is first reserved."""
@@ -95,7 +98,7 @@ def create_store(
     Args:
         path: the file to create.
         images: the shape (N, H, W, C) of every dataset of images, which the block has to fill;
-            one of them is called "images".
+            one of them is called "images". None for a file of tables.
         tables: small datasets, written at once: numbers, or text.
         attributes: what to note about how the store was made.
 
@@ -195,8 +198,7 @@ class Store:
         try:
             with _open(self.path) as file:
                 self._check(file)
-        except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
-            # h5py raises any of these for metadata that does not hold together.
+        except _BROKEN as error:
             raise self._damaged(str(error)) from error
 
     def __len__(self) -> int:
@@ -330,12 +332,7 @@ class Store:
                 f"'{self.path}' is an HDF5 file, but not a store of this project; "
                 "delete or move it and run again to make the store."
             )
-        version = int(file.attrs["version"])
-        if version != VERSION:
-            raise DataError(
-                f"The store '{self.path}' has version {version}, and this program reads version "
-                f"{VERSION}; delete it and run again."
-            )
+        _check_version(file, self.path)
         count = file["images"].shape[0]
         for name in ("images", "lr"):
             if name not in file:
@@ -348,10 +345,7 @@ class Store:
             self.shapes[name] = dataset.shape
         if count == 0:
             raise self._damaged("it holds no image")
-        self.attributes = {
-            key: value.decode() if isinstance(value, bytes) else value.item()
-            for key, value in file.attrs.items()
-        }
+        self.attributes = _attributes(file)
         if "classes" in file:
             self.classes = tuple(_strings(file["classes"]))
         if "labels" in file:
@@ -365,9 +359,43 @@ class Store:
         self.labels = labels
 
     def _damaged(self, reason: str) -> DataError:
-        return DataError(
-            f"The store '{self.path}' is truncated or damaged ({reason}); delete it and run again."
-        )
+        return _damaged(self.path, reason)
+
+
+def format_of(path: PathLike) -> str:
+    """The format that an HDF5 file of this project notes: "lwdna-store"; "" for other files.
+
+    Raises:
+        DataError: if the file is missing or damaged.
+    """
+    path = Path(path)
+    try:
+        with _open(path) as file:
+            noted = file.attrs.get("format", b"")
+            return noted.decode() if isinstance(noted, bytes) else ""
+    except _BROKEN as error:
+        raise _damaged(path, str(error)) from error
+
+
+def read_tables(
+    path: PathLike, names: Sequence[str]
+) -> tuple[dict[str, NDArray[Any]], dict[str, int | float | str]]:
+    """Read tables and attributes that :func:`create_store` wrote; text is bytes in UTF-8.
+
+    Raises:
+        DataError: if the file is missing, damaged or of another version.
+    """
+    path = Path(path)
+    try:
+        with _open(path) as file:
+            _check_version(file, path)
+            tables: dict[str, NDArray[Any]] = {name: file[name][()] for name in names}
+            for name, values in tables.items():
+                if _table_checksum(values) != file[name].attrs["crc32"]:
+                    raise _damaged(path, f"the table '{name}' has changed since it was written")
+            return tables, _attributes(file)
+    except _BROKEN as error:
+        raise _damaged(path, str(error)) from error
 
 
 def gray_store(source: PathLike, output: PathLike) -> int:
@@ -406,6 +434,28 @@ def gray_store(source: PathLike, output: PathLike) -> int:
             writer.put("images", index, to_gray(colour[index])[:, :, None])
     colour.close()
     return count
+
+
+def _check_version(file: h5py.File, path: Path) -> None:
+    version = int(file.attrs["version"])
+    if version != VERSION:
+        raise DataError(
+            f"The store '{path}' has version {version}, and this program reads version {VERSION}; "
+            "delete it and run again."
+        )
+
+
+def _attributes(file: h5py.File) -> dict[str, int | float | str]:
+    return {
+        key: value.decode() if isinstance(value, bytes) else value.item()
+        for key, value in file.attrs.items()
+    }
+
+
+def _damaged(path: Path, reason: str) -> DataError:
+    return DataError(
+        f"The store '{path}' is truncated or damaged ({reason}); delete it and run again."
+    )
 
 
 @contextmanager

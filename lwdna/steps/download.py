@@ -1,0 +1,24 @@
+"""Download the file of a dataset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from lwdna.data.downloads import download, read_versions
+from lwdna.errors import ConfigError, nearest
+from lwdna.steps._options import FILE
+
+
+@click.command()
+@click.argument("output", type=FILE)
+def main(output: Path) -> None:
+    """Download the dataset that OUTPUT is named after, or go on where a download was cut.
+
+    data/versions.csv says where from, and what is expected.
+    """
+    versions = {name: row for name, row in read_versions().items() if row.downloadable}
+    if output.name not in versions:
+        raise ConfigError(f"'{output.name}' is no download; {nearest(output.name, versions)}")
+    download(versions[output.name], output)
