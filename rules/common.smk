@@ -164,7 +164,13 @@ def sha256_of(wildcards):
 def pack_options(wildcards):
     """What a dataset for classification is made from, for the command line."""
     dataset = DATASETS[wildcards.dataset]
-    words = [source_of(wildcards), "--kind", dataset["kind"], "--split", wildcards.split]
+    words = [
+        source_of(wildcards),
+        "--kind",
+        dataset["kind"],
+        "--split",
+        wildcards.split,
+    ]
     return [*words, "--list"] if stays(dataset) else words
 
 

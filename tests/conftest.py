@@ -1,4 +1,14 @@
-"""What all tests share: the summary at the end."""
+"""What all tests share: a server of files, and the summary at the end."""
+
+import pytest
+from serving import serving
+
+
+@pytest.fixture
+def server():
+    """A server of files on this machine."""
+    with serving() as files:
+        yield files
 
 
 def pytest_terminal_summary(terminalreporter):

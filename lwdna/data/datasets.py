@@ -67,6 +67,8 @@ class ClassificationTrain(Dataset[tuple[Tensor, int]]):
         _require(seed >= 0, "seed", seed, "at least 0")
         self.shape = _shape(images, crop)
         """Height, width and number of classes."""
+        self.classes = images.classes
+        """Names, in the order of the labels."""
         self._labels = _labels(images)
         self._normalise = _Normalisation(mean, std)
         self._images = images
@@ -74,6 +76,8 @@ class ClassificationTrain(Dataset[tuple[Tensor, int]]):
         self._flip = flip
         self._crop = None if crop is None else _RandomResizedCrop(crop)
         self._seed = seed
+        if isinstance(images, Store):
+            images.hold()
 
     def __len__(self) -> int:
         return len(self._images)
@@ -121,6 +125,8 @@ class ClassificationTest(Dataset[tuple[Tensor, int]]):
     ) -> None:
         self.shape = _shape(images, crop)
         """Height, width and number of classes."""
+        self.classes = images.classes
+        """Names, in the order of the labels."""
         self._labels = _labels(images)
         self._normalise = _Normalisation(mean, std)
         self._images = images
@@ -128,6 +134,8 @@ class ClassificationTest(Dataset[tuple[Tensor, int]]):
         if crop is not None:
             _require(resize is not None and resize >= crop, "resize", resize, f"at least {crop}")
             self._crop = _CentreCrop(resize or crop, crop)
+        if isinstance(images, Store):
+            images.hold()
 
     def __len__(self) -> int:
         return len(self._images)
@@ -536,7 +544,6 @@ def _labels(images: Store | Listing) -> NDArray[np.int64]:
             f"The store '{images.path}' does not hold labelled colour images; give one that was "
             "made for classification."
         )
-    images.hold()
     return images.labels
 
 

@@ -139,6 +139,23 @@ def example_for(
     return tuple(torch.empty(shape) for shape in shapes)
 
 
+def check_same_classes(train: Any, test: Any) -> None:
+    """Refuse test images whose labels would mean other classes than those of the training images.
+
+    Raises:
+        ConfigError: naming a class that only one of them has.
+    """
+    if not isinstance(train, ClassificationTrain) or not isinstance(test, ClassificationTest):
+        return
+    if train.classes != test.classes:
+        odd = sorted(set(train.classes) ^ set(test.classes))
+        raise ConfigError(
+            f"The training images have {len(train.classes)} classes and the test images "
+            f"{len(test.classes)}, of which '{(odd or train.classes)[0]}' is not in both or not in "
+            "the same place; give both the same classes."
+        )
+
+
 def check_fits(model: nn.Module, data: Any, patch_size: int = 0) -> None:
     """Refuse images or patches that the network was not built for.
 

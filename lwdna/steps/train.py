@@ -13,7 +13,7 @@ import lwdna
 from lwdna.data.datasets import fingerprint, test_dataset, train_dataset
 from lwdna.evaluation import input_multiple
 from lwdna.files import lock
-from lwdna.steps._build import build_seeded, check_fits
+from lwdna.steps._build import build_seeded, check_fits, check_same_classes
 from lwdna.steps._options import (
     ANY_PATH,
     FILE,
@@ -70,6 +70,8 @@ def main(
         raise click.UsageError("Give either --network or --weights.")
     images = train_dataset(task, train_path, seed=seed)
     check_fits(model, images, task.get("patch_size", 0))
+    tests = test_dataset(task, test_path)
+    check_same_classes(images, tests)
     key = {"data": task, "train": fingerprint(train_path), "test": fingerprint(test_path)}
     with ExitStack() as stack:
         if "LOCAL_RANK" not in os.environ:  # not in the helper processes of several devices
@@ -79,7 +81,7 @@ def main(
         rows = train(
             model,
             images,
-            test_dataset(task, test_path),
+            tests,
             task=task["kind"],
             protocol=protocol,
             seed=seed,

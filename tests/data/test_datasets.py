@@ -24,7 +24,9 @@ from lwdna.data.datasets import (
     SuperResolutionTrain,
     train_dataset,
 )
+from lwdna.data.folders import imagefolder_listing
 from lwdna.data.images import to_gray, to_rgb
+from lwdna.data.listings import Listing, open_labelled
 from lwdna.data.photographs import export_photographs
 from lwdna.data.stores import Store, create_store, gray_store
 from lwdna.errors import ConfigError, DataError
@@ -310,6 +312,120 @@ def test_stores_that_do_not_fit(folder: Path) -> None:
 def test_impossible_numbers(folder: Path, make: Any, changes: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         make(folder, **changes)
+
+
+@pytest.fixture(scope="module")
+def listing(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Photographs and parts of them, of many sizes, in two classes."""
+    folder = tmp_path_factory.mktemp("listing")
+    (photograph,) = export_photographs(["coffee"], folder)
+    image = Image.open(photograph)
+    for index, size in enumerate([(600, 400), (300, 90), (64, 260), (50, 40), (20, 30), (64, 64)]):
+        (folder / "root" / f"class {index % 2}").mkdir(parents=True, exist_ok=True)
+        image.crop((0, 0, *size)).save(folder / f"root/class {index % 2}/{index}.jpg")
+    imagefolder_listing(folder / "root", folder / "listing.h5")
+    return folder / "listing.h5"
+
+
+def resized_crops(listing: Path, **changes: Any) -> ClassificationTrain:
+    options = {"mean": MEAN, "std": STD, "crop": 32, "flip": True, "seed": 3}
+    return ClassificationTrain(open_labelled(listing), **{**options, **changes})
+
+
+def test_resized_crops_are_a_function_of_seed_epoch_and_index(listing: Path) -> None:
+    dataset = resized_crops(listing)
+    assert dataset.shape == (32, 32, 2)
+    there = [dataset[2, index] for index in range(6)]
+    assert all(image.shape == (3, 32, 32) for image, _ in there)
+    assert [label for _, label in there] == [0, 0, 0, 1, 1, 1]
+    before = torch.random.get_rng_state()
+    torch.manual_seed(7)
+    again = resized_crops(listing)
+    state = torch.random.get_rng_state()
+    back = [again[2, index] for index in reversed(range(6))][::-1]
+    assert torch.equal(state, torch.random.get_rng_state())
+    torch.random.set_rng_state(before)
+    assert all(same(a, b) for a, b in zip(there, back, strict=True))
+    for other in (resized_crops(listing, seed=4), dataset):
+        epoch = 2 if other is not dataset else 3
+        assert not any(same(a, other[epoch, index]) for index, a in enumerate(there))
+    keys = [(1, index) for index in (5, 0, 3, 1)]
+    alone = list(DataLoader(dataset, batch_size=2, sampler=keys))
+    shared = list(DataLoader(dataset, batch_size=2, sampler=keys, num_workers=2))
+    assert all(same(a, b) for a, b in zip(alone, shared, strict=True))
+
+
+def test_resized_crops_have_torchvisions_areas_and_ratios(listing: Path) -> None:
+    """Of a ramp, a crop shows by its values where it was and how large."""
+    ramp = np.zeros((200, 200, 3), dtype=np.uint8)
+    ramp[..., 0] = np.arange(200)[:, None]
+    ramp[..., 1] = np.arange(200)[None]
+
+    class Ramp(Listing):
+        def __getitem__(self, index: int) -> np.ndarray:
+            return ramp
+
+    dataset = ClassificationTrain(
+        Ramp(listing), mean=(0, 0, 0), std=(1, 1, 1), crop=50, flip=False, seed=0
+    )
+    heights, widths = [], []
+    for epoch in range(150):
+        pixels = dataset[epoch, 0][0] * 255
+        # Pixel centres lie half a step inside.
+        heights.append(float(pixels[0, -1, 0] - pixels[0, 0, 0]) * 50 / 49)
+        widths.append(float(pixels[1, 0, -1] - pixels[1, 0, 0]) * 50 / 49)
+    sides = np.array([heights, widths])
+    areas, ratios = sides.prod(axis=0) / 200**2, sides[1] / sides[0]
+    assert 0.06 < areas.min() < 0.2 and 0.85 < areas.max() < 1.05
+    assert 0.7 < ratios.min() < 0.85 and 1.18 < ratios.max() < 1.42
+
+
+def test_half_of_the_resized_crops_are_flipped(listing: Path) -> None:
+    plain, flipping = resized_crops(listing, flip=False), resized_crops(listing)
+    flipped = 0
+    for epoch in range(100):
+        first, second = plain[epoch, 0][0], flipping[epoch, 0][0]
+        assert torch.equal(first, second) or torch.equal(first.flip(2), second)
+        flipped += not torch.equal(first, second)
+    assert 30 < flipped < 70
+
+
+def test_test_images_are_resized_and_cut_like_torchvisions(listing: Path) -> None:
+    from torchvision.transforms import v2
+
+    images = open_labelled(listing)
+    dataset = ClassificationTest(images, mean=MEAN, std=STD, resize=40, crop=32)
+    assert dataset.shape == (32, 32, 2)
+    theirs = v2.Compose(
+        [
+            v2.Resize(40),
+            v2.CenterCrop(32),
+            v2.ToImage(),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize(MEAN, STD),
+        ]
+    )
+    for index in range(len(images)):
+        expected = theirs(Image.fromarray(images[index]))
+        torch.testing.assert_close(dataset[index][0], expected)
+
+
+def test_stores_can_be_cropped_too(folder: Path) -> None:
+    task = {"kind": "classification", "mean": MEAN, "std": STD, "flip": False}
+    sizes = {"crop": 8, "resize": 10}
+    training = train_dataset({**task, **sizes}, folder / "classes.h5", seed=1)
+    testing = module.test_dataset({**task, **sizes}, folder / "classes.h5")
+    assert training[0, 0][0].shape == testing[0][0].shape == (3, 8, 8)
+    assert training.shape == testing.shape == (8, 8, 4)
+
+
+def test_sizes_that_cannot_be(listing: Path) -> None:
+    with pytest.raises(DataError, match="may differ in size; give the task"):
+        resized_crops(listing, crop=None)
+    with pytest.raises(ConfigError, match="pad is 2; it must be 0"):
+        resized_crops(listing, pad=2)
+    with pytest.raises(ConfigError, match="resize is 16; it must be at least 32"):
+        ClassificationTest(open_labelled(listing), mean=MEAN, std=STD, resize=16, crop=32)
 
 
 TASKS = {

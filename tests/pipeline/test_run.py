@@ -197,6 +197,8 @@ def test_the_configurations_that_come_along_can_be_planned(name, tmp_path):
     assert status == 0, output
     jobs = planned(output)
     assert jobs["table"] == 4 and jobs["train"] > jobs["shrink"] >= 9
+    # CIFAR-10 and 100, Tiny-ImageNet, and DIV2K for training and validation.
+    assert jobs.get("download", 0) == (5 if "paper" in name else 0)
 
 
 def test_the_paper_configuration_covers_the_rows_of_its_networks():
