@@ -21,7 +21,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -446,7 +446,7 @@ class _Run:
         self.steps = steps = len(batches)
         look_every = 1 if fabric.device.type == "cpu" else _GPU_LOOK_EVERY
         self.saved_at = time.monotonic()
-        with self._bar() as bar:
+        with self._bar() as bar, _workers_ended(loader):
             while state.epoch < plan.epochs:
                 self.rate = learning_rate(
                     plan.schedule, float(plan.optimizer["lr"]), state.epoch, plan.epochs
@@ -734,6 +734,21 @@ def _ignore_stop_signals(worker: int) -> None:
     """
     for number in StopRequest.SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+
+
+@contextmanager
+def _workers_ended(loader: DataLoader[Any]) -> Iterator[None]:
+    """End the processes that load data when the block ends, also by an error.
+
+    What the error holds would keep them until the exit of Python, which sends them a signal that
+    they ignore, and then waits for them.
+    """
+    try:
+        yield
+    finally:
+        iterator: Any = getattr(loader, "_iterator", None)
+        if iterator is not None:
+            iterator._shutdown_workers()
 
 
 def _length(data: Dataset[Any]) -> int:
