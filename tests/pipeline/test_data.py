@@ -4,6 +4,8 @@ import csv
 import hashlib
 import io
 import json
+import multiprocessing
+import re
 import shutil
 import zipfile
 
@@ -94,6 +96,12 @@ def downloading(config):
     }
 
 
+def planned(output):
+    """The rules that a dry run would run."""
+    stats = output.split("Job stats:")[1].split("\n\n")[0].splitlines()[3:]
+    return {line.split()[0] for line in stats if line.strip()} - {"total"}
+
+
 TARGETS = ("results/data/tiny/test.h5", "results/images/valid/test")
 
 
@@ -114,12 +122,15 @@ def test_what_is_not_there_is_downloaded_once_and_checked_ever_after(project, tm
     assert status == 0 and "Nothing to be done" in output
     # What is there is never deleted to be downloaded again, not even by force.
     status, output = snakemake(project, *TARGETS, "-n", "--forceall", config=config)
-    assert status == 0 and "rule download" not in output and "rule pack" in output
-    for name, target in zip(server.files, TARGETS, strict=True):
+    assert status == 0, output
+    assert planned(output) == {"images", "pack"}, output
+    for name in server.files:
         path = project / "data" / name
         path.write_bytes(path.read_bytes() + b"x")
-        status, output = snakemake(project, target, config=config)
-        assert status != 0 and "is expected; it is damaged or another file" in output
+    status, output = snakemake(project, *TARGETS, config=config)
+    assert status != 0 and "Traceback" not in output
+    for name in server.files:
+        assert re.search(rf"'data/{name}' has .* is expected; it is damaged or another", output)
     assert len(server.asked) == asked
 
 
@@ -131,40 +142,42 @@ def test_what_is_had_by_hand_is_asked_for(project, tmp_path):
     assert "Traceback" not in output
 
 
-def test_images_of_any_size_from_the_folder_to_the_table(tmp_path):
+def large(folder, names=("train", "test")):
+    """Images of many sizes in ten classes, two or one of each."""
     rng = np.random.default_rng(0)
-    for split, count in (("train", 3), ("val", 1)):
+    for split, count in zip(names, (2, 1), strict=True):
         for number in range(10):
             for index in range(count):
-                path = tmp_path / f"images/{split}/class {number}/{index}.JPEG"
+                path = folder / split / str(number) / f"{index}.jpg"
                 path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(image(rng, *rng.integers(30, 60, 2), "JPEG"))
+                path.write_bytes(image(rng, *rng.integers(36, 60, 2), "JPEG"))
+
+
+def test_an_image_added_to_a_class_is_noticed(tmp_path):
+    large(tmp_path / "images")
 
     def change(config):
         config["datasets"]["large"] = {
             "kind": "imagefolder",
             "train": "images/train",
-            "test": "images/val",
+            "test": "images/test",
             "packed": False,
         }
-        experiment = config["experiments"]["digits"]
-        experiment |= {"train": "large", "test": ["large"], "methods": ["baseline"], "tables": [1]}
-        experiment["network"] = {"name": "ResNet8", "dataset": "cifar10", "width": 0.25}
-        experiment["task"] |= {"crop": 32, "resize": 36, "flip": True}
-        del experiment["task"]["pad"], experiment["teacher"]
-        config["protocols"]["classification"] |= {"epochs": 1, "workers": 1}
+        experiment = config["experiments"]["digits"] | {"train": "large", "test": ["large"]}
+        experiment["task"] |= {"crop": 32, "resize": 36}
+        del experiment["task"]["pad"]
+        config["experiments"] = {"large": experiment}
 
     config = configured(tmp_path, change)
-    target = "results/runs/digits/baseline/metrics.csv"
+    target = "results/data/large/train.h5"
     status, output = snakemake(tmp_path, target, config=config)
     assert status == 0, output
-    metrics = pd.read_csv(tmp_path / target)
-    assert metrics["images"].tolist() == [10]
-    assert metrics["top1_error_percent"].between(0, 100).all()
-    # Another image in a class is noticed by its folder.
-    (tmp_path / "images/train/class 3/new.JPEG").write_bytes(image(rng, 40, 40, "JPEG"))
+    with h5py.File(tmp_path / target) as file:
+        assert len(file["source"]) == 20 and "images" not in file
+    assert "Nothing to be done" in snakemake(tmp_path, target, "-n", config=config)[1]
+    (tmp_path / "images/train/3/new.jpg").write_bytes(image(np.random.default_rng(1), 40, 40))
     status, output = snakemake(tmp_path, target, "-n", config=config)
-    assert status == 0 and "rule pack" in output and "rule train" in output
+    assert status == 0 and planned(output) == {"pack"}, output
 
 
 TASK = json.dumps(
@@ -177,6 +190,12 @@ PROTOCOL = json.dumps(
 )
 
 
+def pack(folder, split):
+    output = ("--output", folder / f"{split}.h5")
+    status, said = lwdna("pack", folder / split, "--list", *output)
+    assert status == 0, said
+
+
 def train(folder):
     return lwdna(
         *("train", "--task", TASK, "--protocol", PROTOCOL, "--train", folder / "train.h5"),
@@ -186,27 +205,48 @@ def train(folder):
     )
 
 
-def test_faults_of_listed_images_are_one_sentence(tmp_path):
-    rng = np.random.default_rng(0)
+@pytest.fixture
+def listed(tmp_path):
+    large(tmp_path)
     for split in ("train", "test"):
-        for number in range(10):
-            path = tmp_path / split / f"{number}" / "1.jpg"
-            path.parent.mkdir(parents=True)
-            path.write_bytes(image(rng, 40, 50, "JPEG"))
-        output = ("--output", tmp_path / f"{split}.h5")
-        assert lwdna("pack", tmp_path / split, "--list", *output)[0] == 0
-    # Cut where only reading its pixels tells, in a process that loads data.
-    path = tmp_path / "train/3/1.jpg"
-    path.write_bytes(path.read_bytes()[:-400])
-    status, output = train(tmp_path)
+        pack(tmp_path, split)
+    return tmp_path
+
+
+def test_training_and_tests_on_images_of_any_size(listed):
+    status, output = train(listed)
+    assert status == 0, output
+    metrics = ("--output", listed / "metrics.csv")
+    test = ("--test", "large", listed / "test.h5")
+    status, output = lwdna(
+        "evaluate", listed / "weights.safetensors", "--task", TASK, *test, *metrics
+    )
+    assert status == 0, output
+    frame = pd.read_csv(listed / "metrics.csv")
+    history = pd.read_csv(listed / "history.csv")
+    assert frame["images"].tolist() == [10]
+    assert frame["top1_error_percent"].tolist() == history["test_top1_error"].tolist()
+
+
+def refused(status, output, sentence):
+    """One sentence, and no process that loads data is left behind."""
     errors = [line for line in output.splitlines() if " ERROR " in line]
     assert status == 1 and len(errors) == 1 and "Traceback" not in output, output
-    assert "3/1.jpg' is damaged or truncated" in errors[0]
-    # Labels that would mean other classes.
-    (tmp_path / "test/9").rename(tmp_path / "test/a")
-    assert lwdna("pack", tmp_path / "test", "--list", "--output", tmp_path / "test.h5")[0] == 0
-    status, output = train(tmp_path)
-    assert status == 1 and "'9' is not in both" in output and "Traceback" not in output
+    assert sentence in errors[0]
+    assert multiprocessing.active_children() == []
+
+
+def test_an_image_cut_where_only_its_pixels_tell(listed):
+    path = listed / "train/3/1.jpg"
+    path.write_bytes(path.read_bytes()[:-400])
+    refused(*train(listed), "3/1.jpg' is damaged or truncated")
+    assert not (listed / "weights.safetensors").exists()
+
+
+def test_labels_that_would_mean_other_classes(listed):
+    (listed / "test/9").rename(listed / "test/a")
+    pack(listed, "test")
+    refused(*train(listed), "'9' is not in both")
 
 
 @pytest.mark.parametrize(
