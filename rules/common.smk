@@ -10,7 +10,7 @@ sys.path.insert(0, str(workflow.basedir))
 
 from lwdna.config import METHODS_WITH_TEACHER, check
 from lwdna.data.archives import archive_of
-from lwdna.data.downloads import read_versions, recorded
+from lwdna.data.versions import read_versions, recorded
 from lwdna.errors import LwdnaError
 from lwdna.files import hold
 from snakemake.exceptions import WorkflowError

@@ -1,13 +1,11 @@
-"""Where datasets come from: ``data/versions.csv``, downloads that go on, and check sums."""
+"""Downloads that go on where they were cut, and check sums of what is there."""
 
 from __future__ import annotations
 
-import csv
 import logging
 import os
 import re
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +13,12 @@ import pooch
 import requests
 
 from lwdna.data.archives import archive_of
+from lwdna.data.versions import Version, note_of, recorded, version_of
 from lwdna.errors import DataError, LwdnaError, first_line
 from lwdna.files import lock, write_text
 from lwdna.logs import progress
 
 logger = logging.getLogger(__name__)
-
-VERSIONS = Path(__file__).parents[2] / "data/versions.csv"
-"""The one table of datasets; the workflow runs the package that lies beside it."""
 
 ATTEMPTS = 6
 """How often in a row a download may fail without getting anything."""
@@ -40,71 +36,6 @@ _GONE = (400, 401, 403, 404, 405, 410, 451)
 """Answers that will be the same in a minute."""
 
 PathLike = str | os.PathLike[str]
-
-
-@dataclass(frozen=True)
-class Version:
-    """A dataset as the table has it.
-
-    Attributes:
-        name: of the file or folder.
-        url: of the file; of the page or archive for what is had by hand.
-        bytes: size of the file, if known.
-        checksum: ``sha256:...`` or ``md5:...``; empty if none is known.
-        licence: what the images may be used for.
-        how: "download", or what is to be done by hand.
-    """
-
-    name: str
-    url: str
-    bytes: int | None
-    checksum: str
-    licence: str
-    how: str
-
-    @property
-    def downloadable(self) -> bool:
-        """Whether :func:`download` can get it."""
-        return self.how == "download"
-
-
-def read_versions(path: PathLike | None = None) -> dict[str, Version]:
-    """Read the table of datasets, by name.
-
-    Args:
-        path: of the table; by default :data:`VERSIONS`, which a package that was installed alone
-            does not have: then nothing is known.
-
-    Raises:
-        DataError: if the table is missing or a row of it is wrong.
-    """
-    if path is None and not VERSIONS.exists():
-        return {}
-    path = Path(path or VERSIONS)
-    versions: dict[str, Version] = {}
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file, strict=True):
-                size = int(row["bytes"]) if row["bytes"] else None
-                version = Version(
-                    *(row["name"], row["url"], size, row["checksum"], row["licence"], row["how"])
-                )
-                if not re.fullmatch(r"(sha256:[0-9a-f]{64}|md5:[0-9a-f]{32})?", version.checksum):
-                    raise ValueError(f"'{version.checksum}' is no check sum")
-                if Path(version.name).name != version.name or version.name in versions:
-                    raise ValueError(f"'{version.name}' is no name, or there twice")
-                versions[version.name] = version
-    except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
-        raise DataError(
-            f"The table of datasets '{path}' cannot be read ({first_line(error)}); restore it."
-        ) from error
-    return versions
-
-
-def version_of(path: PathLike, versions: dict[str, Version]) -> Version | None:
-    """The row of the table that a path of the configuration is about, by name or folder."""
-    path = archive_of(path) or Path(path)
-    return versions.get(path.name) or versions.get(path.parent.name)
 
 
 def require(path: PathLike, versions: dict[str, Version]) -> None:
@@ -153,21 +84,6 @@ def verify(path: PathLike, checksum: str) -> None:
         )
 
 
-def recorded(path: PathLike) -> str | None:
-    """The SHA-256 that was noted beside a file when it was downloaded, if any.
-
-    Raises:
-        DataError: if the note is damaged.
-    """
-    note = _note(Path(path))
-    if not note.is_file():
-        return None
-    words = note.read_text(encoding="utf-8", errors="replace").split()
-    if not words or not re.fullmatch(r"[0-9a-f]{64}", words[0]):
-        raise DataError(f"'{note}' holds no check sum; delete it to note a new one.")
-    return words[0]
-
-
 def download(version: Version, output: PathLike) -> None:
     """Download the file of a dataset, whole and checked, or go on with a download that was cut.
 
@@ -194,7 +110,7 @@ def download(version: Version, output: PathLike) -> None:
         try:
             part.fetch()
             digest = part.check(recorded(output))
-            write_text(_note(output), f"{digest}  {output.name}\n")
+            write_text(note_of(output), f"{digest}  {output.name}\n")
             part.path.replace(output)
         except OSError as error:
             raise LwdnaError(
@@ -202,10 +118,6 @@ def download(version: Version, output: PathLike) -> None:
                 "free some space, and run again: the download goes on."
             ) from error
         part.forget()
-
-
-def _note(path: Path) -> Path:
-    return path.with_name(f"{path.name}.sha256")
 
 
 class _Part:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from lwdna.data.downloads import download, read_versions
+from lwdna.data.downloads import download
+from lwdna.data.versions import read_versions
 from lwdna.errors import ConfigError, nearest
 from lwdna.steps._options import FILE
 

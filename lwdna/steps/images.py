@@ -8,9 +8,10 @@ from pathlib import Path
 import click
 
 from lwdna.data.archives import archive_of, open_tree
-from lwdna.data.downloads import read_versions, require
+from lwdna.data.downloads import require
 from lwdna.data.images import find_images, image_size, is_image
 from lwdna.data.photographs import export_photographs
+from lwdna.data.versions import read_versions
 from lwdna.errors import DataError, LwdnaError
 from lwdna.logs import progress
 from lwdna.steps._options import ANY_PATH, FOLDER

@@ -7,13 +7,14 @@ from pathlib import Path
 import click
 
 from lwdna.data.cifar import LAYOUTS, cifar_store
-from lwdna.data.downloads import read_versions, require, version_of
+from lwdna.data.downloads import require
 from lwdna.data.folders import (
     imagefolder_listing,
     imagefolder_store,
     imagenet_listing,
     tiny_imagenet_store,
 )
+from lwdna.data.versions import read_versions, version_of
 from lwdna.steps._options import ANY_PATH, output
 
 KINDS = ("imagefolder", "tiny-imagenet", "imagenet", *LAYOUTS)

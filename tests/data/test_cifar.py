@@ -15,8 +15,8 @@ import pytest
 from click.testing import CliRunner
 
 from lwdna.data.cifar import cifar_store
-from lwdna.data.downloads import Version
 from lwdna.data.stores import Store
+from lwdna.data.versions import Version
 from lwdna.errors import ConfigError, DataError
 from lwdna.steps import pack
 

@@ -13,7 +13,8 @@ import pytest
 from serving import Files
 
 from lwdna.data import downloads
-from lwdna.data.downloads import Version, download, read_versions, require, version_of
+from lwdna.data.downloads import download, require
+from lwdna.data.versions import Version, read_versions, version_of
 from lwdna.errors import DataError, LwdnaError
 
 NAME = "Some images.zip"
@@ -94,7 +95,7 @@ def test_a_killed_download_goes_on(server: Files, tmp_path: Path) -> None:
     server.cuts, server.stalls = [250_000], [True]
     row = version(server)
     code = (
-        "import sys; from lwdna.data.downloads import *;"
+        "import sys; from lwdna.data.downloads import Version, download;"
         "download(Version(*sys.argv[1:3], None, sys.argv[3], '', 'download'), sys.argv[4])"
     )
     process = subprocess.Popen(
