@@ -19,7 +19,7 @@ def test_help_lists_every_step_without_pytorch():
         assert f"  {step} " in done.stdout
 
 
-@pytest.mark.parametrize("step", ["images", "crop", "gray", "digits", "pack", "table"])
+@pytest.mark.parametrize("step", ["download", "images", "crop", "gray", "digits", "pack", "table"])
 def test_light_steps_do_not_wait_for_pytorch(step):
     code = f"import sys, lwdna.steps.{step}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
