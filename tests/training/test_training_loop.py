@@ -15,10 +15,12 @@ import torch
 from torch import nn
 
 from lwdna import checkpoints
+from lwdna.batches import EpochBatches
 from lwdna.checkpoints import digest
 from lwdna.errors import CheckpointError, ConfigError, LwdnaError, TrainingError
 from lwdna.files import lock
-from lwdna.training import CHECKPOINT, EpochBatches, StopRequest, train, write_history
+from lwdna.stopping import StopRequest
+from lwdna.training import CHECKPOINT, train, write_history
 
 SAMPLES, EPOCHS, BATCH = 26, 3, 8
 STEPS = 4
