@@ -11,14 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lwdna.errors import ConfigError, nearest
+from lwdna.errors import ConfigError
 from lwdna.evaluation import pick_accelerator
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
-
-PRECISIONS = ("32-true", "bf16-mixed")
-"""Arithmetic of the training. Both need no loss scaling, so there is no scaler to checkpoint."""
 
 # Keeps this random stream apart from others that are seeded with the same numbers.
 _MODEL = 0x6D6F64656C
@@ -32,10 +29,6 @@ def make_fabric(accelerator: str, devices: int, precision: str) -> Fabric:
         LightningEnvironment,
     )
 
-    if precision not in PRECISIONS:
-        raise ConfigError(
-            f"The precision '{precision}' does not exist; {nearest(precision, PRECISIONS)}"
-        )
     kind = pick_accelerator(accelerator)
     present = {"cuda": torch.cuda.device_count(), "mps": 1}.get(kind, devices)
     if not 1 <= devices <= present:

@@ -13,6 +13,9 @@ from torch import nn
 from lwdna.errors import ConfigError, nearest
 from lwdna.schedules import learning_rate
 
+PRECISIONS = ("32-true", "bf16-mixed")
+"""Arithmetic of a training. Both need no loss scaling, so there is no scaler to checkpoint."""
+
 _OPTIMIZERS: Mapping[str, Mapping[str, Any]] = {
     "sgd": {"lr": None, "momentum": 0.0, "weight_decay": 0.0, "nesterov": False},
     "adam": {"lr": None, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0},
@@ -39,6 +42,14 @@ class Protocol:
     """Epochs between two tests; the last epoch is always tested."""
     distillation: Mapping[str, Any] | None = None
     """``temperature`` and ``weight``, used where there is a teacher."""
+    precision: str = "32-true"
+    """Arithmetic of the training, one of :data:`PRECISIONS`; tests are made in float32."""
+    accumulate: int = 1
+    """Micro-batches that a step is split into, for less memory: the gradients are added up."""
+    channels_last: bool = False
+    """Whether images lie in memory pixel by pixel, which tensor cores prefer."""
+    compile: bool = False
+    """Whether the network is compiled by ``torch.compile``."""
     workers: int = 0
     """Processes that load data; no influence on the result."""
     checkpoint_minutes: float = 15.0
@@ -61,12 +72,22 @@ class Protocol:
             if entry.default is dataclasses.MISSING and name not in settings:
                 raise ConfigError(f"The training protocol lacks '{name}'; add it.")
         protocol = cls(**settings)
-        for name in ("epochs", "batch_size", "test_every"):
+        for name in ("epochs", "batch_size", "test_every", "accumulate"):
             if getattr(protocol, name) < 1:
                 raise ConfigError(
                     f"'{name}' of the training protocol is {getattr(protocol, name)}; "
                     "it must be 1 or more."
                 )
+        if protocol.accumulate > protocol.batch_size:
+            raise ConfigError(
+                f"'accumulate' of the training protocol splits batches of {protocol.batch_size} "
+                f"into {protocol.accumulate}; it must be {protocol.batch_size} or less."
+            )
+        if protocol.precision not in PRECISIONS:
+            raise ConfigError(
+                f"The precision '{protocol.precision}' does not exist; "
+                f"{nearest(protocol.precision, PRECISIONS)}"
+            )
         learning_rate(protocol.schedule, 1.0, 0, protocol.epochs)
         protocol.make_optimizer([nn.Parameter(torch.zeros(1))])
         return protocol
@@ -102,7 +123,7 @@ class Protocol:
             ) from error
 
     def science(self, *, with_teacher: bool) -> dict[str, Any]:
-        """The settings that the result depends on."""
+        """The settings that the result depends on, if only in its last bits."""
         settings = dataclasses.asdict(self)
         del settings["workers"], settings["checkpoint_minutes"]
         if not with_teacher:

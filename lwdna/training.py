@@ -35,6 +35,7 @@ from lwdna.devices import agreed, make_fabric, own_randomness, seed_model, summe
 from lwdna.errors import ConfigError, TrainingError
 from lwdna.evaluation import evaluate
 from lwdna.files import atomic, lock
+from lwdna.learner import Learner
 from lwdna.logs import progress
 from lwdna.losses import Task, task_for
 from lwdna.protocol import Protocol
@@ -105,7 +106,6 @@ def train(
     description: str = "training",
     accelerator: str = "auto",
     devices: int = 1,
-    precision: str = "32-true",
 ) -> list[Row]:
     """Train a network, or go on with a training, and leave the trained weights in it.
 
@@ -136,7 +136,6 @@ def train(
         description: name of the progress bar.
         accelerator: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         devices: number of devices, or of processes on the CPU.
-        precision: one of :data:`lwdna.devices.PRECISIONS`; tests are made in float32.
 
     Returns:
         One row per epoch: ``epoch`` (from 1), ``lr``, ``train_loss``, ``train_<metric>``,
@@ -158,7 +157,8 @@ def train(
     identity = {
         "task": task,
         "seed": seed,
-        "precision": precision,
+        # Each device normalises and drops out on its own: more than rounding depends on it.
+        "devices": devices,
         "protocol": plan.science(with_teacher=teacher is not None),
         "tests": {"convention": convention, "multiple": multiple},
         "network": checkpoints.digest(model.state_dict()),
@@ -170,7 +170,7 @@ def train(
     folder = Path(checkpoint_dir)
     path = (folder / checkpoints.name_of(identity) if keyed else folder) / CHECKPOINT
     home = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-    fabric = make_fabric(accelerator, devices, precision)
+    fabric = make_fabric(accelerator, devices, plan.precision)
 
     with ExitStack() as stack:
         # The lock comes first: with several devices, `launch` starts the other processes.
@@ -199,7 +199,7 @@ def train(
             )
             stack.enter_context(own_randomness(fabric.device))
             run.fit()
-            model.to(home)
+            model.to(home, memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     if fabric.world_size > 1:
         fabric.barrier()
         torch.distributed.destroy_process_group()
@@ -231,15 +231,9 @@ class _Run:
         fabric, plan, task, state = self.fabric, self.plan, self.task, self.state
         rank, world = fabric.global_rank, fabric.world_size
 
+        self.learner = Learner(fabric, plan, task, self.model, self.teacher)
         if state.model:
-            self.model.load_state_dict(state.model)
-        self.optimizer = plan.make_optimizer(list(self.model.parameters()))
-        network, _ = fabric.setup(self.model, self.optimizer)
-        if state.optimizer:
-            groups = self.optimizer.state_dict()["param_groups"]
-            self.optimizer.load_state_dict({"state": state.optimizer, "param_groups": groups})
-        if self.teacher is not None:
-            self.teacher.to(fabric.device).eval()
+            self.learner.load(state.model, state.optimizer)
 
         batches = EpochBatches(
             length(self.train_data), plan.batch_size, seed=self.seed, rank=rank, world=world
@@ -260,26 +254,17 @@ class _Run:
                 self.rate = learning_rate(
                     plan.schedule, float(plan.optimizer["lr"]), state.epoch, plan.epochs
                 )
-                for group in self.optimizer.param_groups:
+                for group in self.learner.optimizer.param_groups:
                     group["lr"] = self.rate
                 # The sums of all ranks were saved as one: the first rank takes them over.
                 tally = _Tally(("loss", *task.metric_names), state.sums if rank == 0 else {})
                 batches.seek(state.epoch, state.step)
-                network.train()
+                self.learner.network.train()
                 for batch in loader if state.step < steps else ():
                     inputs, targets = fabric.to_device(tuple(batch))
                     seed_model(fabric.device, [self.seed, state.epoch * steps + state.step, rank])
-                    with torch.no_grad(), fabric.autocast():
-                        guide = self.teacher(inputs).float() if self.teacher is not None else None
-                    output = network(inputs)
-                    loss = task.loss(output, targets, guide)
-                    self.optimizer.zero_grad()
-                    # The ranks' gradients are averaged: weigh each by its share of the images.
-                    fabric.backward(loss * (len(inputs) * world / batches.size(state.step)))
-                    self.optimizer.step()
-
-                    metrics = task.metrics(output.detach(), targets)
-                    tally.add(state.step, len(inputs), loss, metrics)
+                    for part in self.learner.step(inputs, targets, batches.size(state.step)):
+                        tally.add(state.step, part.images, part.loss, part.metrics)
                     state.step += 1
                     bar.update()
                     if state.step % look_every == 0 or state.step == steps:
@@ -370,7 +355,7 @@ class _Run:
         ):
             raise self._not_finite("a weight is not finite")
         if self.fabric.is_global_zero:
-            state.optimizer = {} if state.finished else self.optimizer.state_dict()["state"]
+            state.optimizer = {} if state.finished else self.learner.optimizer.state_dict()["state"]
             checkpoints.save(self.path, state)
         self.saved_at = time.monotonic()
         self.fabric.barrier()
@@ -389,6 +374,8 @@ class _Run:
 
     def _not_finite(self, what: str, step: int | None = None) -> TrainingError:
         """The error for a loss or weight that is not finite in a step, by default the last one."""
+        if not self.fabric.is_global_zero:
+            raise SystemExit(0)  # as in `_leave`: the first rank tells
         epoch = self.state.epoch
         step = self.state.step - 1 if step is None else step
         if step < 0:

@@ -209,9 +209,7 @@ def teacher_of(wildcards):
 
 def protocol_of(wildcards):
     """The training protocol of a run, for the command line."""
-    protocol = dict(config["protocols"][experiment(wildcards)["protocol"]])
-    precision = protocol.pop("precision")
-    return ["--protocol", as_json(protocol), "--precision", precision]
+    return as_json(config["protocols"][experiment(wildcards)["protocol"]])
 
 
 def batch_norm_flag(wildcards):
