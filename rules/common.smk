@@ -163,15 +163,17 @@ def device(wildcards, resources):
     return ["--accelerator", "auto" if gpus else "cpu", "--devices", str(max(1, gpus))]
 
 
-def train_start(wildcards, input):
+def train_start(wildcards):
     """What training starts from, and the teacher, for the command line."""
+    # Not of the inputs, or Snakemake would not notice a change of the network.
+    shrunk, teacher = shrunk_of(wildcards), teacher_of(wildcards)
     section = experiment(wildcards)
     width = section["network"]["width"]
     if wildcards.method == TEACHER:
         width *= section["teacher"]["width"]
-    words = ["--teacher", input.teacher] if input.teacher else []
-    if input.shrunk:
-        return ["--weights", input.shrunk, *words]
+    words = ["--teacher", teacher] if teacher else []
+    if shrunk:
+        return ["--weights", shrunk, *words]
     return ["--network", as_json(section["network"] | {"width": width}), *words]
 
 
@@ -223,8 +225,9 @@ def batch_norm_flag(wildcards):
 
 
 def scale(wildcards):
-    """The label of a run that is not at the paper's scale; a function, so that braces are text."""
-    return config["scale"]
+    """The label of a run that is not at the paper's scale, for the command line."""
+    # A function, so that braces are text.
+    return ["--scale", config["scale"]] if config["scale"] else []
 
 
 def pictured():
