@@ -8,20 +8,33 @@ import sys
 
 sys.path.insert(0, str(workflow.basedir))
 
-from lwdna.config import METHODS_WITH_TEACHER, check
+from lwdna.config import METHODS_WITH_TEACHER, check, selected, with_filters
 from lwdna.errors import LwdnaError
 from lwdna.files import hold
+from snakemake.common.configfile import load_configfile
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
+from snakemake.utils import update_config
 
 BASE = Path(workflow.basedir)
 
+# The files alone, the default first: `workflow.configfiles` has it last.
+given = workflow.overwrite_configfiles
+sections = {}
+for file in [*(f for f in workflow.configfiles if f not in given), *given]:
+    update_config(sections, load_configfile(file))
+
 try:
-    config = check(config, BASE / "config/schema.yaml")
+    config = check(with_filters(config, sections), BASE / "config/schema.yaml")
 except LwdnaError as error:
     raise WorkflowError(str(error))
 
 EXPERIMENTS = config["experiments"]
+# What is to be run of them. The others keep their rules: their teachers may be needed.
+SELECTED = {
+    name: EXPERIMENTS[name] | {"methods": methods}
+    for name, methods in selected(config).items()
+}
 DATASETS = config["datasets"]
 REPLICATION = config.get("replication", {"networks": {}})
 TEACHER = "teacher"
@@ -240,17 +253,19 @@ def histories():
     return [
         f"results/runs/{name}/{method}/seed{seed}/history.csv"
         for name in pictured()
-        for method in EXPERIMENTS[name]["methods"]
-        for seed in EXPERIMENTS[name]["seeds"]
+        if name in SELECTED
+        for method in SELECTED[name]["methods"]
+        for seed in SELECTED[name]["seeds"]
     ]
 
 
 def metrics_of(names):
-    """The metrics of every method of some experiments."""
+    """The metrics of some experiments, of every method that is to be run."""
     return [
         f"results/runs/{name}/{method}/metrics.csv"
         for name in names
-        for method in EXPERIMENTS[name]["methods"]
+        if name in SELECTED
+        for method in SELECTED[name]["methods"]
     ]
 
 
@@ -264,7 +279,7 @@ def restoring():
     wanted = {"baseline", "lw-dna"}
     return [
         name
-        for name, e in EXPERIMENTS.items()
+        for name, e in SELECTED.items()
         if e["task"]["kind"] != "classification" and wanted <= set(e["methods"])
     ]
 
@@ -307,6 +322,7 @@ def channel_counts():
     return [
         f"results/shrink/{name}/seed{seed}/channels.csv"
         for name in shrunk_experiments()
+        if "lw-dna" in SELECTED.get(name, {}).get("methods", ())
         for seed in EXPERIMENTS[name]["seeds"]
     ]
 
@@ -326,10 +342,10 @@ def labels_of_runs(paths):
     )
 
 
-def tables():
-    """Every table."""
+def tables(numbers=TABLES):
+    """The files of some tables, or of all."""
     return expand(
-        "results/tables/table{table}.{kind}", table=TABLES, kind=["csv", "md", "html"]
+        "results/tables/table{table}.{kind}", table=numbers, kind=["csv", "md", "html"]
     )
 
 
