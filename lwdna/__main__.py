@@ -32,6 +32,7 @@ COMMANDS = {
     "complexity": "Count FLOPs and parameters by the paper's convention.",
     "explain": "Say which channels of a network are coupled, and why.",
     "info": "Say what is in a weights file: channels by layer, FLOPs, parameters.",
+    "plan": "Say what a run will take: jobs, hours and disk by table and network.",
     "export": "Write a network as an ONNX file or a torch.export program.",
 }
 """Subcommands and what they do; each lives in ``lwdna/steps/`` and is loaded when called."""

@@ -17,6 +17,9 @@ from lwdna.errors import ConfigError, nearest
 METHODS_WITH_TEACHER = ("baseline-kd", "lw-dna")
 """Methods that distil from the teacher, where an experiment has one."""
 
+FILTERS = ("datasets", "networks", "methods", "experiments")
+"""What the part of the experiments to run can be named by, in the section ``only``."""
+
 _TASKS = {
     "classification": ("mean", "std", "flip"),
     "super-resolution": ("scale", "patch_size"),
@@ -59,9 +62,72 @@ def check(config: Mapping[str, Any], schema: str | os.PathLike[str]) -> dict[str
         _check_claim(f"experiments.{name}", experiment, Path(schema).parents[1] / "paper")
     for name, dataset in complete["datasets"].items():
         _check_dataset(name, dataset)
+    selected(complete)
     if "replication" in complete:
         _check_replication(complete, Path(schema).parents[1] / "paper")
     return complete
+
+
+def with_filters(config: Mapping[str, Any], sections: Mapping[str, Any]) -> dict[str, Any]:
+    """Read names where a section belongs as a filter: ``--config datasets=cifar10``.
+
+    On the command line they have taken the place of the section, which is put back.
+
+    Args:
+        config: as Snakemake merged it; it is not changed.
+        sections: the configuration files alone.
+
+    Returns:
+        The configuration, with the names in ``only``.
+    """
+    complete = dict(config)
+    only = dict(complete.get("only") or {})
+    for key in FILTERS:
+        if key in complete and not isinstance(complete[key], Mapping):
+            only[key] = _names(complete.pop(key))
+            if key in sections:
+                complete[key] = sections[key]
+    return complete | ({"only": only} if only else {})
+
+
+def _names(value: Any) -> list[str]:
+    """Names from one, from a list, or from text with commas between them."""
+    values = value if isinstance(value, list) else str("" if value is None else value).split(",")
+    return [str(name).strip() for name in values if str(name).strip()]
+
+
+def selected(config: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The experiments to run, and the methods of each: all of them, or those that ``only`` names.
+
+    An experiment is of the dataset that it is trained on and of those that it is tested on.
+
+    Raises:
+        ConfigError: if there is no such name, or if nothing is left.
+    """
+    experiments: Mapping[str, Any] = config["experiments"]
+    facets = {
+        name: {
+            "datasets": {e["train"], *e["test"]},
+            "networks": {e["network"]["name"]},
+            "methods": set(e["methods"]),
+            "experiments": {name},
+        }
+        for name, e in experiments.items()
+    }
+    only = config["only"]
+    for key, names in only.items():
+        there = dict.fromkeys(name for facet in facets.values() for name in facet[key])
+        for name in names:
+            _known(name, there, f"only.{key}")
+    chosen = {
+        name: [m for m in e["methods"] if m in only.get("methods", e["methods"])]
+        for name, e in experiments.items()
+        if all(facets[name][key] & set(names) for key, names in only.items())
+    }
+    if not chosen:
+        words = " and ".join(f"{key} {', '.join(names)}" for key, names in only.items())
+        raise ConfigError(f"No experiment is of {words}; name what there is together.")
+    return chosen
 
 
 def _check_replication(config: Mapping[str, Any], paper: Path) -> None:

@@ -8,23 +8,36 @@ import sys
 
 sys.path.insert(0, str(workflow.basedir))
 
-from lwdna.config import METHODS_WITH_TEACHER, check
+from lwdna.config import METHODS_WITH_TEACHER, check, selected, with_filters
 from lwdna.data.archives import archive_of
 from lwdna.data.versions import read_versions, recorded
 from lwdna.errors import LwdnaError
 from lwdna.files import hold
+from snakemake.common.configfile import load_configfile
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
+from snakemake.utils import update_config
 
 BASE = Path(workflow.basedir)
 
+# The files alone, the default first: `workflow.configfiles` has it last.
+given = workflow.overwrite_configfiles
+sections = {}
+for file in [*(f for f in workflow.configfiles if f not in given), *given]:
+    update_config(sections, load_configfile(file))
+
 try:
-    config = check(config, BASE / "config/schema.yaml")
+    config = check(with_filters(config, sections), BASE / "config/schema.yaml")
     VERSIONS = read_versions(BASE / "data/versions.csv")
 except LwdnaError as error:
     raise WorkflowError(str(error))
 
 EXPERIMENTS = config["experiments"]
+# What is to be run of them. The others keep their rules: their teachers may be needed.
+SELECTED = {
+    name: EXPERIMENTS[name] | {"methods": methods}
+    for name, methods in selected(config).items()
+}
 DATASETS = config["datasets"]
 REPLICATION = config.get("replication", {"networks": {}})
 TEACHER = "teacher"
@@ -231,15 +244,17 @@ def device(wildcards, resources):
     return ["--accelerator", "auto" if gpus else "cpu", "--devices", str(max(1, gpus))]
 
 
-def train_start(wildcards, input):
+def train_start(wildcards):
     """What training starts from, and the teacher, for the command line."""
+    # Not of the inputs, or Snakemake would not notice a change of the network.
+    shrunk, teacher = shrunk_of(wildcards), teacher_of(wildcards)
     section = experiment(wildcards)
     width = section["network"]["width"]
     if wildcards.method == TEACHER:
         width *= section["teacher"]["width"]
-    words = ["--teacher", input.teacher] if input.teacher else []
-    if input.shrunk:
-        return ["--weights", input.shrunk, *words]
+    words = ["--teacher", teacher] if teacher else []
+    if shrunk:
+        return ["--weights", shrunk, *words]
     return ["--network", as_json(section["network"] | {"width": width}), *words]
 
 
@@ -277,9 +292,7 @@ def teacher_of(wildcards):
 
 def protocol_of(wildcards):
     """The training protocol of a run, for the command line."""
-    protocol = dict(config["protocols"][experiment(wildcards)["protocol"]])
-    precision = protocol.pop("precision")
-    return ["--protocol", as_json(protocol), "--precision", precision]
+    return as_json(config["protocols"][experiment(wildcards)["protocol"]])
 
 
 def batch_norm_flag(wildcards):
@@ -293,8 +306,9 @@ def batch_norm_flag(wildcards):
 
 
 def scale(wildcards):
-    """The label of a run that is not at the paper's scale; a function, so that braces are text."""
-    return config["scale"]
+    """The label of a run that is not at the paper's scale, for the command line."""
+    # A function, so that braces are text.
+    return ["--scale", config["scale"]] if config["scale"] else []
 
 
 def pictured():
@@ -307,17 +321,19 @@ def histories():
     return [
         f"results/runs/{name}/{method}/seed{seed}/history.csv"
         for name in pictured()
-        for method in EXPERIMENTS[name]["methods"]
-        for seed in EXPERIMENTS[name]["seeds"]
+        if name in SELECTED
+        for method in SELECTED[name]["methods"]
+        for seed in SELECTED[name]["seeds"]
     ]
 
 
 def metrics_of(names):
-    """The metrics of every method of some experiments."""
+    """The metrics of some experiments, of every method that is to be run."""
     return [
         f"results/runs/{name}/{method}/metrics.csv"
         for name in names
-        for method in EXPERIMENTS[name]["methods"]
+        if name in SELECTED
+        for method in SELECTED[name]["methods"]
     ]
 
 
@@ -331,7 +347,7 @@ def restoring():
     wanted = {"baseline", "lw-dna"}
     return [
         name
-        for name, e in EXPERIMENTS.items()
+        for name, e in SELECTED.items()
         if e["task"]["kind"] != "classification" and wanted <= set(e["methods"])
     ]
 
@@ -374,6 +390,7 @@ def channel_counts():
     return [
         f"results/shrink/{name}/seed{seed}/channels.csv"
         for name in shrunk_experiments()
+        if "lw-dna" in SELECTED.get(name, {}).get("methods", ())
         for seed in EXPERIMENTS[name]["seeds"]
     ]
 
@@ -393,10 +410,10 @@ def labels_of_runs(paths):
     )
 
 
-def tables():
-    """Every table."""
+def tables(numbers=TABLES):
+    """The files of some tables, or of all."""
     return expand(
-        "results/tables/table{table}.{kind}", table=TABLES, kind=["csv", "md", "html"]
+        "results/tables/table{table}.{kind}", table=numbers, kind=["csv", "md", "html"]
     )
 
 

@@ -62,7 +62,7 @@ rule train:
         "Train {wildcards.experiment}, {wildcards.method}, seed {wildcards.seed}"
     shell:
         "python -m lwdna --log {log:q} train {params.start:q} --task {params.task:q}"
-        " {params.protocol:q} --train {input.train:q} --test {input.test:q}"
+        " --protocol {params.protocol:q} --train {input.train:q} --test {input.test:q}"
         " --checkpoints {params.checkpoints:q} --seed {wildcards.seed}"
         " {params.convention:q} {params.device} --threads {threads}"
         " --description '{wildcards.experiment} {wildcards.method} {wildcards.seed}'"

@@ -66,7 +66,7 @@ rule table:
     shell:
         "python -m lwdna --log {log:q} table {wildcards.table} {input.metrics:q}"
         " --experiments {params.experiments:q} {params.paper:q}"
-        " --complexity {input.complexity:q} --scale {params.scale:q}"
+        " --complexity {input.complexity:q} {params.scale:q}"
         " --csv {output.csv:q} --markdown {output.markdown:q} --html {output.html:q}"
 
 
@@ -102,7 +102,7 @@ rule training_logs:
         "Draw the training and testing logs"
     shell:
         "python -m lwdna --log {log:q} training-logs {input.histories:q} --labels {params.labels:q}"
-        " --experiments {params.experiments:q} --scale {params.scale:q} {params.outputs:q}"
+        " --experiments {params.experiments:q} {params.scale:q} {params.outputs:q}"
 
 
 rule remaining_channels:
@@ -137,7 +137,7 @@ rule remaining_channels:
         "Draw the remaining channels"
     shell:
         "python -m lwdna --log {log:q} channels {input.channels:q} --labels {params.labels:q}"
-        " --experiments {params.experiments:q} --scale {params.scale:q} {params.outputs:q}"
+        " --experiments {params.experiments:q} {params.scale:q} {params.outputs:q}"
 
 
 rule strip:
@@ -176,4 +176,4 @@ rule strip:
     shell:
         "python -m lwdna --log {log:q} strip --baseline {input.baseline:q}"
         " --shrunk {input.shrunk:q} --task {params.task:q} --test {input.test:q}"
-        " --title {params.title:q} {params.convention:q} --scale {params.scale:q} {params.outputs:q}"
+        " --title {params.title:q} {params.convention:q} {params.scale:q} {params.outputs:q}"

@@ -10,6 +10,7 @@ import click
 import pandas as pd
 
 import lwdna
+from lwdna.batches import batch_losses
 from lwdna.data.datasets import train_dataset
 from lwdna.errors import ConfigError
 from lwdna.files import write_text
@@ -18,7 +19,6 @@ from lwdna.shrink import CRITERIA
 from lwdna.steps._build import build_seeded, check_fits, example_of, widening
 from lwdna.steps._options import ANY_PATH, FILE, Json, check_suffix, output, seed, shapes, threads
 from lwdna.steps._own import Own
-from lwdna.training import batch_losses
 
 logger = logging.getLogger(__name__)
 

@@ -118,6 +118,37 @@ def test_a_new_protocol_retrains_what_it_concerns(finished, tmp_path):
     assert jobs["train"] == 4 and "shrink" not in jobs and "crop" not in jobs
 
 
+def test_what_is_filtered_out_is_not_run_in_the_tables(copy, tmp_path):
+    """With results of everything there, and at the paper's scale, whose label is empty."""
+    config = changed(tmp_path, lambda c: c.update(scale=""))
+    status, output = snakemake(
+        copy, "--config", "methods=baseline", "--", "table1", "figures", config=config
+    )
+    assert status == 0, output
+    table = pd.read_csv(copy / "results/tables/table1.csv")
+    ours = table[table["section"] == "ours"].set_index("method")["status"]
+    assert ours.to_dict() == {"Baseline": "run", "Baseline KD": "not run", "LW-DNA": "not run"}
+    status, output = snakemake(copy, "--", "table1", config=config)
+    assert status == 0, output
+    ours = pd.read_csv(copy / "results/tables/table1.csv").query("section == 'ours'")
+    assert set(ours["status"]) == {"run"} and ours["scale"].isna().all()
+
+
+def test_another_network_is_trained_again(finished, tmp_path):
+    def wider(config):
+        config["experiments"]["denoising"]["network"]["options"]["channels"] = 8
+
+    status, output = snakemake(finished, "-n", config=changed(tmp_path, wider))
+    assert status == 0
+    assert (planned(output)["train"], planned(output)["shrink"]) == (2, 1)
+
+
+def test_a_plan_of_what_is_done_has_no_job(finished):
+    status, text = command("plan", "--configfile", TINY, "--directory", finished)
+    assert status == 0, text
+    assert "none, everything is done" in text
+
+
 def test_a_retraining_with_other_settings_starts_anew(copy, tmp_path):
     """The old checkpoint lies there, and must neither be used nor be in the way."""
     config = changed(tmp_path, lambda c: c["protocols"]["classification"].update(epochs=2))

@@ -15,10 +15,12 @@ import torch
 from torch import nn
 
 from lwdna import checkpoints
+from lwdna.batches import EpochBatches
 from lwdna.checkpoints import digest
 from lwdna.errors import CheckpointError, ConfigError, LwdnaError, TrainingError
 from lwdna.files import lock
-from lwdna.training import CHECKPOINT, EpochBatches, StopRequest, train, write_history
+from lwdna.stopping import StopRequest
+from lwdna.training import CHECKPOINT, train, write_history
 
 SAMPLES, EPOCHS, BATCH = 26, 3, 8
 STEPS = 4
@@ -422,7 +424,8 @@ def test_the_random_state_of_the_caller_is_left_alone(tmp_path):
         ({"protocol": protocol(optimizer={"kind": "sgd", "lr": 1, "mo": 1})}, "no setting 'mo'"),
         ({"task": "denoising", "teacher": nn.Identity()}, "no distillation"),
         ({"seed": -1}, "seed is -1"),
-        ({"precision": "16-mixed"}, "did you mean 'bf16-mixed'"),
+        ({"protocol": protocol(precision="16-mixed")}, "did you mean 'bf16-mixed'"),
+        ({"protocol": protocol(accumulate=9)}, "splits batches of 8 into 9"),
         ({"accelerator": "tpu"}, "accelerator 'tpu' does not exist"),
         ({"devices": 0}, "0 devices were asked for"),
     ],

@@ -1,0 +1,86 @@
+"""One or several devices: Lightning Fabric, agreement of its processes, random streams."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lwdna.errors import ConfigError
+from lwdna.evaluation import pick_accelerator
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+# Keeps this random stream apart from others that are seeded with the same numbers.
+_MODEL = 0x6D6F64656C
+
+
+def make_fabric(accelerator: str, devices: int, precision: str) -> Fabric:
+    """Lightning Fabric for the devices asked for."""
+    # Imported here because it loads the whole of torch._dynamo: two seconds.
+    from lightning_fabric import Fabric  # noqa: PLC0415
+    from lightning_fabric.plugins.environments.lightning import (  # noqa: PLC0415
+        LightningEnvironment,
+    )
+
+    kind = pick_accelerator(accelerator)
+    present = {"cuda": torch.cuda.device_count(), "mps": 1}.get(kind, devices)
+    if not 1 <= devices <= present:
+        raise ConfigError(
+            f"{devices} devices were asked for, but this machine has {present} of the kind "
+            f"'{kind}'; set 'devices' to a number from 1 to {max(present, 1)}."
+        )
+    # In a Slurm job of one task, Fabric would wait for Slurm to start the other processes.
+    one_task = os.environ.get("SLURM_NTASKS") == "1" or devices == 1
+    return Fabric(
+        accelerator=kind,
+        devices=devices,
+        strategy="ddp" if devices > 1 else "auto",
+        precision=precision,  # type: ignore[arg-type]
+        plugins=[LightningEnvironment()] if one_task else None,
+    )
+
+
+def own_randomness(device: torch.device) -> AbstractContextManager[None]:
+    """Leave the caller's random state as it was; the loop seeds torch at every step."""
+    cuda = [device.index or 0] if device.type == "cuda" else []
+    return torch.random.fork_rng(devices=cuda)
+
+
+def seed_model(device: torch.device, position: Sequence[int]) -> None:
+    """Seed dropout and the like from (seed, step, rank), on the CPU and on the device at work.
+
+    ``torch.manual_seed`` would do the same for every kind of device that PyTorch knows, which
+    takes milliseconds at each step where they are not in use.
+    """
+    sequence = np.random.SeedSequence([_MODEL, *position])
+    seed = int(sequence.generate_state(1, np.uint64)[0])
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed)
+
+
+def agreed(fabric: Fabric, *flags: bool) -> list[bool]:
+    """Each flag, true if it is on any rank, so that all ranks take the same turn."""
+    if fabric.world_size == 1:
+        return list(flags)
+    numbers = torch.tensor([float(flag) for flag in flags], device=fabric.device)
+    total = cast(Tensor, fabric.all_reduce(numbers, reduce_op="sum"))
+    return [number > 0 for number in total.tolist()]
+
+
+def summed(fabric: Fabric, sums: Mapping[str, float]) -> dict[str, float]:
+    """Sums over all ranks; every rank has the same names."""
+    if fabric.world_size == 1:
+        return dict(sums)
+    numbers = torch.tensor(list(sums.values()), dtype=torch.float64, device=fabric.device)
+    total = cast(Tensor, fabric.all_reduce(numbers, reduce_op="sum"))
+    return dict(zip(sums, total.tolist(), strict=True))

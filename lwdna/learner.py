@@ -1,0 +1,134 @@
+"""A network that learns: its optimiser, its teacher and its device(s), one step at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from lwdna.checkpoints import OptimizerState
+from lwdna.errors import ConfigError, first_line
+from lwdna.losses import Task
+from lwdna.protocol import Protocol
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a step says of some of its images."""
+
+    images: int
+    loss: Tensor
+    """Mean over these images."""
+    metrics: dict[str, Tensor]
+    """Sums over these images."""
+
+
+class Learner:
+    """Makes the steps of a training, with memory format, precision and compiler of its protocol.
+
+    Args:
+        fabric: launched.
+        protocol: of the training.
+        task: what is minimised and measured.
+        model: the network; it is moved to the device, and laid out in memory as the protocol says.
+        teacher: to distil from; likewise, and set to evaluation mode.
+    """
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        protocol: Protocol,
+        task: Task,
+        model: nn.Module,
+        teacher: nn.Module | None = None,
+    ) -> None:
+        self.fabric, self.protocol, self.task, self.model = fabric, protocol, task, model
+        self._format = torch.channels_last if protocol.channels_last else torch.contiguous_format
+        self._place(model)
+        self.optimizer = protocol.make_optimizer(list(model.parameters()))
+        self.network, _ = fabric.setup(self._compiled(model), self.optimizer)
+        self.teacher: nn.Module | None = None
+        if teacher is not None:
+            self._place(teacher.to(fabric.device).eval())
+            self.teacher = self._compiled(teacher)
+
+    def load(self, model: Mapping[str, Tensor], optimizer: OptimizerState) -> None:
+        """Go on from a checkpoint; without a state of the optimiser, that starts afresh."""
+        self.model.load_state_dict(model)
+        if not optimizer:
+            return
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": optimizer, "param_groups": groups})
+        # In the layout they had: another one adds in another order, and so gives other bits.
+        for parameter, quantities in self.optimizer.state.items():
+            for name, value in quantities.items():
+                if isinstance(value, Tensor) and value.shape == parameter.shape:
+                    quantities[name] = torch.empty_like(parameter).copy_(value)
+
+    def step(self, inputs: Tensor, targets: Tensor, batch_size: int) -> list[Outcome]:
+        """One step of the optimiser on this device's share of a batch.
+
+        The share is split into micro-batches, each of every so-manyth image, just as devices share
+        a batch; none has less than two images, on which BatchNorm could not normalise a 1 x 1 map.
+
+        Args:
+            inputs: (B, C, H, W), on the device.
+            targets: (B,) or (B, C, H, W).
+            batch_size: images of the whole batch, over all devices.
+
+        Returns:
+            The outcome of each micro-batch.
+
+        Raises:
+            ConfigError: if the network cannot be compiled.
+        """
+        try:
+            return self._step(inputs, targets, batch_size)
+        except Exception as error:
+            # What the compiler raises has no public name, only its package.
+            if self.protocol.compile and type(error).__module__.startswith(_COMPILER):
+                raise ConfigError(
+                    f"The network cannot be compiled here: {first_line(error)}. Install a C++ "
+                    "compiler if there is none, or set 'compile' of the protocol to false."
+                ) from error
+            raise
+
+    def _step(self, inputs: Tensor, targets: Tensor, batch_size: int) -> list[Outcome]:
+        parts = min(self.protocol.accumulate, max(1, len(inputs) // 2))
+        outcomes = []
+        self.optimizer.zero_grad()
+        for part in range(parts):
+            x = inputs[part::parts].contiguous(memory_format=self._format)
+            y = targets[part::parts]
+            # The gradients of devices need to be added only once a step.
+            with self.fabric.no_backward_sync(self.network, enabled=part < parts - 1):
+                with torch.no_grad(), self.fabric.autocast():
+                    guide = self.teacher(x).float() if self.teacher is not None else None
+                output = self.network(x)
+                loss = self.task.loss(output, y, guide)
+                # Micro-batches are added, devices averaged: weigh each by its share of the images.
+                self.fabric.backward(loss * (len(x) * self.fabric.world_size / batch_size))
+            metrics = self.task.metrics(output.detach(), y)
+            outcomes.append(Outcome(len(x), loss, metrics))
+        self.optimizer.step()
+        return outcomes
+
+    def _place(self, module: nn.Module) -> None:
+        if self.protocol.channels_last:
+            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def _compiled(self, module: nn.Module) -> nn.Module:
+        """Compiled anew for each size of a batch, so that a resumed run meets the same kernels."""
+        if not self.protocol.compile:
+            return module
+        compiled: Any = torch.compile(module, dynamic=False)
+        return compiled  # type: ignore[no-any-return]
+
+
+_COMPILER = ("torch._dynamo", "torch._inductor")

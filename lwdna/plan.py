@@ -1,0 +1,373 @@
+"""What a run will take, before anything runs: jobs, GPU-hours and disk, by table and network.
+
+Jobs are those of Snakemake's own dry run. Hours are FLOPs x images x epochs over a throughput. All
+FLOPs are the paper's (:mod:`lwdna.complexity`), of which a backward pass has twice those of a
+forward pass.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shlex
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+import lwdna
+from lwdna.config import METHODS_WITH_TEACHER
+from lwdna.networks import input_shape
+from lwdna.steps._build import build_seeded
+
+THROUGHPUT = 2e12
+"""FLOPs a second of a device that nobody has measured: the order of a data centre's GPU in 32 bits
+on networks as small as the paper's."""
+
+PASSES = 3
+"""Forward passes that the forward and backward pass of a training step are worth."""
+
+_FLOAT = 4
+"""Bytes of a weight."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large a dataset is, as published; the paper uses them whole."""
+
+    train: int = 0
+    """Training images; of restoration sub-images."""
+    test: int = 0
+    pixels: float = 3e5
+    """Of a test image, on average; for restoration, whose images differ."""
+    side: int = 0
+    """Height and width of the images where they are equal and packed into stores."""
+
+
+SIZES: Mapping[str, Size] = {
+    "cifar10": Size(50_000, 10_000, side=32),
+    "cifar100": Size(50_000, 10_000, side=32),
+    "tiny-imagenet": Size(100_000, 10_000, side=64),
+    "imagenet": Size(1_281_167, 50_000),
+    "digits": Size(1_797, 1_797, side=32),
+    "div2k": Size(32_208),  # sub-images (supplement, Sec. 2.3)
+    "div2k-valid": Size(0, 100, 2.8e6),
+    "bsd68": Size(0, 68, 154_401),
+    "set5": Size(0, 5, 113_491),
+    "set12": Size(0, 12, 147_456),
+    "set14": Size(0, 14, 230_203),
+    "b100": Size(0, 100, 154_401),
+    "urban100": Size(0, 100, 7.7e5),
+}
+"""Known datasets, by the names that the project's configurations give them."""
+
+
+@dataclass
+class Work:
+    """What jobs take: FLOPs of four kinds, and bytes."""
+
+    jobs: int = 0
+    teachers: float = 0.0
+    """Training the teachers."""
+    training: float = 0.0
+    """Training everything else."""
+    distillation: float = 0.0
+    """The teacher's forward passes while others learn from it."""
+    tests: float = 0.0
+    """After epochs of the trainings, and in the evaluation."""
+    shrinkage: float = 0.0
+    disk: float = 0.0
+    """Bytes that stay."""
+
+    def __iadd__(self, other: Work) -> Work:
+        for entry in fields(self):
+            setattr(self, entry.name, getattr(self, entry.name) + getattr(other, entry.name))
+        return self
+
+    @property
+    def flops(self) -> float:
+        """Of all kinds."""
+        return self.teachers + self.training + self.distillation + self.tests + self.shrinkage
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What Snakemake would run."""
+
+    counts: Mapping[str, int]
+    """Jobs by rule."""
+    commands: Sequence[Sequence[str]]
+    """The words of each command after ``lwdna``, options of the command line itself left out."""
+
+
+def read_dry_run(text: str) -> DryRun:
+    """Read what ``snakemake --dry-run --printshellcmds`` prints."""
+    counts: dict[str, int] = {}
+    if "Job stats:" in text:
+        table = text.split("Job stats:", 1)[1].split("\n\n", 1)[0]
+        for name, number in re.findall(r"^(\S+) +(\d+)$", table, re.MULTILINE):
+            counts[name] = int(number)
+        counts.pop("total", None)
+    commands = []
+    for line in re.findall(r"^Shell command: (.*)$", text, re.MULTILINE):
+        match = re.search(r"-m lwdna (?:--log (?:'[^']*'|\S+) )?(.*)", line)
+        if match:
+            commands.append(shlex.split(match.group(1)))
+    return DryRun(counts, commands)
+
+
+def networks_of(config: Mapping[str, Any], dry_run: DryRun) -> list[str]:
+    """The experiments that something is trained for, one for each network, smallest step first."""
+    chosen: dict[str, str] = {}
+    for command in dry_run.commands:
+        name, _ = _owner(command)
+        if command[0] == "train" and name in config["experiments"]:
+            chosen.setdefault(label(config["experiments"][name]), name)
+
+    def cost(name: str) -> float:
+        section = config["experiments"][name]
+        return count(section["network"], shape_of(section))[0] * float(
+            config["protocols"][section["protocol"]]["batch_size"]
+        )
+
+    return sorted(chosen.values(), key=cost)
+
+
+class Plan:
+    """Works out what the jobs of a dry run take.
+
+    Args:
+        config: checked, see :func:`lwdna.config.check`.
+        dry_run: what is to be run.
+        versions: table of the downloads with their sizes in bytes, if there is one.
+    """
+
+    def __init__(
+        self, config: Mapping[str, Any], dry_run: DryRun, versions: Path | None = None
+    ) -> None:
+        self.config = config
+        self.dry_run = dry_run
+        self.unknown: set[str] = set()
+        """Datasets whose size is not known, so that work on them is left out."""
+        self._downloads = _read_versions(versions)
+        self.rows: dict[tuple[str, str, str], Work] = {}
+        for command in dry_run.commands:
+            self._add(command)
+        others = sum(dry_run.counts.values()) - sum(work.jobs for work in self.rows.values())
+        self._row(("", "", "the rest")).jobs += others
+
+    def frame(self, rate: Callable[[str], float]) -> pd.DataFrame:
+        """One row for each table, dataset and network, one for the data, one for the rest, and
+        the sum.
+
+        Args:
+            rate: FLOPs a second, by the label of a network.
+
+        Returns:
+            ``table``, ``dataset``, ``network``, ``jobs``, hours of one device by kind and in all,
+            ``flops``, ``disk_gb``.
+        """
+        kinds = ("teachers", "training", "distillation", "tests", "shrinkage")
+        rows = []
+        for (table, dataset, network), work in sorted(self.rows.items(), key=_order):
+            # The rate belongs to a network on a dataset.
+            seconds = rate(f"{network} ({dataset})")
+            hours = {f"{kind}_hours": getattr(work, kind) / seconds / 3600 for kind in kinds}
+            rows.append(
+                {"table": table, "dataset": dataset, "network": network, "jobs": work.jobs}
+                | hours
+                | {"hours": sum(hours.values()), "flops": work.flops, "disk_gb": work.disk / 1e9}
+            )
+        frame = pd.DataFrame(rows)
+        total = {"table": "", "dataset": "", "network": "all"} | frame.sum(
+            numeric_only=True
+        ).to_dict()
+        frame = pd.concat([frame, pd.DataFrame([total])], ignore_index=True)
+        return frame.astype({"jobs": int})
+
+    def _row(self, key: tuple[str, str, str]) -> Work:
+        return self.rows.setdefault(key, Work())
+
+    def _add(self, command: Sequence[str]) -> None:
+        step = command[0]
+        name, method = _owner(command)
+        if step in _DATA_STEPS:
+            row = self._row(("", "", "data"))
+            row += Work(1, disk=self._data_bytes(command))
+            self.rows["", "", "data"] = row
+        elif step in ("train", "shrink", "evaluate") and name in self.config["experiments"]:
+            section = self.config["experiments"][name]
+            key = (str(min(section["tables"])), section["train"], section["label"])
+            row = self._row(key)
+            row += {"train": self._training, "shrink": self._shrinkage, "evaluate": self._tests}[
+                step
+            ](section, method)
+            self.rows[key] = row
+
+    def _training(self, section: Mapping[str, Any], method: str) -> Work:
+        protocol = self.config["protocols"][section["protocol"]]
+        epochs = protocol["epochs"]
+        images = self._train_images(section) * epochs
+        flops, params = self._student(section, method)
+        every = protocol.get("test_every", 1)
+        tests = -(-epochs // every) * self._test_flops(section, flops, section["test"][:1])
+        work = Work(1, tests=tests, disk=2 * _FLOAT * params)  # the weights, the last checkpoint
+        if method == "teacher":
+            work.teachers = PASSES * flops * images
+        else:
+            work.training = PASSES * flops * images
+        if "teacher" in section and method in METHODS_WITH_TEACHER:
+            work.distillation = (
+                self._student(self._owner_of_teacher(section), "teacher")[0] * images
+            )
+        return work
+
+    def _owner_of_teacher(self, section: Mapping[str, Any]) -> Mapping[str, Any]:
+        other = section["teacher"].get("experiment")
+        experiments: Mapping[str, Mapping[str, Any]] = self.config["experiments"]
+        return section if other is None else experiments[other]
+
+    def _shrinkage(self, section: Mapping[str, Any], method: str) -> Work:
+        shrink = section["shrink"]
+        wide, params = count(_widened(section["network"], shrink["widen"]), shape_of(section))
+        images = shrink["batches"] * shrink["batch_size"]
+        return Work(1, shrinkage=PASSES * wide * images, disk=_FLOAT * params)
+
+    def _tests(self, section: Mapping[str, Any], method: str) -> Work:
+        flops, _ = self._student(section, method)
+        runs = len(section["seeds"])
+        return Work(1, tests=runs * self._test_flops(section, flops, section["test"]))
+
+    def _student(self, section: Mapping[str, Any], method: str) -> tuple[float, float]:
+        """FLOPs of an image, or patch, of training, and parameters, of what a run trains."""
+        network, shape = section["network"], shape_of(section)
+        flops, params = count(network, shape)
+        if method == "teacher":
+            return count(_widened(network, section["teacher"]["width"]), shape)
+        if method == "lw-dna":
+            # The budget is at the size at which the paper counts; parameters are the baseline's,
+            # since those of the shrunk network are not known yet.
+            shrink = section["shrink"]
+            standard, _ = count(network, input_shape(network["name"], network.get("dataset")))
+            target = shrink.get("target_flops", shrink.get("flops_ratio", 1) * standard)
+            return flops * target / standard, params
+        return flops, params
+
+    def _train_images(self, section: Mapping[str, Any]) -> float:
+        """Training images of an epoch."""
+        samples = section["task"].get("samples_per_epoch")
+        if samples is not None:
+            return float(samples)
+        dataset = self.config["datasets"][section["train"]]
+        size = self._size(section["train"], section["network"].get("dataset"))
+        return size.train * float(dataset.get("train_fraction", 1))
+
+    def _test_flops(self, section: Mapping[str, Any], flops: float, names: Iterable[str]) -> float:
+        """FLOPs of one pass over some test sets."""
+        total = 0.0
+        for name in names:
+            size = self._size(name, section["network"].get("dataset"))
+            each = flops
+            if section["task"]["kind"] != "classification":
+                scale = section["task"].get("scale", 1)
+                each *= size.pixels / scale**2 / section["task"]["patch_size"] ** 2
+            dataset = self.config["datasets"][name]
+            photographs = dataset.get("test") if isinstance(dataset.get("test"), list) else []
+            left = 1 - float(dataset.get("train_fraction", 0))
+            total += each * (len(photographs) or size.test * left)
+        return total
+
+    def _size(self, name: str, dataset: str | None = None) -> Size:
+        """The size of a dataset by its name, or by that of the dataset a network is built for."""
+        for known in (name, dataset or name):
+            if known in SIZES:
+                return SIZES[known]
+        section = self.config["datasets"].get(name, {})
+        if section.get("kind") == "photographs":
+            return Size()
+        self.unknown.add(name)
+        return Size()
+
+    def _data_bytes(self, command: Sequence[str]) -> float:
+        """Bytes that a step of the data leaves; 0 where that is not known."""
+        downloads = [self._downloads.get(Path(word).name, 0.0) for word in command]
+        if command[0] in ("download", "images"):  # the latter unpacks archives
+            return max(downloads)
+        stores = [Path(word) for word in command if word.endswith(".h5")]
+        if not stores:
+            return 0.0
+        name, part = stores[-1].parent.name, stores[-1].stem
+        size = SIZES.get(name, Size())
+        if part in ("train", "test"):
+            return float((size.train if part == "train" else size.test) * size.side**2 * 3)
+        crop = self.config["datasets"].get(name, {}).get("crop", {})
+        pixels = size.train * crop.get("size", 0) ** 2
+        partners = 1 / crop["scale"] ** 2 if "scale" in crop else 0
+        return float(pixels if part == "gray" else 3 * pixels * (1 + partners))
+
+
+_DATA_STEPS = ("download", "images", "crop", "gray", "digits", "pack")
+
+
+def label(section: Mapping[str, Any]) -> str:
+    """How a network is called in a plan: its label and what it is trained on."""
+    return f"{section['label']} ({section['train']})"
+
+
+def shape_of(section: Mapping[str, Any]) -> tuple[int, int, int, int]:
+    """The shape (1, C, H, W) of a training image or patch of an experiment."""
+    network = section["network"]
+    one, channels, height, width = input_shape(network["name"], network.get("dataset"))
+    side = section["task"].get("patch_size")
+    return (one, channels, side, side) if side else (one, channels, height, width)
+
+
+def count(network: Mapping[str, Any], shape: tuple[int, ...]) -> tuple[float, float]:
+    """FLOPs and parameters of a network of the configuration, for an input of a shape."""
+    return _count(json.dumps(network, sort_keys=True), shape)
+
+
+@cache
+def _count(network: str, shape: tuple[int, ...]) -> tuple[float, float]:
+    with torch.device("meta"):  # weights are not needed
+        model = build_seeded(json.loads(network), seed=0)
+    flops, params = lwdna.complexity(model, torch.empty(shape, device="meta"))
+    return float(flops), float(params)
+
+
+def _widened(network: Mapping[str, Any], width: float) -> dict[str, Any]:
+    return {**network, "width": network.get("width", 1) * width}
+
+
+def _owner(command: Sequence[str]) -> tuple[str, str]:
+    """Experiment and method of a command, read off the path of what it writes."""
+    for path in reversed(command):
+        match = re.search(r"results/(?:runs/([^/]+)/([^/]+)|shrink/([^/]+))/", path)
+        if match:
+            return (match[1] or match[3], match[2] or "")
+    return "", ""
+
+
+def _order(item: tuple[tuple[str, str, str], Work]) -> tuple[bool, bool, tuple[str, str, str]]:
+    """Tables first, then the data, then the rest."""
+    key = item[0]
+    return key[0] == "", key[2] == "the rest", key
+
+
+def _read_versions(path: Path | None) -> dict[str, float]:
+    """Bytes of each download by its name and by the name of its file."""
+    if path is None or not path.is_file():
+        return {}
+    sizes = {}
+    with path.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            if (row.get("bytes") or "").isdecimal():
+                for name in (row.get("name"), Path(row.get("url") or "").name):
+                    if name:
+                        sizes[name] = float(row["bytes"])
+    return sizes

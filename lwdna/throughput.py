@@ -1,0 +1,151 @@
+"""How fast a device trains: measured by training steps, kept in a small file, read by plans."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import platform
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lwdna.devices import make_fabric
+from lwdna.errors import DataError
+from lwdna.files import write_text
+from lwdna.learner import Learner
+from lwdna.losses import task_for
+from lwdna.networks import dataset_shape
+from lwdna.plan import PASSES, count, label, shape_of
+from lwdna.protocol import Protocol
+from lwdna.steps._build import build_seeded
+
+logger = logging.getLogger(__name__)
+
+_CPU_STEP_FLOPS = 5e10
+"""What a step on a CPU may take at most, about a second: its batch is cut down to that."""
+
+_SECONDS = 1.0
+"""How long steps of a network are repeated, at least."""
+
+
+@dataclass
+class Throughput:
+    """What a device was measured to do."""
+
+    device: str
+    networks: dict[str, float] = field(default_factory=dict)
+    """FLOPs a second, by the label of a network."""
+
+    @property
+    def flops_per_second(self) -> float:
+        """Of the networks that were not measured: the harmonic mean of those that were."""
+        return len(self.networks) / sum(1 / rate for rate in self.networks.values())
+
+    def of(self, network: str) -> float:
+        """FLOPs a second of a network."""
+        return self.networks.get(network, self.flops_per_second)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write it as JSON, atomically."""
+        write_text(path, json.dumps(asdict(self), indent=2) + "\n")
+
+
+def load_throughput(path: str | os.PathLike[str]) -> Throughput:
+    """Read what :meth:`Throughput.save` wrote.
+
+    Raises:
+        DataError: if the file cannot be read or is something else.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        rates = {str(name): float(rate) for name, rate in content["networks"].items()}
+        if not rates or min(rates.values()) <= 0:
+            raise ValueError("no network has a rate above 0")
+        return Throughput(str(content["device"]), rates)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"'{path}' does not hold a measured throughput ({error!r}); measure it again with "
+            "`lwdna plan --calibrate`."
+        ) from error
+
+
+def measure(section: Mapping[str, Any], protocol: Mapping[str, Any], accelerator: str) -> float:
+    """FLOPs a second of training steps, forward and backward, on random images.
+
+    The step is that of a training without a teacher: precision, memory format and compiler of the
+    protocol, one micro-batch. Reading the images is not part of it.
+
+    Args:
+        section: of an experiment, whose baseline is measured.
+        protocol: of its training.
+        accelerator: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+    """
+    settings = Protocol.read({**protocol, "accumulate": 1})
+    shape = shape_of(section)
+    flops, _ = count(section["network"], shape)
+    fabric = make_fabric(accelerator, 1, settings.precision)
+    images = max(2, settings.batch_size // int(protocol.get("accumulate", 1)))
+    if fabric.device.type == "cpu":
+        images = max(2, min(images, int(_CPU_STEP_FLOPS / (PASSES * flops))))
+    network = build_seeded(dict(section["network"]), seed=0)
+    learner = Learner(fabric, settings, task_for(section["task"]["kind"]), network)
+    learner.network.train()
+    while True:
+        inputs, targets = (fabric.to_device(x) for x in _batch(section, images, shape))
+        try:
+            seconds = _time_steps(learner, inputs, targets)
+            break
+        except torch.OutOfMemoryError:
+            if images <= 2:
+                raise
+            images = max(2, images // 2)
+    rate = PASSES * flops * images / seconds
+    logger.info(
+        "%s: %d images in %.3f s, %.4g GFLOP/s.", label(section), images, seconds, rate / 1e9
+    )
+    return rate
+
+
+def _time_steps(learner: Learner, inputs: Tensor, targets: Tensor) -> float:
+    """Seconds of a step."""
+    learner.step(inputs, targets, len(inputs))  # allocates, compiles, chooses algorithms
+    _wait_for(inputs.device)
+    steps, begin = 0, time.perf_counter()
+    while steps < 2 or time.perf_counter() - begin < _SECONDS:
+        learner.step(inputs, targets, len(inputs))
+        _wait_for(inputs.device)
+        steps += 1
+    return (time.perf_counter() - begin) / steps
+
+
+def device_name(accelerator: str) -> str:
+    """What a throughput is of, for people."""
+    device = make_fabric(accelerator, 1, "32-true").device
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type} ({platform.machine()}, {torch.get_num_threads()} threads)"
+
+
+def _batch(
+    section: Mapping[str, Any], images: int, shape: tuple[int, ...]
+) -> tuple[Tensor, Tensor]:
+    inputs = torch.rand(images, *shape[1:])
+    if section["task"]["kind"] == "classification":
+        network = section["network"]
+        classes = network["options"].get("num_classes", dataset_shape(network["dataset"]).classes)
+        return inputs, torch.randint(classes, (images,))
+    scale = section["task"].get("scale", 1)
+    return inputs, torch.rand(images, shape[1], shape[2] * scale, shape[3] * scale)
+
+
+def _wait_for(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()

@@ -1,0 +1,203 @@
+"""Parts of the experiments, by target and by filter, and what a run will take."""
+
+import json
+import re
+
+import pandas as pd
+import pytest
+import yaml
+from running import ROOT, TINY, lwdna, snakemake
+
+from lwdna.config import check, selected, with_filters
+from lwdna.errors import ConfigError
+from lwdna.plan import Plan, count, read_dry_run
+from lwdna.throughput import Throughput, load_throughput
+
+PAPER = ROOT / "config/paper.yaml"
+
+
+SECTIONS = yaml.safe_load(PAPER.read_text())
+
+
+def read(**changes):
+    """The paper's configuration, with some keys replaced, checked."""
+    return check(with_filters(SECTIONS | changes, SECTIONS), ROOT / "config/schema.yaml")
+
+
+@pytest.mark.parametrize(
+    ("only", "experiments"),
+    [
+        ({"datasets": "cifar10"}, {"cifar10-resnet56", "cifar10-densenet40"}),
+        ({"datasets": "bsd68"}, {"dncnn", "unet"}),
+        ({"networks": "DnCNN, EDSR"}, {"dncnn", "edsr"}),
+        ({"networks": ["U-Net"]}, {"unet"}),
+        ({"experiments": "srresnet"}, {"srresnet"}),
+        (
+            {"datasets": ["cifar10", "bsd68"], "networks": "ResNet56,DnCNN"},
+            {"cifar10-resnet56", "dncnn"},
+        ),
+        ({"only": {"datasets": ["cifar10"]}}, {"cifar10-resnet56", "cifar10-densenet40"}),
+        (
+            {"only": {"datasets": ["cifar10"]}, "networks": "ResNet56"},
+            {"cifar10-resnet56"},
+        ),
+    ],
+    ids=str,
+)
+def test_names_where_a_section_belongs_are_a_filter(only, experiments):
+    config = read(**only)
+    assert set(selected(config)) == experiments
+    assert set(config["experiments"]) == set(SECTIONS["experiments"])
+
+
+def test_a_filter_of_methods_leaves_the_others_out():
+    chosen = selected(read(methods="baseline-kd"))
+    assert set(map(tuple, chosen.values())) == {("baseline-kd",)} and "dncnn" not in chosen
+    assert selected(read())["dncnn"] == ["baseline", "lw-dna"]
+
+
+@pytest.mark.parametrize(
+    ("only", "message"),
+    [
+        ({"datasets": "cifar-10"}, "only.datasets names 'cifar-10'.*did you mean 'cifar10'"),
+        ({"networks": "ResNet65"}, "did you mean 'ResNet56'"),
+        ({"methods": "lwdna"}, "did you mean 'lw-dna'"),
+        ({"experiments": ""}, "only.experiments"),
+        ({"only": {"network": ["DnCNN"]}}, "did you mean 'networks'"),
+        ({"networks": "DnCNN", "methods": "baseline-kd"}, "No experiment is of networks DnCNN and"),
+    ],
+    ids=str,
+)
+def test_a_filter_of_nothing_is_refused_in_a_sentence(only, message):
+    with pytest.raises(ConfigError, match=message):
+        read(**only)
+
+
+def stats(output):
+    """Jobs by rule of a dry run, read line by line."""
+    lines = output.split("Job stats:")[1].split("\n\n")[0].splitlines()[3:]
+    return {line.split()[0]: int(line.split()[1]) for line in lines if line.strip()}
+
+
+def test_a_table_is_a_target_and_takes_a_filter(tmp_path):
+    status, output = snakemake(
+        tmp_path, "-n", "--config", "networks=MobileNetV1", "--", "table3", config=PAPER
+    )
+    assert status == 0, output
+    # Three LW-DNA networks of Table 3 alone, three methods of the fourth, and one teacher.
+    assert stats(output)["train"] == 7 and stats(output)["table"] == 1
+    status, output = snakemake(tmp_path, "-n", "--config", "datasets=cifar-10", config=PAPER)
+    assert status == 1 and "did you mean 'cifar10'?" in output and "Traceback" not in output
+
+
+def test_the_gpus_of_a_job_are_its_devices(tmp_path):
+    status, output = snakemake(
+        tmp_path, "-n", "-p", "--set-resources", "train:gpu=2", "--resources", "gpu=2"
+    )
+    assert status == 0, output
+    trainings = re.findall(r"lwdna --log \S+ train .*", output)
+    assert trainings and all("--accelerator auto --devices 2" in line for line in trainings)
+    evaluations = re.findall(r"lwdna --log \S+ evaluate .*", output)
+    assert evaluations and all("--accelerator cpu" in line for line in evaluations)
+
+
+# Plans.
+
+
+@pytest.fixture(scope="module")
+def papers_plan(tmp_path_factory):
+    """The plan of the paper, as printed and as CSV, and Snakemake's own dry run."""
+    folder = tmp_path_factory.mktemp("plan")
+    arguments = ["--configfile", PAPER, "--directory", folder]
+    status, text = lwdna("plan", "--csv", folder / "plan.csv", "--throughput", "1e12", *arguments)
+    assert status == 0, text
+    frame = pd.read_csv(folder / "plan.csv")
+    return text, frame, snakemake(folder, "-n", "-p", config=PAPER)[1]
+
+
+def test_a_plan_counts_the_jobs_of_the_dry_run(papers_plan):
+    text, frame, output = papers_plan
+    there = stats(output)
+    assert frame.set_index("network")["jobs"]["all"] == there.pop("total")
+    for name, number in there.items():
+        assert re.search(rf"\b{name} {number}\b", text.split("Jobs by rule: ")[1]), name
+    runs = frame[frame["table"].notna()]
+    assert runs["jobs"].sum() == there["train"] + there["shrink"] + there["evaluate"]
+    assert frame["jobs"].iloc[:-1].sum() == frame["jobs"].iloc[-1]
+
+
+def test_a_plan_adds_up_flops_images_and_epochs(papers_plan):
+    _, frame, _ = papers_plan
+    row = frame[(frame["dataset"] == "cifar10") & (frame["network"] == "ResNet56")].iloc[0]
+    # Baseline with and without distillation, and the LW-DNA network at its budget (Table 1):
+    # forward and backward pass of 50,000 images, 300 times, at 1e12 FLOPs a second.
+    images = 50_000 * 300
+    training = 3 * images * (2 * 127_369_856 + 126.2e6) / 1e12 / 3600
+    assert row["training_hours"] == pytest.approx(training, rel=1e-9)
+    network = {"name": "ResNet56", "dataset": "cifar10", "options": {}}
+    teacher, _ = count({**network, "width": 2}, (1, 3, 32, 32))
+    assert row["teachers_hours"] == pytest.approx(3 * images * teacher / 1e12 / 3600, rel=1e-9)
+    assert row["distillation_hours"] == pytest.approx(2 * images * teacher / 3.6e15, rel=1e-9)
+    passes = 10_000 * 301 * (2 * 127_369_856 + 126.2e6 + teacher) - 10_000 * teacher
+    assert row["tests_hours"] == pytest.approx(passes / 3.6e15, rel=1e-9)
+    # DnCNN on patches of 64 x 64, a quarter of the size at which 9.13 G are counted.
+    denoising = frame[frame["network"] == "DnCNN"].iloc[0]
+    share = 1 + 5.43e9 / 9_126_805_504
+    hours = 3 * 640_000 * 60 * 9_126_805_504 / 4 * share / 3.6e15
+    assert denoising["training_hours"] == pytest.approx(hours, rel=1e-6)
+    assert frame["hours"].iloc[:-1].sum() == pytest.approx(frame["hours"].iloc[-1])
+
+
+def test_a_plan_that_cannot_be_is_refused_in_a_sentence(tmp_path):
+    there = ("--directory", tmp_path)
+    (tmp_path / "broken.json").write_text("{}")
+    cases = {
+        ("table9", *there): r"Snakemake cannot plan this: .*table9",
+        (*there, "--config", "datasets=digit"): "did you mean 'digits'",
+        ("--throughput-file", tmp_path / "none.json", *there): "make it with --calibrate",
+        ("--throughput-file", tmp_path / "broken.json", *there): "does not hold a measured",
+        ("--configfile", tmp_path / "none.yaml"): "none.yaml",
+    }
+    for arguments, message in cases.items():
+        status, text = lwdna("plan", *arguments)
+        assert status == 1 and re.search(message, text), (arguments, text)
+        assert "Traceback" not in text
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_measured_throughput_is_kept_and_used(tmp_path):
+    """Of the tiny configuration's networks, whose steps take milliseconds."""
+    there = ("--configfile", TINY, "--directory", tmp_path)
+    status, text = lwdna("plan", "--calibrate", "--accelerator", "cpu", *there)
+    assert status == 0, text
+    kept = json.loads((tmp_path / "results/throughput.json").read_text())
+    assert len(kept["networks"]) == 3 and all(rate > 0 for rate in kept["networks"].values())
+    status, again = lwdna("plan", *there)
+    assert status == 0 and "measured" in again
+    table, _, _ = text.partition("Waiting for data")
+    assert "GFLOP/s" not in table and again.startswith(table)
+
+
+def test_the_throughput_of_others_is_the_harmonic_mean(tmp_path):
+    measured = Throughput("a device", {"a": 1e9, "b": 3e9})
+    measured.save(tmp_path / "t.json")
+    read_back = load_throughput(tmp_path / "t.json")
+    assert read_back == measured
+    assert (read_back.of("b"), read_back.of("c")) == (3e9, 1.5e9)
+
+
+def test_commands_are_read_off_a_dry_run():
+    text = """Job stats:
+job      count
+-----  -------
+train        1
+all          1
+total        2
+
+Shell command: python -m lwdna --log 'a b/x.log' train --task '{"kind": "x y"}' --output o
+Shell command: None
+"""
+    dry_run = read_dry_run(text)
+    assert dry_run.counts == {"train": 1, "all": 1}
+    assert dry_run.commands == [["train", "--task", '{"kind": "x y"}', "--output", "o"]]
+    assert Plan(read(), dry_run).rows["", "", "the rest"].jobs == 2
