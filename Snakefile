@@ -4,10 +4,14 @@ from snakemake.utils import min_version
 
 min_version("9.19")
 
+
+include: "rules/base.smk"
+
+
 # A configuration file that is complete stands alone; any other changes the default.
 if not {"datasets", "protocols", "experiments"} <= set(config):
 
-    configfile: Path(workflow.basedir) / "config.yaml"
+    configfile: BASE / "config.yaml"
 
 
 include: "rules/common.smk"

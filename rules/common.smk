@@ -3,18 +3,10 @@
 import hashlib
 import json
 import re
-import shlex
-import sys
-
-sys.path.insert(0, str(workflow.basedir))
 
 from lwdna.config import METHODS_WITH_TEACHER, check
 from lwdna.errors import LwdnaError
 from lwdna.files import hold
-from snakemake.exceptions import WorkflowError
-from snakemake.settings.types import DeploymentMethod
-
-BASE = Path(workflow.basedir)
 
 try:
     config = check(config, BASE / "config/schema.yaml")
@@ -26,20 +18,24 @@ DATASETS = config["datasets"]
 REPLICATION = config.get("replication", {"networks": {}})
 TEACHER = "teacher"
 
-# The package is found beside the Snakefile, also in a conda environment and in a working
-# directory elsewhere. Without conda, the steps run by the Python that runs Snakemake.
-setup = f"set -euo pipefail; export PYTHONPATH={shlex.quote(str(BASE))}; "
-if DeploymentMethod.CONDA not in workflow.deployment_settings.deployment_method:
-    setup += f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; "
-shell.prefix(setup)
 
-
-onstart:
+def take_lock():
+    """Lock the working directory for as long as this run lasts."""
     # Snakemake's own lock outlives a killed run; this one ends with the process that holds it.
     try:
         hold(".snakemake/lwdna.lock")
     except LwdnaError as error:
         raise WorkflowError(str(error))
+
+
+onstart:
+    take_lock()
+
+
+if not workflow.modifier.is_main_snakefile():
+    # Snakemake drops what a module wants at the start; what its user wants is done first.
+    others = workflow._onstart
+    workflow._onstart = lambda log: (others(log), take_lock())
 
 
 def datasets_of(*kinds):
@@ -313,7 +309,7 @@ def channel_counts():
 def labels_of_runs(paths):
     """By path of a run's file: experiment, method and seed, read off the path."""
     pattern = re.compile(
-        r"results/(?:runs|shrink)/([^/]+)/(?:([^/]+)/)?seed(\d+)/[^/]+"
+        r"(?:.*/)?results/(?:runs|shrink)/([^/]+)/(?:([^/]+)/)?seed(\d+)/[^/]+"
     )
     found = {str(path): pattern.fullmatch(str(path)).groups() for path in paths}
     return as_json(
