@@ -8,7 +8,7 @@ SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" snakemake
 PYTEST := PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest --numprocesses auto --dist worksteal
 
 .DEFAULT_GOAL := run
-.PHONY: run complexity test test-all lint format clean help
+.PHONY: run complexity test test-all test-conda lint format config-docs clean help
 
 $(VENV)/ready: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -33,21 +33,27 @@ test: $(VENV)/ready lint ## Set up, check and test everything, including a tiny 
 test-all: $(VENV)/ready ## Test with every network of torchvision; half an hour more, 16 GB.
 	LWDNA_TEST_ALL=1 $(PYTEST) $(ARGS)
 
+test-conda: $(VENV)/ready ## Test with the whole pipeline in an environment of conda, without a conda.
+	LWDNA_TEST_CONDA=1 $(PYTEST) tests/conda $(ARGS)
+
 lint: $(VENV)/ready ## Check style, types and the workflow.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/snakefmt --check Snakefile rules workflow/Snakefile
 	$(SNAKEMAKE) --lint
 
 format: $(VENV)/ready ## Format the code.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(BIN)/snakefmt Snakefile rules
+	$(BIN)/snakefmt Snakefile rules workflow/Snakefile
+
+config-docs: $(VENV)/ready ## Write config/README.md, the reference of the configuration, anew.
+	$(BIN)/python docs/config_readme.py
 
 clean: ## Remove results (asks first) but not the environment.
 	@printf 'Remove results/, checkpoints included? [y/N] '; read -r answer; \
 	  [ "$$answer" = y ] && rm -rf results || echo 'Nothing removed.'
 
 help: ## List the targets.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

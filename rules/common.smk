@@ -3,10 +3,6 @@
 import hashlib
 import json
 import re
-import shlex
-import sys
-
-sys.path.insert(0, str(workflow.basedir))
 
 from lwdna.config import METHODS_WITH_TEACHER, check, selected, with_filters
 from lwdna.data.archives import archive_of
@@ -14,11 +10,7 @@ from lwdna.data.versions import read_versions, recorded
 from lwdna.errors import LwdnaError
 from lwdna.files import hold
 from snakemake.common.configfile import load_configfile
-from snakemake.exceptions import WorkflowError
-from snakemake.settings.types import DeploymentMethod
 from snakemake.utils import update_config
-
-BASE = Path(workflow.basedir)
 
 # The files alone, the default first: `workflow.configfiles` has it last.
 given = workflow.overwrite_configfiles
@@ -42,20 +34,24 @@ DATASETS = config["datasets"]
 REPLICATION = config.get("replication", {"networks": {}})
 TEACHER = "teacher"
 
-# The package is found beside the Snakefile, also in a conda environment and in a working
-# directory elsewhere. Without conda, the steps run by the Python that runs Snakemake.
-setup = f"set -euo pipefail; export PYTHONPATH={shlex.quote(str(BASE))}; "
-if DeploymentMethod.CONDA not in workflow.deployment_settings.deployment_method:
-    setup += f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; "
-shell.prefix(setup)
 
-
-onstart:
+def take_lock():
+    """Lock the working directory for as long as this run lasts."""
     # Snakemake's own lock outlives a killed run; this one ends with the process that holds it.
     try:
         hold(".snakemake/lwdna.lock")
     except LwdnaError as error:
         raise WorkflowError(str(error))
+
+
+onstart:
+    take_lock()
+
+
+if not workflow.modifier.is_main_snakefile():
+    # Snakemake drops what a module wants at the start; what its user wants is done first.
+    others = workflow._onstart
+    workflow._onstart = lambda log: (others(log), take_lock())
 
 
 def datasets_of(*kinds):
@@ -398,7 +394,7 @@ def channel_counts():
 def labels_of_runs(paths):
     """By path of a run's file: experiment, method and seed, read off the path."""
     pattern = re.compile(
-        r"results/(?:runs|shrink)/([^/]+)/(?:([^/]+)/)?seed(\d+)/[^/]+"
+        r"(?:.*/)?results/(?:runs|shrink)/([^/]+)/(?:([^/]+)/)?seed(\d+)/[^/]+"
     )
     found = {str(path): pattern.fullmatch(str(path)).groups() for path in paths}
     return as_json(

@@ -1,0 +1,54 @@
+"""Where the files of the workflow are: in a folder, or in the repository of a module."""
+
+import os
+import shlex
+import sys
+import tempfile
+
+from snakemake.exceptions import WorkflowError
+from snakemake.settings.types import DeploymentMethod
+from snakemake.sourcecache import HostingProviderFile, LocalSourceFile
+
+
+def checkout(rules):
+    """The folder with the workflow's files, given where this file is."""
+    if isinstance(rules, LocalSourceFile):
+        return Path(rules).parent
+    if not isinstance(rules, HostingProviderFile):
+        raise WorkflowError(
+            f"lwdna cannot be a module from '{rules}', where its package cannot be found; name"
+            " its Snakefile by github(...), gitlab(...) or a path."
+        )
+    # Of a repository Snakemake fetches the files that rules name, one by one. The package is
+    # needed whole, so that the revision is checked out, once, beside Snakemake's own clone.
+    repository = rules.hosted_repo.repo
+    commit = repository.commit(rules.ref).hexsha
+    folder = Path(workflow.sourcecache.cache_path) / "lwdna" / commit
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as making:
+            copy = repository.clone(f"{making}/copy", no_checkout=True)
+            copy.git.checkout(commit)
+            copy.close()
+            try:
+                os.rename(copy.working_dir, folder)
+            except OSError:
+                if not folder.exists():
+                    raise  # else another process was faster
+    return folder
+
+
+# Not workflow.basedir: in a module, that is the folder of whoever uses it.
+BASE = checkout(workflow.current_basedir)
+
+sys.path.insert(0, str(BASE))
+
+# The package is found there also in a conda environment and in a working directory elsewhere.
+setup = f"set -euo pipefail; export PYTHONPATH={shlex.quote(str(BASE))}; "
+if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method:
+    # What pip put into the user's home is not in the environment.
+    setup += "export PYTHONNOUSERSITE=1; "
+else:
+    # The steps run by the Python that runs Snakemake.
+    setup += f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; "
+shell.prefix(setup.replace("{", "{{").replace("}", "}}"))
