@@ -160,7 +160,7 @@ def shrink_memory(wildcards):
 def device(wildcards, resources):
     """The GPUs that a job was given, or the CPU, for the command line."""
     gpus = resources.get("gpu", 0)
-    return ["--accelerator", "auto" if gpus else "cpu", "--devices", str(max(1, gpus))]
+    return ["--accelerator", "gpu" if gpus else "cpu", "--devices", str(max(1, gpus))]
 
 
 def train_start(wildcards, input):
