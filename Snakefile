@@ -17,8 +17,15 @@ include: "rules/outputs.smk"
 include: "rules/complexity.smk"
 
 
+# Seconds of work: on a cluster, they run beside Snakemake.
 localrules:
     all,
+    digits,
+    complexity,
+    table,
+    training_logs,
+    remaining_channels,
+    complexity_table,
     complexity_columns,
 
 

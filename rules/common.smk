@@ -8,6 +8,7 @@ import sys
 
 sys.path.insert(0, str(workflow.basedir))
 
+from lwdna.cluster import end_former_jobs, relay_signals
 from lwdna.config import METHODS_WITH_TEACHER, check
 from lwdna.errors import LwdnaError
 from lwdna.files import hold
@@ -31,6 +32,10 @@ TEACHER = "teacher"
 setup = f"set -euo pipefail; export PYTHONPATH={shlex.quote(str(BASE))}; "
 if DeploymentMethod.CONDA not in workflow.deployment_settings.deployment_method:
     setup += f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; "
+if workflow.remote_exec:
+    # A job on a cluster, which must go on after a signal until its training has saved its state.
+    relay_signals()
+    setup += "trap : TERM USR1; "
 shell.prefix(setup)
 
 
@@ -38,6 +43,7 @@ onstart:
     # Snakemake's own lock outlives a killed run; this one ends with the process that holds it.
     try:
         hold(".snakemake/lwdna.lock")
+        end_former_jobs(".")
     except LwdnaError as error:
         raise WorkflowError(str(error))
 
@@ -152,9 +158,15 @@ def shrink_settings(wildcards):
     return options(settings, sorted(settings))
 
 
-def shrink_memory(wildcards):
+def growing(megabytes):
+    """Memory of a job, more at each attempt: the one before may have died of too little."""
+    return lambda wildcards, attempt: megabytes * min(attempt, 3)
+
+
+def shrink_memory(wildcards, attempt):
     """Megabytes: after a second warm-up step the hypernetwork is held, many times its network."""
-    return 16000 if experiment(wildcards)["shrink"]["warmup_steps"] > 1 else 4000
+    heavy = experiment(wildcards)["shrink"]["warmup_steps"] > 1
+    return growing(16000 if heavy else 4000)(wildcards, attempt)
 
 
 def device(wildcards, resources):
