@@ -8,7 +8,7 @@ SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" snakemake
 PYTEST := PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest --numprocesses auto --dist worksteal
 
 .DEFAULT_GOAL := run
-.PHONY: run complexity test test-all lint format clean help
+.PHONY: run complexity test test-all test-slurm lint format clean help
 
 $(VENV)/ready: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -32,6 +32,9 @@ test: $(VENV)/ready lint ## Set up, check and test everything, including a tiny 
 
 test-all: $(VENV)/ready ## Test with every network of torchvision; half an hour more, 16 GB.
 	LWDNA_TEST_ALL=1 $(PYTEST) $(ARGS)
+
+test-slurm: $(VENV)/ready ## Test the profile for SLURM on a real one, brought up here; needs root.
+	LWDNA_TEST_SLURM=1 $(PYTEST) --numprocesses 0 tests/slurm $(ARGS)
 
 lint: $(VENV)/ready ## Check style, types and the workflow.
 	$(BIN)/ruff check .
