@@ -8,7 +8,7 @@ SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" snakemake
 PYTEST := PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest --numprocesses auto --dist worksteal
 
 .DEFAULT_GOAL := run
-.PHONY: run complexity test test-all test-conda lint format config-docs clean help
+.PHONY: run complexity test test-all test-conda test-slurm lint format config-docs clean help
 
 $(VENV)/ready: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -35,6 +35,8 @@ test-all: $(VENV)/ready ## Test with every network of torchvision; half an hour 
 
 test-conda: $(VENV)/ready ## Test with the whole pipeline in an environment of conda, without a conda.
 	LWDNA_TEST_CONDA=1 $(PYTEST) tests/conda $(ARGS)
+test-slurm: $(VENV)/ready ## Test the profile for SLURM on a real one, brought up here; needs root.
+	LWDNA_TEST_SLURM=1 $(PYTEST) --numprocesses 0 tests/slurm $(ARGS)
 
 lint: $(VENV)/ready ## Check style, types and the workflow.
 	$(BIN)/ruff check .

@@ -22,8 +22,15 @@ include: "rules/complexity.smk"
 include: "rules/targets.smk"
 
 
+# Seconds of work: on a cluster, they run beside Snakemake.
 localrules:
     all,
+    digits,
+    complexity,
+    table,
+    training_logs,
+    remaining_channels,
+    complexity_table,
     complexity_columns,
     download,
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -17,8 +18,10 @@ from lwdna.errors import ConfigError, DataError, nearest
 from lwdna.losses import Task, task_for
 from lwdna.metrics import conventions, psnr, ssim
 
-ACCELERATORS = ("auto", "cpu", "cuda", "mps")
-"""What the configuration may ask for; ``auto`` takes a GPU where there is one."""
+logger = logging.getLogger(__name__)
+
+ACCELERATORS = ("auto", "gpu", "cpu", "cuda", "mps")
+"""What may be asked for; ``auto`` takes a GPU where there is one, ``gpu`` warns where not."""
 
 _PRESET_OF_TASK = {"super-resolution": "sr-benchmark", "denoising": "denoising"}
 
@@ -26,8 +29,11 @@ _PRESET_OF_TASK = {"super-resolution": "sr-benchmark", "denoising": "denoising"}
 def pick_accelerator(accelerator: str = "auto") -> str:
     """``cuda``, ``mps`` or ``cpu``: the accelerator asked for, or the best there is.
 
+    ``gpu`` is for a job that was given one: the best there is, with a warning if that is the CPU.
+
     Raises:
-        ConfigError: if it does not exist, or this machine has none.
+        ConfigError: if ``cuda`` or ``mps`` is asked for and this machine has none, or the name
+            does not exist.
     """
     if accelerator not in ACCELERATORS:
         raise ConfigError(
@@ -38,8 +44,15 @@ def pick_accelerator(accelerator: str = "auto") -> str:
         "mps": torch.backends.mps.is_available(),
         "cpu": True,
     }
-    if accelerator == "auto":
-        return next(name for name, there in present.items() if there)
+    if accelerator in {"auto", "gpu"}:
+        best = next(name for name, there in present.items() if there)
+        if accelerator == "gpu" and best == "cpu":
+            logger.warning(
+                "A GPU was asked for, but PyTorch %s sees none: computing on the CPU. See to the "
+                "driver, or to a build of PyTorch for GPUs.",
+                torch.__version__,
+            )
+        return best
     if not present[accelerator]:
         raise ConfigError(
             f"The accelerator '{accelerator}' was asked for, but PyTorch {torch.__version__} sees "

@@ -43,6 +43,8 @@ BASE = checkout(workflow.current_basedir)
 
 sys.path.insert(0, str(BASE))
 
+from lwdna.cluster import relay_signals
+
 # The package is found there also in a conda environment and in a working directory elsewhere.
 setup = f"set -euo pipefail; export PYTHONPATH={shlex.quote(str(BASE))}; "
 if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method:
@@ -51,4 +53,8 @@ if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method:
 else:
     # The steps run by the Python that runs Snakemake.
     setup += f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; "
+if workflow.remote_exec:
+    # A job on a cluster, which must go on after a signal until its training has saved its state.
+    relay_signals()
+    setup += "trap : TERM USR1; "
 shell.prefix(setup.replace("{", "{{").replace("}", "}}"))

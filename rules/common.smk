@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 
+from lwdna.cluster import end_former_jobs
 from lwdna.config import METHODS_WITH_TEACHER, check, selected, with_filters
 from lwdna.data.archives import archive_of
 from lwdna.data.versions import read_versions, recorded
@@ -40,6 +41,7 @@ def take_lock():
     # Snakemake's own lock outlives a killed run; this one ends with the process that holds it.
     try:
         hold(".snakemake/lwdna.lock")
+        end_former_jobs(".")
     except LwdnaError as error:
         raise WorkflowError(str(error))
 
@@ -229,15 +231,22 @@ def shrink_settings(wildcards):
     return options(settings, sorted(settings))
 
 
-def shrink_memory(wildcards):
-    """Megabytes: after a second warm-up step the hypernetwork is held, many times its network."""
-    return 16000 if experiment(wildcards)["shrink"]["warmup_steps"] > 1 else 4000
+def growing(megabytes):
+    """Memory of a job, more at each attempt: the one before may have died of too little."""
+    return lambda wildcards, attempt: megabytes * min(attempt, 3)
+
+
+def shrink_memory(wildcards, attempt):
+    """Megabytes: for large images, or the hypernetwork, which a second warm-up step holds."""
+    section = experiment(wildcards)
+    heavy = section["shrink"]["warmup_steps"] > 1 or "crop" in section["task"]
+    return growing(24000 if heavy else 4000)(wildcards, attempt)
 
 
 def device(wildcards, resources):
     """The GPUs that a job was given, or the CPU, for the command line."""
     gpus = resources.get("gpu", 0)
-    return ["--accelerator", "auto" if gpus else "cpu", "--devices", str(max(1, gpus))]
+    return ["--accelerator", "gpu" if gpus else "cpu", "--devices", str(max(1, gpus))]
 
 
 def train_start(wildcards):

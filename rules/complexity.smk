@@ -17,7 +17,7 @@ rule replicate:
         "../envs/lwdna.yaml"
     threads: 1
     resources:
-        mem_mb=5000,
+        mem_mb=growing(5000),
     params:
         options=replica_options,
     message:
@@ -55,7 +55,7 @@ rule complexity_table:
         "../envs/lwdna.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=growing(1000),
     message:
         "Make the complexity columns of Table {wildcards.table}"
     shell:

@@ -35,7 +35,7 @@ rule images:
         "../envs/lwdna.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=growing(1000),
     params:
         source=images_source,
         content=listing,
@@ -58,7 +58,7 @@ rule crop:
         "../envs/lwdna.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=growing(1000),
     params:
         rule=crop_rule,
     message:
@@ -80,7 +80,7 @@ rule gray:
         "../envs/lwdna.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=growing(1000),
     message:
         "Convert the sub-images of {wildcards.dataset} to gray"
     shell:
@@ -101,7 +101,7 @@ rule digits:
         "../envs/lwdna.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=growing(1000),
     params:
         fraction=lambda wildcards: DATASETS[wildcards.dataset]["train_fraction"],
         seed=lambda wildcards: DATASETS[wildcards.dataset]["seed"],
@@ -129,7 +129,7 @@ rule pack:
         "../envs/lwdna.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=growing(1000),
     params:
         options=pack_options,
         content=listing,

@@ -49,7 +49,7 @@ rule train:
         "../envs/lwdna.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=growing(4000),
         gpu=0,
     params:
         start=train_start,
@@ -83,7 +83,7 @@ rule evaluate:
         "../envs/lwdna.yaml"
     threads: 1
     resources:
-        mem_mb=3000,
+        mem_mb=growing(3000),
         gpu=0,
     params:
         task=task_of,

@@ -15,7 +15,7 @@ rule complexity:
         "../envs/lwdna.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=growing(2000),
     message:
         "Count the baselines of the paper"
     shell:
@@ -46,7 +46,7 @@ rule table:
         "../envs/lwdna.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=growing(1000),
     params:
         experiments=lambda wildcards: shown(
             of_table(wildcards.table),
@@ -90,7 +90,7 @@ rule training_logs:
         "../envs/lwdna.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=growing(1000),
     params:
         labels=lambda wildcards, input: labels_of_runs(input.histories),
         experiments=lambda wildcards: shown(pictured(), "label", "methods", "test"),
@@ -125,7 +125,7 @@ rule remaining_channels:
         "../envs/lwdna.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=growing(1000),
     params:
         labels=lambda wildcards, input: labels_of_runs(input.channels),
         experiments=lambda wildcards: shown(shrunk_experiments(), "label", "test"),
@@ -162,7 +162,7 @@ rule strip:
         "../envs/lwdna.yaml"
     threads: 1
     resources:
-        mem_mb=3000,
+        mem_mb=growing(3000),
     params:
         task=task_of,
         title=lambda wildcards: experiment(wildcards)["label"],

@@ -12,12 +12,18 @@ def server():
 
 
 def pytest_terminal_summary(terminalreporter):
-    """The table of foreign networks: what became of each, and why some are refused."""
+    """The table of foreign networks, and what was done to the jobs of a cluster."""
     noted = [
         value
-        for report in terminalreporter.getreports("passed")
+        for outcome in ("passed", "failed")
+        for report in terminalreporter.getreports(outcome)
         for value in report.user_properties
     ]
+    lines = [text for name, text in noted if name == "slurm"]
+    if lines:
+        terminalreporter.write_sep("-", "a run on SLURM beside an undisturbed one on this machine")
+        for line in lines:
+            terminalreporter.write_line(line)
     head = f"{'network':<28} {'sets':>8} {'elements':>9} {'seconds':>9} {'FLOPs':>9} {'params':>9}"
     for title, key in ((head, "row"), ("refused", "refused")):
         lines = [text for name, text in noted if name == key]

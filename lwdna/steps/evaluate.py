@@ -48,7 +48,7 @@ COLUMNS = {
     default=True,
     help="Count batch norm in the FLOPs, as Table 1 does and Table 2 does not.",
 )
-@click.option("--accelerator", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
+@click.option("--accelerator", default="auto", show_default=True, help="auto, gpu, cpu, ...")
 @output
 @threads
 def main(

@@ -40,7 +40,7 @@ from lwdna.training import train, write_history
 @click.option("--history", type=FILE, required=True, help="CSV to write: one row an epoch.")
 @click.option("--convention", help="How super-resolution is measured after each epoch.")
 @click.option("--description", default="train", help="Name on the progress bar.")
-@click.option("--accelerator", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
+@click.option("--accelerator", default="auto", show_default=True, help="auto, gpu, cpu, ...")
 @click.option("--devices", type=click.IntRange(min=1), default=1, show_default=True)
 @output
 @seed

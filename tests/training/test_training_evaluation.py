@@ -101,3 +101,14 @@ def test_mistakes_are_reported_in_a_sentence():
         with pytest.raises(ConfigError, match=r"'cuda' was asked for.*sees none"):
             pick_accelerator("cuda")
     assert pick_accelerator("cpu") == "cpu"
+
+
+def test_a_gpu_that_is_not_there_is_a_warning(monkeypatch, caplog):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert pick_accelerator("auto") == "cpu" and not caplog.records
+    assert pick_accelerator("gpu") == "cpu"
+    assert "A GPU was asked for, but PyTorch" in caplog.text
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    caplog.clear()
+    assert pick_accelerator("gpu") == "cuda" and not caplog.records
