@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import io
 import itertools
 import logging
 import math
@@ -34,10 +35,12 @@ from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 from tqdm import tqdm
 
 from lwdna import checkpoints
+from lwdna.checked import write_csv
 from lwdna.checkpoints import Checkpoint, Row
+from lwdna.data.workers import worker_errors
 from lwdna.errors import ConfigError, TrainingError, nearest
 from lwdna.evaluation import evaluate, pick_accelerator
-from lwdna.files import atomic, lock
+from lwdna.files import lock
 from lwdna.logs import progress
 from lwdna.losses import Task, task_for
 from lwdna.schedules import learning_rate
@@ -389,6 +392,7 @@ def train(
                 state=state,
             )
             stack.enter_context(_own_randomness(fabric.device))
+            stack.enter_context(worker_errors())
             run.fit()
             model.to(home)
     if fabric.world_size > 1:
@@ -636,17 +640,18 @@ class StopRequest:
 
 
 def write_history(rows: Sequence[Row], path: str | os.PathLike[str]) -> None:
-    """Write a history as CSV, atomically; equal histories give equal bytes.
+    """Write a history of at least one row as CSV, atomically; equal histories give equal bytes.
 
     Numbers are written so that they read back exactly; None is an empty cell.
 
     Raises:
         LwdnaError: if the file cannot be written.
     """
-    with atomic(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_csv(path, text.getvalue())
 
 
 def _fabric(accelerator: str, devices: int, precision: str) -> Fabric:
