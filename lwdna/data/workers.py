@@ -1,0 +1,33 @@
+"""What goes wrong in the processes of a DataLoader, told by the process that they serve."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from lwdna.errors import DataError, LwdnaError
+
+
+@contextmanager
+def worker_errors() -> Iterator[None]:
+    """Within this block, an error of a worker is the one that a single process would raise.
+
+    Raises:
+        DataError: if a worker was killed, which can come to light at any line of the block.
+        LwdnaError: of the kind that a worker raised, without its traceback.
+    """
+    try:
+        yield
+    except LwdnaError as error:
+        kind = f"{type(error).__module__}.{type(error).__qualname__}: "
+        before, found, sentence = str(error).rpartition(kind)
+        if not found or "DataLoader worker" not in before:
+            raise
+        raise type(error)(sentence.strip()) from error
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise DataError(
+            "A process that loads data was killed, by a person or for lack of memory; run the "
+            "command again, with fewer 'workers' in the training protocol if it happens again."
+        ) from error
