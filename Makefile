@@ -4,8 +4,8 @@ CORES ?= all
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" snakemake
-PYTEST := PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest --numprocesses auto --dist worksteal
+SNAKEMAKE := PATH="$$PWD/$(BIN):$$PATH" snakemake
+PYTEST := PATH="$$PWD/$(BIN):$$PATH" python -m pytest --numprocesses auto --dist worksteal
 
 .DEFAULT_GOAL := run
 .PHONY: run complexity test test-all lint format clean help

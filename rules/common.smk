@@ -16,6 +16,13 @@ from snakemake.settings.types import DeploymentMethod
 
 BASE = Path(workflow.basedir)
 
+# A colon ends a folder in PYTHONPATH, braces make a wildcard of it in Snakemake.
+if set(str(BASE)) & set(":{}"):
+    raise WorkflowError(
+        f"The folder of the workflow, '{BASE}', has a colon or a brace in its path, "
+        "which does not work; rename it."
+    )
+
 try:
     config = check(config, BASE / "config/schema.yaml")
 except LwdnaError as error:

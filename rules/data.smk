@@ -111,4 +111,4 @@ rule pack:
     message:
         "Pack the {wildcards.split} images of {wildcards.dataset}"
     shell:
-        "python -m lwdna --log {log:q} pack {params.folder:q} --output {output:q}"
+        "python -m lwdna --log {log:q} pack --output {output:q} -- {params.folder:q}"

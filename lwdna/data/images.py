@@ -133,6 +133,13 @@ def find_images(folder: PathLike, *, recursive: bool = False) -> list[Path]:
     )
     if not images:
         raise DataError(f"The folder '{folder}' holds no image; put images into it ({_ALLOWED}).")
+    for path in images:
+        try:
+            str(path.relative_to(folder)).encode()
+        except UnicodeEncodeError as error:
+            raise DataError(
+                f"The name of the image {str(path)!r} is not UTF-8; rename it."
+            ) from error
     return images
 
 
