@@ -210,7 +210,7 @@ class Store:
             DataError: if it has changed since it was written, or cannot be read any more.
         """
         item = self.read("images", index)
-        if not self._hold and zlib.crc32(item) != self._checksum(index):
+        if not self._hold and zlib.crc32(item.data) != self._checksum(index):
             raise self._damaged(f"item {index} of 'images' has changed since it was written")
         return item
 
@@ -339,12 +339,11 @@ class Store:
                 )
 
     def _check(self, file: h5py.File) -> None:
-        if not _is_store(file):
+        if not _has_format(file) or file.attrs["format"] != FORMAT.encode():
             raise DataError(
                 f"'{self.path}' is an HDF5 file, but not a store of this project; "
                 "delete or move it and run again to make the store."
             )
-        _require_plain(file, self.path.stat().st_size)
         version = int(file.attrs["version"])
         if version != VERSION:
             raise DataError(
@@ -433,15 +432,14 @@ def _open(path: Path) -> Iterator[h5py.File]:
     # Stores are never changed in place, so they need no lock, which some network file systems
     # refuse.
     with h5py.File(path, "r", locking=False) as file:
+        if _has_format(file):
+            _require_plain(file, path.stat().st_size)
         yield file
 
 
-def _is_store(file: h5py.File) -> bool:
-    if "format" not in file.attrs:
-        return False
-    # Text of variable length, which other programs write, is not even read.
-    plain = file.attrs.get_id("format").dtype.kind == "S"
-    return bool(plain and file.attrs["format"] == FORMAT.encode())
+def _has_format(file: h5py.File) -> bool:
+    """Whether a file notes its format as ours do; text of variable length is not even read."""
+    return "format" in file.attrs and file.attrs.get_id("format").dtype.kind == "S"
 
 
 def _require_plain(group: h5py.Group, size: int) -> None:
