@@ -460,7 +460,7 @@ def _fit_titles(panels: Sequence[Axes]) -> None:
         for text in axes.get_children():
             if isinstance(text, Text) and text.get_text():
                 share = axes.get_window_extent().width / text.get_window_extent().width
-                text.set_fontsize(text.get_fontsize() * min(1.0, share))
+                text.set_fontsize(float(text.get_fontsize()) * min(1.0, share))
 
 
 def _require(frame: pd.DataFrame, columns: set[str], what: str) -> None:

@@ -38,7 +38,7 @@ TEACHER = "teacher"
 setup = f"set -euo pipefail; export PYTHONPATH={shlex.quote(str(BASE))}; "
 if DeploymentMethod.CONDA not in workflow.deployment_settings.deployment_method:
     setup += f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; "
-shell.prefix(setup)
+shell.prefix(setup.replace("{", "{{").replace("}", "}}"))
 
 
 onstart:

@@ -31,10 +31,10 @@ class Json(click.ParamType):  # type: ignore[type-arg]
             return value
         try:
             parsed = json.loads(value)
-        except ValueError as error:
-            self.fail(f"{value!r} is not JSON ({error}); give an object such as '{{}}'.")
+        except (RecursionError, ValueError) as error:
+            self.fail(f"{value[:80]!r} is not JSON ({error}); give an object such as '{{}}'.")
         if not isinstance(parsed, dict):
-            self.fail(f"{value!r} is not a JSON object; give one such as '{{}}'.")
+            self.fail(f"{value[:80]!r} is not a JSON object; give one such as '{{}}'.")
         return parsed
 
 
