@@ -8,7 +8,7 @@ SNAKEMAKE := PATH="$$PWD/$(BIN):$$PATH" snakemake
 PYTEST := PATH="$$PWD/$(BIN):$$PATH" python -m pytest --numprocesses auto --dist worksteal
 
 .DEFAULT_GOAL := run
-.PHONY: run complexity test test-all lint format clean help
+.PHONY: run complexity test test-all test-faults lint format clean help
 
 $(VENV)/ready: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -33,6 +33,9 @@ test: $(VENV)/ready lint ## Set up, check and test everything, including a tiny 
 test-all: $(VENV)/ready ## Test with every network of torchvision; half an hour more, 16 GB.
 	LWDNA_TEST_ALL=1 $(PYTEST) $(ARGS)
 
+test-faults: $(VENV)/ready ## Break a hundred runs in many ways and compare the products; about an hour.
+	$(BIN)/python tests/faults/driver.py --runs 100 --jobs 2 $(ARGS)
+
 lint: $(VENV)/ready ## Check style, types and the workflow.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -50,4 +53,4 @@ clean: ## Remove results (asks first) but not the environment.
 	  [ "$$answer" = y ] && rm -rf results || echo 'Nothing removed.'
 
 help: ## List the targets.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
