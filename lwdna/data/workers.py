@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -27,6 +29,10 @@ def worker_errors() -> Iterator[None]:
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise
+        # PyTorch's handler would raise the same again whenever a child of this process ends, also
+        # in the midst of telling of the error.
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         raise DataError(
             "A process that loads data was killed, by a person or for lack of memory; run the "
             "command again, with fewer 'workers' in the training protocol if it happens again."
