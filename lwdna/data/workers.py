@@ -26,8 +26,9 @@ def worker_errors() -> Iterator[None]:
         if not found or "DataLoader worker" not in before:
             raise
         raise type(error)(sentence.strip()) from error
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
+    except (ConnectionError, EOFError, RuntimeError) as error:
+        # The end of a worker may break off what it was sending, before PyTorch notices.
+        if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
             raise
         # PyTorch's handler would raise the same again whenever a child of this process ends, also
         # in the midst of telling of the error.
