@@ -4,11 +4,11 @@ CORES ?= all
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" snakemake
-PYTEST := PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest --numprocesses auto --dist worksteal
+SNAKEMAKE := PATH="$$PWD/$(BIN):$$PATH" snakemake
+PYTEST := PATH="$$PWD/$(BIN):$$PATH" python -m pytest --numprocesses auto --dist worksteal
 
 .DEFAULT_GOAL := run
-.PHONY: run complexity test test-all test-conda test-slurm lint format config-docs clean help
+.PHONY: run complexity test test-all test-conda test-slurm test-faults lint format config-docs clean help
 
 $(VENV)/ready: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -37,6 +37,8 @@ test-conda: $(VENV)/ready ## Test with the whole pipeline in an environment of c
 	LWDNA_TEST_CONDA=1 $(PYTEST) tests/conda $(ARGS)
 test-slurm: $(VENV)/ready ## Test the profile for SLURM on a real one, brought up here; needs root.
 	LWDNA_TEST_SLURM=1 $(PYTEST) --numprocesses 0 tests/slurm $(ARGS)
+test-faults: $(VENV)/ready ## Break a hundred runs in many ways and compare the products; about an hour.
+	$(BIN)/python tests/faults/driver.py --runs 100 --jobs 2 $(ARGS)
 
 lint: $(VENV)/ready ## Check style, types and the workflow.
 	$(BIN)/ruff check .

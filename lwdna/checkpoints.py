@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
 from lwdna.errors import CheckpointError
 from lwdna.files import atomic
+from lwdna.tensors import parse_json, read_tensors
 
 logger = logging.getLogger(__name__)
 
@@ -188,13 +189,10 @@ def digest(state: Mapping[str, Tensor]) -> str:
 
 def _read(path: Path) -> Checkpoint:
     try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            metadata = file.metadata() or {}
-            # A copy each: the file itself is only mapped, and will be renamed and replaced.
-            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+        metadata, tensors = read_tensors(path)
     except FileNotFoundError as error:
         raise CheckpointError(f"There is no checkpoint '{path}'; check the path.") from error
-    except (SafetensorError, ValueError) as error:
+    except ValueError as error:
         raise _DamagedError(
             f"The checkpoint '{path}' is truncated or damaged ({error})."
         ) from error
@@ -210,7 +208,17 @@ def _read(path: Path) -> Checkpoint:
         )
     if metadata.get("checksum") != _checksum(metadata.get("state", ""), tensors):
         raise _DamagedError(f"The checkpoint '{path}' is damaged (its checksum is wrong).")
-    state = json.loads(metadata["state"])
+    try:
+        return _understood(parse_json(metadata["state"]), tensors)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"'{path}' is no training checkpoint that lwdna wrote ({error!r}); move it away to "
+            "train from the start."
+        ) from error
+
+
+def _understood(state: Any, tensors: Mapping[str, Tensor]) -> Checkpoint:
+    """The checkpoint of parsed metadata and tensors."""
     optimizer: OptimizerState = {int(k): dict(v) for k, v in state["optimizer"].items()}
     model: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
@@ -221,14 +229,14 @@ def _read(path: Path) -> Checkpoint:
             number, quantity = rest.split(".", 1)
             optimizer.setdefault(int(number), {})[quantity] = tensor
     return Checkpoint(
-        key=state["key"],
+        key=dict(state["key"]),
         model=model,
         optimizer=optimizer,
-        epoch=state["epoch"],
-        step=state["step"],
-        sums=state["sums"],
-        history=state["history"],
-        finished=state["finished"],
+        epoch=int(state["epoch"]),
+        step=int(state["step"]),
+        sums=dict(state["sums"]),
+        history=[dict(row) for row in state["history"]],
+        finished=bool(state["finished"]),
     )
 
 

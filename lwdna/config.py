@@ -31,6 +31,9 @@ _ARCHIVES = ("cifar10", "cifar100", "tiny-imagenet")
 CLASSIFIED = ("digits", "imagefolder", "imagenet", *_ARCHIVES)
 """Kinds of datasets with labels."""
 
+_LARGEST = 1_000_000
+"""Entries of a configuration, its aliases written out; the paper's has some thousand."""
+
 _TABLES = {1: "classification", 2: "denoising", 3: "classification", 4: "super-resolution"}
 
 
@@ -47,6 +50,7 @@ def check(config: Mapping[str, Any], schema: str | os.PathLike[str]) -> dict[str
     Raises:
         ConfigError: one sentence on the first thing that is wrong: where, what, what is allowed.
     """
+    _require_bounded(config)
     rules = yaml.safe_load(Path(schema).read_text(encoding="utf-8"))
     complete: dict[str, Any] = _with_text_keys(config)
     _read_numbers(rules, complete)
@@ -319,7 +323,10 @@ def _read_numbers(rules: dict[str, Any], config: dict[str, Any]) -> None:
     """Turn text into the number it is where one is wanted: --config gives lists of text."""
     for error in jsonschema.Draft202012Validator(rules).iter_errors(config):
         if error.validator == "type" and isinstance(error.instance, str):
-            value = yaml.safe_load(error.instance)
+            try:
+                value = yaml.safe_load(error.instance)
+            except (yaml.YAMLError, RecursionError, ValueError):
+                continue  # no number
             if isinstance(value, int | float) and error.absolute_path:
                 *path, last = error.absolute_path
                 holder: Any = config
@@ -360,6 +367,31 @@ def _completing(base: Any) -> Any:
 
     extend: Any = jsonschema.validators.extend
     return extend(base, {"properties": properties})
+
+
+def _require_bounded(config: Mapping[str, Any]) -> None:
+    """Refuse a configuration that is small as YAML, by repeated aliases, and endless without."""
+    sizes: dict[int, int] = {}
+    entered: set[int] = set()
+    stack: list[tuple[Any, bool]] = [(config, False)]
+    while stack:
+        value, left = stack.pop()
+        if not isinstance(value, Mapping | list):
+            continue
+        inner = list(value.values()) if isinstance(value, Mapping) else value
+        if left:
+            sizes[id(value)] = 1 + sum(sizes.get(id(item), 1) for item in inner)
+            entered.discard(id(value))
+            if sizes[id(value)] > _LARGEST:
+                raise ConfigError(
+                    f"The configuration has more than {_LARGEST:,} entries when its aliases are "
+                    "written out; write what is meant."
+                )
+        elif id(value) in entered:
+            raise ConfigError("The configuration contains itself; write what is meant.")
+        elif id(value) not in sizes:
+            entered.add(id(value))
+            stack += [(value, True), *((item, False) for item in inner)]
 
 
 def _with_text_keys(value: Any) -> Any:

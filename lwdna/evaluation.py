@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
+from lwdna.data.workers import worker_errors
 from lwdna.errors import ConfigError, DataError, nearest
 from lwdna.losses import Task, task_for
 from lwdna.metrics import conventions, psnr, ssim
@@ -106,7 +107,7 @@ def evaluate(
     )
     sums: dict[str, float] = {}
     n = 0
-    with _evaluating(model):
+    with worker_errors(), _evaluating(model):
         for batch in loader:
             inputs, targets = (tensor.to(device) for tensor in batch)
             outputs = model(inputs) if classifies else restore(model, inputs, multiple=multiple)

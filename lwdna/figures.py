@@ -53,6 +53,8 @@ _STYLE: dict[str, Any] = {
     "legend.frameon": False,
     "lines.linewidth": 1.8,
     "savefig.dpi": _DPI,
+    # Labels are the user's text: a dollar is a dollar.
+    "text.parse_math": False,
     "svg.hashsalt": "lwdna",
     "xtick.color": _INK,
     "ytick.color": _INK,

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import atexit
+import errno
 import fcntl
 import logging
 import os
 import re
+import shutil
 import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from lwdna.errors import LwdnaError
 
@@ -31,15 +33,8 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
         LwdnaError: if the file cannot be written (folder not writable, disk full, ...).
     """
     target = Path(path)
-    here = re.sub(r"[^A-Za-z0-9]", "", socket.gethostname())
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(target, here)
-        handle, name = tempfile.mkstemp(
-            dir=target.parent,
-            prefix=f".{target.stem}.{here}-{os.getpid()}-",
-            suffix=f".tmp{target.suffix}",
-        )
+        handle, name = tempfile.mkstemp(**_beside(target))
     except OSError as error:
         raise _cannot_write(target, error) from error
     os.close(handle)
@@ -58,13 +53,58 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary folder beside ``path``; rename it to ``path`` if the block succeeds.
+
+    As :func:`atomic`; a process of a killed run that still makes the same folder has one of its
+    own. An empty folder at ``path`` is replaced, any other is left alone.
+
+    Raises:
+        LwdnaError: if the folder cannot be written, or there is one that is not empty.
+    """
+    target = Path(path)
+    try:
+        temporary = Path(tempfile.mkdtemp(**_beside(target)))
+    except OSError as error:
+        raise _cannot_write(target, error) from error
+    try:
+        yield temporary
+        temporary.chmod(0o777 & ~_umask())
+        temporary.rename(target)
+    except OSError as error:
+        if error.errno in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}:
+            raise LwdnaError(
+                f"'{target}' is there already; delete it and run the command again."
+            ) from error
+        raise _cannot_write(target, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _beside(target: Path) -> dict[str, Any]:
+    """Where a temporary file or folder for ``target`` lies: arguments of ``tempfile``.
+
+    Makes missing parent folders, and removes what killed processes have left.
+    """
+    here = re.sub(r"[^A-Za-z0-9]", "", socket.gethostname())
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(target, here)
+    prefix = f".{target.stem}.{here}-{os.getpid()}-"
+    return {"dir": target.parent, "prefix": prefix, "suffix": f".tmp{target.suffix}"}
+
+
 def _remove_leftovers(target: Path, here: str) -> None:
     """Remove what killed processes of this machine left behind when they wrote this file."""
-    pattern = re.compile(rf"\.{re.escape(target.stem)}\.{here}-(\d+)-[^.]*\.tmp{target.suffix}")
+    stem, suffix = re.escape(target.stem), re.escape(target.suffix)
+    pattern = re.compile(rf"\.{stem}\.{here}-(\d+)-[^.]*\.tmp{suffix}")
     for path in target.parent.iterdir():
         match = pattern.fullmatch(path.name)
         if match and not _runs(int(match.group(1))):
-            path.unlink(missing_ok=True)
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def _runs(process: int) -> bool:
@@ -130,9 +170,12 @@ def lock(path: str | os.PathLike[str], *, wait: bool) -> TextIO:
             path,
             error.strerror,
         )
-    file.truncate(0)
-    file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-    file.flush()
+    try:
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        file.flush()
+    except OSError as error:
+        raise _cannot_write(Path(path), error) from error
     return file
 
 

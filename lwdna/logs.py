@@ -36,7 +36,7 @@ def setup(log: str | None = None) -> None:
     handlers: list[logging.Handler] = [logging.StreamHandler()]
     if log is not None:
         try:
-            handlers.append(logging.FileHandler(log, encoding="utf-8"))
+            handlers.append(logging.FileHandler(log, encoding="utf-8", errors="backslashreplace"))
         except OSError as error:
             raise LwdnaError(
                 f"Cannot write the log '{log}': {error.strerror}; name a file in a folder that "

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import itertools
 import json
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict
 from itertools import chain, pairwise
 from os import PathLike
@@ -15,9 +17,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.nn.modules.module import (
+    register_module_buffer_registration_hook,
+    register_module_parameter_registration_hook,
+)
 
 from lwdna.channels import ChannelGraph, Mask, keeps, on_meta
 from lwdna.checkpoints import digest
@@ -26,9 +32,10 @@ from lwdna.files import atomic
 from lwdna.layers import BATCH_NORMS, CONVOLUTIONS, INSTANCE_NORMS, TRANSPOSED
 from lwdna.networks import build, input_shape
 from lwdna.provenance import NetworkSpec, Provenance, Shrinkage, provenance_of, set_provenance
+from lwdna.tensors import parse_json, read_tensors
 
 FORMAT = "lwdna-network"
-VERSION = 2
+VERSION = 3
 
 
 def cut(graph: ChannelGraph, model: nn.Module, mask: Mask) -> nn.Module:
@@ -188,13 +195,19 @@ def save(model: nn.Module, path: str | PathLike[str]) -> None:
         name: tensor.detach().to("cpu", copy=True).contiguous()
         for name, tensor in tensors_of(model).items()
     }
-    about["digest"] = digest(tensors)
+    about["digest"] = seal(about, tensors)
     with atomic(path) as temporary:
         try:
             # One entry: safetensors writes several in an order that varies.
             save_file(tensors, temporary, {"lwdna": json.dumps(about)})
         except SafetensorError as error:
             raise OSError(str(error)) from error
+
+
+def seal(about: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    """Sixteen hexadecimal digits that identify what a file of ``save`` says and holds."""
+    said = json.dumps(json.loads(json.dumps(about)), sort_keys=True)
+    return hashlib.sha256(f"{said}{digest(tensors)}".encode()).hexdigest()[:16]
 
 
 def load(path: str | PathLike[str], network: Callable[[], nn.Module] | None = None) -> nn.Module:
@@ -221,7 +234,7 @@ def load(path: str | PathLike[str], network: Callable[[], nn.Module] | None = No
                     "return the widened network."
                 )
         elif provenance.spec is not None:
-            wide = build_on_meta(provenance.spec)
+            wide = build_on_meta(provenance.spec, most=len(state))
         else:
             raise CheckpointError(
                 "It holds a network that lwdna.build did not make; say how to make it: "
@@ -237,7 +250,7 @@ def load(path: str | PathLike[str], network: Callable[[], nn.Module] | None = No
         if provenance.spec is not None and network is None:
             shape = input_shape(provenance.spec.name, provenance.spec.dataset)
             on_meta(small).eval()(torch.empty(shape, device="meta"))
-    except (LwdnaError, TypeError, RuntimeError) as error:
+    except (LwdnaError, TypeError, RuntimeError, ArithmeticError, ValueError) as error:
         raise CheckpointError(f"'{path}' cannot be loaded: {first_line(error)}") from error
     set_provenance(small, provenance)
     return small
@@ -253,9 +266,30 @@ def _modules(model: nn.Module) -> str:
     return hashlib.sha256(repr(kinds).encode()).hexdigest()
 
 
-def build_on_meta(spec: NetworkSpec) -> nn.Module:
-    """The network of ``spec`` without data."""
-    with torch.device("meta"):
+def build_on_meta(spec: NetworkSpec, *, most: int) -> nn.Module:
+    """The network of ``spec`` without data.
+
+    Raises:
+        CheckpointError: as soon as it has clearly more than ``most`` tensors, so that a number of
+            blocks that somebody wrote into a file cannot fill the memory.
+    """
+    numbers = itertools.count()
+
+    def count(_module: nn.Module, name: str, tensor: Any) -> None:
+        # Twice: a network may replace tensors while it is built.
+        if tensor is not None and next(numbers) >= 2 * most:
+            raise CheckpointError(
+                f"Its network has more tensors than the {most} in the file (such as '{name}')."
+            )
+
+    with ExitStack() as stack:
+        for register in (
+            register_module_parameter_registration_hook,
+            register_module_buffer_registration_hook,
+        ):
+            handle: Any = register(count)
+            stack.callback(handle.remove)
+        stack.enter_context(torch.device("meta"))
         return build(spec.name, dataset=spec.dataset, width=spec.width, **spec.options)
 
 
@@ -294,24 +328,22 @@ def _read(path: str | PathLike[str]) -> tuple[dict[str, Tensor], Provenance, str
     if not Path(path).is_file():
         raise CheckpointError(f"There is no weights file '{path}'; check the path.")
     try:
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+        metadata, state = read_tensors(path)
+    except (ValueError, OSError) as error:
         raise CheckpointError(
             f"'{path}' is not a whole safetensors file ({error}); delete it and make it again."
         ) from error
     try:
-        about = json.loads(metadata.get("lwdna", "{}"))
+        about = parse_json(metadata.get("lwdna", "{}"))
         if (about.get("format"), about.get("version")) != (FORMAT, VERSION):
             raise CheckpointError(
                 f"'{path}' is not a network saved by this version of lwdna; use a file that "
-                "`lwdna shrink` or the pipeline wrote, or make it again."
+                "`lwdna shrink` or the pipeline wrote, or delete it and make it again."
             )
-        if about["digest"] != digest(state):
+        if about.pop("digest") != seal(about, state):
             raise CheckpointError(
-                f"'{path}' is damaged: its tensors are not those that were written; delete it and "
-                "make it again."
+                f"'{path}' is damaged: it does not hold what was written; delete it and make it "
+                "again."
             )
         spec = about["network"] and NetworkSpec(**about["network"])
         kept = about["kept"] and {

@@ -12,6 +12,7 @@ rounding only. No global switch is touched (TF32 and cuDNN autotuning stay as Py
 from __future__ import annotations
 
 import csv
+import io
 import logging
 import math
 import os
@@ -30,12 +31,13 @@ from tqdm import tqdm
 
 from lwdna import checkpoints
 from lwdna.batches import EpochBatches, length
+from lwdna.checked import write_csv
 from lwdna.checkpoints import Checkpoint, Row
-from lwdna.data.workers import workers_ended
+from lwdna.data.workers import worker_errors, workers_ended
 from lwdna.devices import agreed, make_fabric, own_randomness, seed_model, summed
 from lwdna.errors import ConfigError, TrainingError
 from lwdna.evaluation import evaluate
-from lwdna.files import atomic, lock
+from lwdna.files import lock
 from lwdna.learner import Learner
 from lwdna.logs import progress
 from lwdna.losses import Task, task_for
@@ -199,6 +201,7 @@ def train(
                 state=state,
             )
             stack.enter_context(own_randomness(fabric.device))
+            stack.enter_context(worker_errors())
             run.fit()
             model.to(home, memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     if fabric.world_size > 1:
@@ -400,17 +403,18 @@ class _Run:
 
 
 def write_history(rows: Sequence[Row], path: str | os.PathLike[str]) -> None:
-    """Write a history as CSV, atomically; equal histories give equal bytes.
+    """Write a history of at least one row as CSV, atomically; equal histories give equal bytes.
 
     Numbers are written so that they read back exactly; None is an empty cell.
 
     Raises:
         LwdnaError: if the file cannot be written.
     """
-    with atomic(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_csv(path, text.getvalue())
 
 
 def _restore(fabric: Fabric, path: Path, key: Mapping[str, Any]) -> Checkpoint:

@@ -19,6 +19,13 @@ sections = {}
 for file in [*(f for f in workflow.configfiles if f not in given), *given]:
     update_config(sections, load_configfile(file))
 
+# A colon ends a folder in PYTHONPATH, braces make a wildcard of it in Snakemake.
+if set(str(BASE)) & set(":{}"):
+    raise WorkflowError(
+        f"The folder of the workflow, '{BASE}', has a colon or a brace in its path, "
+        "which does not work; rename it."
+    )
+
 try:
     config = check(with_filters(config, sections), BASE / "config/schema.yaml")
     VERSIONS = read_versions(BASE / "data/versions.csv")
@@ -173,15 +180,9 @@ def sha256_of(wildcards):
 
 
 def pack_options(wildcards):
-    """What a dataset for classification is made from, for the command line."""
+    """How a dataset for classification is read, for the command line."""
     dataset = DATASETS[wildcards.dataset]
-    words = [
-        source_of(wildcards),
-        "--kind",
-        dataset["kind"],
-        "--split",
-        wildcards.split,
-    ]
+    words = ["--kind", dataset["kind"], "--split", wildcards.split]
     return [*words, "--list"] if stays(dataset) else words
 
 

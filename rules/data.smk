@@ -132,8 +132,10 @@ rule pack:
         mem_mb=growing(1000),
     params:
         options=pack_options,
+        source=source_of,
         content=listing,
     message:
         "Pack or list the {wildcards.split} images of {wildcards.dataset}"
     shell:
         "python -m lwdna --log {log:q} pack {params.options:q} --output {output:q}"
+        " -- {params.source:q}"

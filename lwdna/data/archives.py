@@ -119,6 +119,18 @@ def open_tree(path: PathLike) -> Iterator[Tree]:
         yield _within(file, archive, path)
 
 
+def require_utf8(name: PathLike) -> None:
+    """Refuse a file whose name no store can note.
+
+    Raises:
+        DataError: if it is not UTF-8.
+    """
+    try:
+        str(name).encode()
+    except UnicodeEncodeError as error:
+        raise DataError(f"The name of the image {str(name)!r} is not UTF-8; rename it.") from error
+
+
 def _folder(path: Path) -> Tree:
     if not path.is_dir():
         raise DataError(f"The folder '{path}' does not exist; make it and put the images there.")
@@ -136,6 +148,8 @@ def _folder(path: Path) -> Tree:
             inner[:] = [name for name in inner if not name.startswith(".")]
             base = PurePosixPath(Path(where).relative_to(path).as_posix())
             names += [f"{base}/{name}" for name in files if not name.startswith(".")]
+    for name in names:
+        require_utf8(name)
     names.sort(key=_parts)
     return Tree(path, names, folders, lambda name: path / name)
 

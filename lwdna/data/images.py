@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from lwdna.data.archives import File, Member
+from lwdna.data.archives import File, Member, require_utf8
 from lwdna.errors import DataError
 from lwdna.files import atomic
 
@@ -141,6 +141,8 @@ def find_images(folder: PathLike, *, recursive: bool = False) -> list[Path]:
     )
     if not images:
         raise DataError(f"The folder '{folder}' holds no image; put images into it ({_ALLOWED}).")
+    for path in images:
+        require_utf8(path.relative_to(folder))
     return images
 
 

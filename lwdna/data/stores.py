@@ -34,7 +34,7 @@ _LIBVER = ("v110", "v110")
 
 _TABLES = ("labels", "classes", "source", "shape", "offset", "bytes")
 
-_BROKEN = (OSError, RuntimeError, KeyError, ValueError, TypeError)
+_BROKEN = (AttributeError, OSError, RuntimeError, KeyError, ValueError, TypeError)
 """What h5py raises for metadata that does not hold together."""
 
 _SPARE_BYTES = 2**20
@@ -205,8 +205,22 @@ class Store:
         return self.shapes["images"][0]
 
     def __getitem__(self, index: int) -> NDArray[np.uint8]:
-        """Item ``index`` of "images", uint8 (H, W, C)."""
-        return self.read("images", index)
+        """Item ``index`` of "images", uint8 (H, W, C), compared with its check sum.
+
+        Raises:
+            IndexError: if there is none.
+            DataError: if it has changed since it was written, or cannot be read any more.
+        """
+        item = self.read("images", index)
+        if not self._hold and zlib.crc32(item.data) != self._checksum(index):
+            raise self._damaged(f"item {index} of 'images' has changed since it was written")
+        return item
+
+    def _checksum(self, index: int) -> int:
+        try:
+            return int(self._array("crc32/images")[index])
+        except OSError as error:
+            raise self._damaged(str(error)) from error
 
     def read(
         self, name: str, index: int, window: tuple[int, int, int, int] | None = None
@@ -249,11 +263,17 @@ class Store:
     def hold(self, limit: int = IN_MEMORY_BYTES) -> bool:
         """Hold all images in memory if they take at most ``limit`` bytes; say whether they do.
 
-        A pickled store leaves them behind and reads them again where it is unpickled.
+        Either way all are compared with their check sums. A pickled store leaves them behind and
+        reads them again where it is unpickled.
+
+        Raises:
+            DataError: naming the first damaged item.
         """
         self._hold = sum(math.prod(shape) for shape in self.shapes.values()) <= limit
         if self._hold:
             self._load()
+        else:
+            self.verify()
         return self._hold
 
     def verify(self) -> None:
@@ -264,15 +284,9 @@ class Store:
         """
         try:
             with _open(self.path) as file:
-                for name in _TABLES:
-                    if (
-                        name in file
-                        and _table_checksum(file[name][()]) != file[name].attrs["crc32"]
-                    ):
-                        raise self._damaged(f"the table '{name}' has changed since it was written")
                 for name in self.shapes:
                     self._compare(name, file[name], file)
-        except (OSError, RuntimeError, KeyError) as error:
+        except _BROKEN as error:
             raise self._damaged(str(error)) from error
 
     def fingerprint(self) -> str:
@@ -327,12 +341,15 @@ class Store:
                 )
 
     def _check(self, file: h5py.File) -> None:
-        if file.attrs.get("format") != FORMAT.encode():
+        if not _has_format(file) or file.attrs["format"] != FORMAT.encode():
             raise DataError(
                 f"'{self.path}' is an HDF5 file, but not a store of this project; "
                 "delete or move it and run again to make the store."
             )
         _check_version(file, self.path)
+        for name in _TABLES:
+            if name in file and _table_checksum(file[name][()]) != file[name].attrs["crc32"]:
+                raise self._damaged(f"the table '{name}' has changed since it was written")
         count = file["images"].shape[0]
         for name in ("images", "lr"):
             if name not in file:
@@ -465,7 +482,48 @@ def _open(path: Path) -> Iterator[h5py.File]:
     # Stores are never changed in place, so they need no lock, which some network file systems
     # refuse.
     with h5py.File(path, "r", locking=False) as file:
+        if _has_format(file):
+            _require_plain(file, path.stat().st_size)
         yield file
+
+
+def _has_format(file: h5py.File) -> bool:
+    """Whether a file notes its format as ours do; text of variable length is not even read."""
+    return "format" in file.attrs and file.attrs.get_id("format").dtype.kind == "S"
+
+
+def _require_plain(group: h5py.Group, size: int) -> None:
+    """Refuse what no store has, before anything is read: whoever made the file may mean harm.
+
+    Links lead to other files, and so do virtual and external data; text of variable length,
+    filters and space that is not there can take any amount of time and memory.
+
+    Raises:
+        ValueError: naming the first such thing.
+    """
+    _require_plain_attributes(group)
+    for name in group:
+        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+            raise ValueError(f"'{name}' is a link")
+        item = group[name]
+        if isinstance(item, h5py.Group) and name == "crc32" and group.name == "/":
+            _require_plain(item, size)
+        elif isinstance(item, h5py.Dataset):
+            _require_plain_attributes(item)
+            start = item.id.get_offset()
+            inside = item.nbytes == 0 or (start is not None and start + item.nbytes <= size)
+            elsewhere = item.external or item.is_virtual or item.chunks
+            if item.dtype.kind not in "iufS" or elsewhere or not inside:
+                raise ValueError(f"'{name}' is not stored plainly in the file")
+        else:
+            raise ValueError(f"'{name}' is a group or a type")
+
+
+def _require_plain_attributes(item: h5py.Group | h5py.Dataset) -> None:
+    for name in item.attrs:
+        identity = item.attrs.get_id(name)
+        if identity.dtype.kind not in "iufS" or identity.shape != ():
+            raise ValueError(f"the attribute '{name}' is neither a number nor a text")
 
 
 def _fixed_length(texts: Sequence[str]) -> NDArray[Any]:

@@ -38,12 +38,18 @@ class UpBlock(nn.Module):
         return self.convs(torch.cat([self.up(x), skip], 1))  # type: ignore[no-any-return]
 
 
+DEEPEST = 16
+"""Levels; each halves the image, so that more would need images of more than 65,536 pixels."""
+
+
 class UNet(nn.Module):
     """Encoder and decoder of ``depth`` levels; height and width must divide by ``multiple``."""
 
     def __init__(self, width: float = 1.0, depth: int = 5, channels: int = 32) -> None:
         super().__init__()
         at_least(1, depth=depth)
+        if depth > DEEPEST:
+            raise ValueError(f"the depth is {depth} but must be {DEEPEST} or less")
         widths = [scaled(channels, width) * 2**level for level in range(depth)]
         self.down = nn.ModuleList(
             DoubleConv(before, after) for before, after in zip([1, *widths], widths, strict=False)

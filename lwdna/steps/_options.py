@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import Any
 import click
 import pandas as pd
 
-from lwdna.errors import ConfigError, DataError
+from lwdna.checked import read_csv
+from lwdna.errors import ConfigError
 
 _NAMES = dict.fromkeys(
     ("experiment", "method", "test_set", "layer", "dataset", "paper_flops_g", "paper_params_m"), str
@@ -29,10 +31,10 @@ class Json(click.ParamType):  # type: ignore[type-arg]
             return value
         try:
             parsed = json.loads(value)
-        except ValueError as error:
-            self.fail(f"{value!r} is not JSON ({error}); give an object such as '{{}}'.")
+        except (RecursionError, ValueError) as error:
+            self.fail(f"{value[:80]!r} is not JSON ({error}); give an object such as '{{}}'.")
         if not isinstance(parsed, dict):
-            self.fail(f"{value!r} is not a JSON object; give one such as '{{}}'.")
+            self.fail(f"{value[:80]!r} is not a JSON object; give one such as '{{}}'.")
         return parsed
 
 
@@ -104,23 +106,16 @@ def check_suffix(path: Path, suffix: str) -> None:
 
 
 def read_tables(paths: Iterable[Path], labels: Mapping[str, Any] | None = None) -> pd.DataFrame:
-    """CSV files one below the other; ``labels`` gives columns to add by file.
+    """CSV files of other steps one below the other; ``labels`` gives columns to add by file.
 
     Raises:
-        DataError: if a file is missing or no CSV.
+        DataError: if a file is missing or damaged.
     """
     frames = []
     for path in paths:
-        try:
-            if not path.read_bytes().endswith(b"\n"):
-                raise ValueError("its last line is cut off")
-            # Names such as "56" or "NA" are names, not numbers.
-            frame = pd.read_csv(path, dtype=_NAMES, keep_default_na=False, na_values=[""])
-            if frame.empty:
-                raise ValueError("it has no row")
-            frames.append(frame.assign(**(labels or {}).get(str(path), {})))
-        except (OSError, ValueError) as error:
-            raise DataError(
-                f"'{path}' is not a whole CSV file ({error}); delete it and run again."
-            ) from error
+        # Names such as "56" or "NA" are names, not numbers.
+        frame = pd.read_csv(
+            io.StringIO(read_csv(path)), dtype=_NAMES, keep_default_na=False, na_values=[""]
+        )
+        frames.append(frame.assign(**(labels or {}).get(str(path), {})))
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()

@@ -9,7 +9,7 @@ import click
 import pandas as pd
 
 import lwdna
-from lwdna.files import write_text
+from lwdna.checked import write_csv
 from lwdna.replication import own_tables, paper_baselines
 from lwdna.steps._build import build, example_of
 from lwdna.steps._options import FILE, Json, shapes
@@ -55,7 +55,7 @@ def main(
         if output is None:
             click.echo(csv, nl=False)
         else:
-            write_text(output, csv)
+            write_csv(output, csv)
         return
     example = example_of(network, dataset, shapes)
     model = build(network, dataset=dataset, width=width, **options)

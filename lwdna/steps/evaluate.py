@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 import lwdna
+from lwdna.checked import write_csv
 from lwdna.data.datasets import test_dataset
 from lwdna.errors import CheckpointError
 from lwdna.evaluation import evaluate, input_multiple, pick_accelerator
-from lwdna.files import write_text
 from lwdna.networks import input_shape
 from lwdna.provenance import provenance_of
 from lwdna.steps._build import check_fits
@@ -81,7 +81,7 @@ def main(
             )
             values = {column: result.get(key) for key, column in COLUMNS.items()}
             rows.append({**labels.get(str(path), {}), "test_set": name, **values, **counts})
-    write_text(output, pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"))
+    write_csv(output, pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"))
 
 
 def _complexity(model: nn.Module, path: Path, *, batch_norm: bool) -> dict[str, int]:

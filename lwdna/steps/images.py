@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import click
@@ -12,7 +11,8 @@ from lwdna.data.downloads import require
 from lwdna.data.images import find_images, image_size, is_image
 from lwdna.data.photographs import export_photographs
 from lwdna.data.versions import read_versions
-from lwdna.errors import DataError, LwdnaError
+from lwdna.errors import DataError
+from lwdna.files import atomic_folder
 from lwdna.logs import progress
 from lwdna.steps._options import ANY_PATH, FOLDER
 
@@ -26,26 +26,13 @@ def main(folder: Path | None, output: Path, photographs: tuple[str, ...]) -> Non
 
     The images of a zip (or of a folder inside one: a.zip/HR) may lie at any depth.
     """
-    making = output.with_name(f".{output.name}.making")
-    try:
-        shutil.rmtree(making, ignore_errors=True)
-        making.mkdir(parents=True)
+    with atomic_folder(output) as making:
         if folder is None:
             export_photographs(photographs, making)
         else:
             require(folder, read_versions())
             lay_out = _unpack if archive_of(folder) else _link
             lay_out(folder, making)
-        if output.is_dir():
-            output.rmdir()  # only if it is empty
-        making.rename(output)
-    except OSError as error:
-        raise LwdnaError(
-            f"Cannot make the folder '{output}': {error.strerror or error}; remove it or make the "
-            "place writable, and run the command again."
-        ) from error
-    finally:
-        shutil.rmtree(making, ignore_errors=True)
 
 
 def _link(folder: Path, output: Path) -> None:

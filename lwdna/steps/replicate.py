@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from lwdna.files import write_text
+from lwdna.checked import write_csv
 from lwdna.replication import published_rows, replicate
 from lwdna.steps._options import FILE, FOLDER, output, threads
 from lwdna.tables import read_paper
@@ -60,4 +60,4 @@ def main(
         embedding=embedding,
         patch_size=patch_size,
     )
-    write_text(output, frame.to_csv(index=False, lineterminator="\n"))
+    write_csv(output, frame.to_csv(index=False, lineterminator="\n"))

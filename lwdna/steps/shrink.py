@@ -11,9 +11,9 @@ import pandas as pd
 
 import lwdna
 from lwdna.batches import batch_losses
+from lwdna.checked import write_csv
 from lwdna.data.datasets import train_dataset
 from lwdna.errors import ConfigError
-from lwdna.files import write_text
 from lwdna.hypernet import EMBEDDING, LossFunction
 from lwdna.shrink import CRITERIA
 from lwdna.steps._build import build_seeded, check_fits, example_of, widening
@@ -121,4 +121,4 @@ def main(
             for layer, kept in shrunk.kept.items()
         ]
         frame = pd.DataFrame(rows, columns=["layer", "baseline", "before", "after"])
-        write_text(channels, frame.to_csv(index=False, lineterminator="\n"))
+        write_csv(channels, frame.to_csv(index=False, lineterminator="\n"))

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lwdna.errors import LwdnaError
-from lwdna.files import atomic, hold, write_text
+from lwdna.files import atomic, atomic_folder, hold, write_text
 
 
 def names(folder):
@@ -182,3 +182,36 @@ def test_what_a_killed_writer_left_is_removed_and_a_living_one_is_left_alone(tmp
         writer.wait()
     write_text(target, "after its death")
     assert names(tmp_path) == ["store.h5"]
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path):
+    target = tmp_path / "images"
+    with pytest.raises(KeyError), atomic_folder(target) as folder:
+        (folder / "a").touch()
+        raise KeyError
+    assert list(tmp_path.iterdir()) == []
+    # Two runs at a time, as when only the main process of one was killed: each has its own.
+    with pytest.raises(LwdnaError), atomic_folder(target) as first:
+        with atomic_folder(target) as second:
+            (first / "a").touch()
+            (second / "b").touch()
+        assert names(target) == ["b"]
+    assert names(tmp_path) == ["images"] and names(target) == ["b"]
+
+
+def test_a_folder_that_is_not_empty_is_left_alone(tmp_path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images/precious").touch()
+    with pytest.raises(LwdnaError, match="delete it and run"), atomic_folder(tmp_path / "images"):
+        pass
+    assert [path.name for path in (tmp_path / "images").iterdir()] == ["precious"]
+
+
+def test_folders_that_killed_processes_left_are_removed(tmp_path):
+    code = "from lwdna.files import atomic_folder; import os\n"
+    code += f"with atomic_folder({str(tmp_path / 'images')!r}): os._exit(9)"
+    subprocess.run([sys.executable, "-c", code], check=False)
+    assert len(list(tmp_path.iterdir())) == 1
+    with atomic_folder(tmp_path / "images"):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["images"]

@@ -15,12 +15,11 @@ from torch import nn
 
 import lwdna
 from lwdna.channels import ChannelGraph
-from lwdna.checkpoints import digest
 from lwdna.complexity import MaskedComplexity, complexity
 from lwdna.errors import CheckpointError, GraphError, LwdnaError
 from lwdna.networks import build, input_shape
 from lwdna.provenance import NetworkSpec
-from lwdna.surgery import cut, save, silence
+from lwdna.surgery import cut, save, seal, silence
 
 models = torchvision.models
 BLOCKS = ((24, 1), (32, 2), (40, 1))
@@ -350,7 +349,8 @@ def rewrite(path, change_metadata=lambda m: None, change_tensors=lambda t: None)
     about = json.loads(metadata["lwdna"])
     change_metadata(about)
     change_tensors(tensors)
-    about["digest"] = digest(tensors)
+    about.pop("digest", None)
+    about["digest"] = seal(about, tensors)
     save_file(tensors, path, {"lwdna": json.dumps(about)})
 
 

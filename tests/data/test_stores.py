@@ -149,7 +149,7 @@ def test_silent_damage_is_found_and_named(tmp_path: Path) -> None:
     data[data.index(b"image 2.png")] ^= 1
     path.write_bytes(data)
     with pytest.raises(DataError, match="table 'source'"):
-        store.verify()
+        Store(path)
 
 
 def test_no_damaged_byte_goes_unnoticed(tmp_path: Path) -> None:
@@ -242,3 +242,19 @@ def test_gray_store(tmp_path: Path) -> None:
     gray.verify()
     with pytest.raises(DataError, match="1 channel"):
         gray_store(tmp_path / "gray.h5", tmp_path / "again.h5")
+
+
+def test_a_store_that_is_not_held_in_memory_is_compared_too(tmp_path: Path) -> None:
+    path = make(tmp_path / "s.h5")
+    data = bytearray(path.read_bytes())
+    data[data.index(PIXELS[3].tobytes()) + 50] ^= 1
+    path.write_bytes(data)
+    store = Store(path)
+    np.testing.assert_array_equal(store[2], PIXELS[2])
+    with pytest.raises(DataError, match="item 3 of 'images' has changed"):
+        _ = store[3]
+    with pytest.raises(DataError, match="item 3 of 'images'"):
+        store.hold(limit=0)
+    with pytest.raises(DataError, match="item 3 of 'images'"):
+        gray_store(path, tmp_path / "gray.h5")
+    assert not (tmp_path / "gray.h5").exists()

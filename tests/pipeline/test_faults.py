@@ -331,6 +331,23 @@ def test_options_that_are_no_json(tmp_path, options):
     assert status == 2 and "JSON" in output
 
 
+def test_tables_and_figures_with_odd_labels(copy):
+    """Labels that a shell, a format string, HTML or matplotlib could take for something else."""
+    config = yaml.safe_load(TINY.read_text())
+    config["scale"] = "$(touch harm) {x} '\" $a$ $\\frac$\n-second"
+    for experiment in config["experiments"].values():
+        experiment["label"] = "--output=harm $x^2$ $\\frac$\n<script>|`touch harm`"
+    (copy / "odd.yaml").write_text(yaml.safe_dump(config))
+    targets = ["tables/table2.html", "figures/training-logs.png", "figures/remaining-channels.svg"]
+    status, output = snakemake(
+        copy, "--", *(f"results/{name}" for name in targets), config=copy / "odd.yaml"
+    )
+    assert status == 0, output
+    assert not list(copy.rglob("*harm*"))
+    html = (copy / "results/tables/table2.html").read_text(encoding="utf-8")
+    assert "<script>" not in html and "touch harm" in html and "$(touch harm) {x}" in html
+
+
 def test_the_workflow_has_no_lint():
     status, output = snakemake(ROOT, "--lint")
     assert status == 0, output
