@@ -35,8 +35,10 @@ test-all: $(VENV)/ready ## Test with every network of torchvision; half an hour 
 
 test-conda: $(VENV)/ready ## Test with the whole pipeline in an environment of conda, without a conda.
 	LWDNA_TEST_CONDA=1 $(PYTEST) tests/conda $(ARGS)
+
 test-slurm: $(VENV)/ready ## Test the profile for SLURM on a real one, brought up here; needs root.
 	LWDNA_TEST_SLURM=1 $(PYTEST) --numprocesses 0 tests/slurm $(ARGS)
+
 test-faults: $(VENV)/ready ## Break a hundred runs in many ways and compare the products; about an hour.
 	$(BIN)/python tests/faults/driver.py --runs 100 --jobs 2 $(ARGS)
 

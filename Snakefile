@@ -22,21 +22,9 @@ include: "rules/complexity.smk"
 include: "rules/targets.smk"
 
 
-# Seconds of work: on a cluster, they run beside Snakemake.
-localrules:
-    all,
-    digits,
-    complexity,
-    table,
-    training_logs,
-    remaining_channels,
-    complexity_table,
-    complexity_columns,
-    download,
-
-
 rule all:
     default_target: True
     input:
         tables(),
         figures(),
+    localrule: True

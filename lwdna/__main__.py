@@ -9,7 +9,7 @@ from importlib import import_module
 import click
 
 from lwdna import __version__, logs
-from lwdna.errors import LwdnaError, sentence
+from lwdna.errors import LwdnaError
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ def main() -> None:
     try:
         lwdna()
     except LwdnaError as error:
-        logger.error("%s", sentence(error))
+        logger.error("%s", error)
         sys.exit(1)
     except Exception:
         logger.exception("This should not happen; please report it with the lines below.")

@@ -63,7 +63,7 @@ def _below() -> list[psutil.Process]:
     return processes
 
 
-def end_former_jobs(folder: str | os.PathLike[str]) -> None:
+def end_former_jobs(folder: str | os.PathLike[str], *, alone: bool) -> None:
     """Cancel the jobs that an earlier run in a folder left in SLURM's queue; wait for their end.
 
     The earlier run must have ended: killed, or lost with its machine. Its jobs would otherwise do
@@ -71,13 +71,23 @@ def end_former_jobs(folder: str | os.PathLike[str]) -> None:
     their state when they are cancelled. Where there is no queue to be read, nothing is done: the
     locks of :func:`lwdna.files.lock` keep the jobs apart.
 
+    Args:
+        folder: where the workflow works.
+        alone: whether it is certain that no other run is at work there.
+
     Raises:
-        LwdnaError: if a job does not end.
+        LwdnaError: if a job does not end, or might be that of another run.
     """
     here = Path(folder).resolve()
     jobs = _jobs_in(here)
     if not jobs:
         return
+    if not alone:
+        raise LwdnaError(
+            f"The jobs {', '.join(jobs)} in the queue work in '{here}', and its file system has no "
+            "locks to tell whether another run has sent them; end that run, or, if there is none, "
+            f"cancel them (scancel {' '.join(jobs)}), and start again."
+        )
     logger.warning(
         "An earlier run left %d job(s) in the queue (%s); they are cancelled and started again.",
         len(jobs),

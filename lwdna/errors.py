@@ -47,14 +47,6 @@ def nearest(word: str, allowed: Iterable[str]) -> str:
     return "allowed: " + ", ".join(repr(option) for option in options)
 
 
-def sentence(error: BaseException) -> str:
-    """The message of an error; of one passed on by a process that loads data, without its trace."""
-    text = str(error)
-    if not text.startswith("Caught ") or "DataLoader worker" not in first_line(error):
-        return text
-    return text.strip().splitlines()[-1].partition(": ")[2]
-
-
 def first_line(error: BaseException) -> str:
     """The first line of an error's message, or its type if it has none."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -179,13 +179,22 @@ def lock(path: str | os.PathLike[str], *, wait: bool) -> TextIO:
     return file
 
 
-def hold(path: str | os.PathLike[str]) -> None:
+def hold(path: str | os.PathLike[str]) -> bool:
     """Lock a file until this process ends, however it ends.
+
+    Returns:
+        Whether it is locked: not every file system has locks.
 
     Raises:
         LwdnaError: as :func:`lock` without waiting.
     """
-    atexit.register(lock(path, wait=False).close)
+    file = lock(path, wait=False)
+    atexit.register(file.close)
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # again: who has it may take it
+    except OSError:
+        return False
+    return True
 
 
 def _umask() -> int:

@@ -176,6 +176,9 @@ def train(
     fabric = make_fabric(accelerator, devices, plan.precision)
 
     with ExitStack() as stack:
+        if devices > 1:
+            # Else Fabric shares out the machine's cores, and the bits would depend on their number.
+            os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))
         # The lock comes first: with several devices, `launch` starts the other processes.
         if fabric.is_global_zero:
             stack.enter_context(lock(path.parent / LOCK, wait=True))
@@ -352,11 +355,13 @@ class _Run:
         """Write a checkpoint, unless the weights are not finite: it would replace a good one."""
         state = self.state
         state.model = dict(self.model.state_dict())
-        if not all(
+        finite = all(
             bool(tensor.isfinite().all())
             for tensor in state.model.values()
             if tensor.is_floating_point()
-        ):
+        )
+        # The statistics of batch norm are each rank's own.
+        if agreed(self.fabric, not finite)[0]:
             raise self._not_finite("a weight is not finite")
         if self.fabric.is_global_zero:
             state.optimizer = {} if state.finished else self.learner.optimizer.state_dict()["state"]

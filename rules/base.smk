@@ -38,6 +38,12 @@ def checkout(rules):
     return folder
 
 
+if getattr(workflow.modifier.path_modifier, "prefix", None):
+    raise WorkflowError(
+        "lwdna was given a 'prefix:' as a module, which it does not follow everywhere; leave it"
+        " out, and run in the folder that is meant (--directory)."
+    )
+
 # Not workflow.basedir: in a module, that is the folder of whoever uses it.
 BASE = checkout(workflow.current_basedir)
 

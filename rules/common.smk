@@ -1,4 +1,7 @@
-"""Configuration, wildcards and the functions that rules share."""
+"""Configuration, wildcards and the functions that rules share.
+
+Rules that are done in seconds are `localrule`: on a cluster, they run beside Snakemake.
+"""
 
 import hashlib
 import json
@@ -47,8 +50,7 @@ def take_lock():
     """Lock the working directory for as long as this run lasts."""
     # Snakemake's own lock outlives a killed run; this one ends with the process that holds it.
     try:
-        hold(".snakemake/lwdna.lock")
-        end_former_jobs(".")
+        end_former_jobs(".", alone=hold(".snakemake/lwdna.lock"))
     except LwdnaError as error:
         raise WorkflowError(str(error))
 
@@ -241,7 +243,9 @@ def shrink_memory(wildcards, attempt):
     """Megabytes: for large images, or the hypernetwork, which a second warm-up step holds."""
     section = experiment(wildcards)
     heavy = section["shrink"]["warmup_steps"] > 1 or "crop" in section["task"]
-    return growing(24000 if heavy else 4000)(wildcards, attempt)
+    restores = section["task"]["kind"] != "classification"
+    megabytes = 24000 if heavy else 8000 if restores else 4000
+    return growing(megabytes)(wildcards, attempt)
 
 
 def device(wildcards, resources):

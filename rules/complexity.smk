@@ -51,6 +51,7 @@ rule complexity_table:
         "results/benchmarks/complexity/table{table}.tsv"
     wildcard_constraints:
         table="[1-3]",
+    localrule: True
     conda:
         "../envs/lwdna.yaml"
     threads: 1
@@ -69,3 +70,4 @@ rule complexity_columns:
             "results/complexity/table{table}.md",
             table=[number for number in (1, 2, 3) if replicas(number)],
         ),
+    localrule: True

@@ -9,6 +9,7 @@ rule download:
     benchmark:
         "results/benchmarks/download/{download}.tsv"
     retries: 3
+    localrule: True
     conda:
         "../envs/lwdna.yaml"
     threads: 1
@@ -97,6 +98,7 @@ rule digits:
         "results/benchmarks/digits/{dataset}.tsv"
     wildcard_constraints:
         dataset=datasets_of("digits"),
+    localrule: True
     conda:
         "../envs/lwdna.yaml"
     threads: 1

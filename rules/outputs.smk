@@ -11,6 +11,7 @@ rule complexity:
         "results/logs/complexity.log",
     benchmark:
         "results/benchmarks/complexity.tsv"
+    localrule: True
     conda:
         "../envs/lwdna.yaml"
     threads: 1
@@ -42,6 +43,7 @@ rule table:
         "results/logs/table/{table}.log",
     benchmark:
         "results/benchmarks/table/{table}.tsv"
+    localrule: True
     conda:
         "../envs/lwdna.yaml"
     threads: 1
@@ -86,6 +88,7 @@ rule training_logs:
         "results/logs/figures/training-logs.log",
     benchmark:
         "results/benchmarks/figures/training-logs.tsv"
+    localrule: True
     conda:
         "../envs/lwdna.yaml"
     threads: 1
@@ -121,6 +124,7 @@ rule remaining_channels:
         "results/logs/figures/remaining-channels.log",
     benchmark:
         "results/benchmarks/figures/remaining-channels.tsv"
+    localrule: True
     conda:
         "../envs/lwdna.yaml"
     threads: 1

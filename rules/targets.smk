@@ -1,34 +1,31 @@
 """Parts of the outcome to ask for by name."""
 
 
-localrules:
-    table1,
-    table2,
-    table3,
-    table4,
-    figures,
-
-
 rule table1:
     input:
         tables([1]),
+    localrule: True
 
 
 rule table2:
     input:
         tables([2]),
+    localrule: True
 
 
 rule table3:
     input:
         tables([3]),
+    localrule: True
 
 
 rule table4:
     input:
         tables([4]),
+    localrule: True
 
 
 rule figures:
     input:
         figures(),
+    localrule: True

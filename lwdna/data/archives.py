@@ -38,7 +38,7 @@ class Member:
         return PurePosixPath(self.info.filename).name
 
     def open(self, _mode: Literal["rb"] = "rb") -> BinaryIO:
-        """Read the file into memory; its check sum is compared.
+        """Read the file into memory; its checksum is compared.
 
         Raises:
             DataError: if the archive is damaged, encrypted or packed in an unknown way.

@@ -58,7 +58,7 @@ def cifar_store(
     """Write the training or test images of CIFAR to a store, in the order of the archive.
 
     The archive holds pickles, the only ones that this project reads. They are read only after the
-    check sum of the whole archive, and nothing in them but arrays, numbers and text.
+    checksum of the whole archive, and nothing in them but arrays, numbers and text.
 
     Args:
         archive: ``cifar-10-python.tar.gz`` or ``cifar-100-python.tar.gz``.
@@ -71,14 +71,14 @@ def cifar_store(
         N, the number of images: 50,000 or 10,000.
 
     Raises:
-        ConfigError: if the kind does not exist, or there is no check sum.
-        DataError: if the archive is missing, has another check sum, or holds something else.
+        ConfigError: if the kind does not exist, or there is no checksum.
+        DataError: if the archive is missing, has another checksum, or holds something else.
     """
     if kind not in LAYOUTS:
         raise ConfigError(f"The dataset '{kind}' is no CIFAR; {nearest(kind, LAYOUTS)}")
     if not checksum:
         raise ConfigError(
-            f"The check sum of '{archive}' is not known, and its pickles are not read without; "
+            f"The checksum of '{archive}' is not known, and its pickles are not read without; "
             "give the official archive under its own name."
         )
     verify(archive, checksum)

@@ -1,4 +1,4 @@
-"""Downloads that go on where they were cut, and check sums of what is there."""
+"""Downloads that go on where they were cut, and checksums of what is there."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ PathLike = str | os.PathLike[str]
 def require(path: PathLike, versions: dict[str, Version]) -> None:
     """Refuse images that are not there, or an archive that is not what it was.
 
-    An archive is compared with its check sum in the table or, where that has none, with the one
+    An archive is compared with its checksum in the table or, where that has none, with the one
     that was noted when it was downloaded. An archive of neither is taken as it is.
 
     Raises:
         DataError: saying what is missing, from where it is had and where it goes; or that the
-            archive has another check sum.
+            archive has another checksum.
     """
     version = version_of(path, versions)
     file = archive_of(path) or Path(path)
@@ -66,7 +66,7 @@ def require(path: PathLike, versions: dict[str, Version]) -> None:
 
 
 def verify(path: PathLike, checksum: str) -> None:
-    """Compare a file with its check sum, ``sha256:...`` or ``md5:...``.
+    """Compare a file with its checksum, ``sha256:...`` or ``md5:...``.
 
     Raises:
         DataError: if the file is missing or differs.
@@ -78,7 +78,7 @@ def verify(path: PathLike, checksum: str) -> None:
         raise DataError(f"'{path}' cannot be read: {error.strerror}; put it there.") from error
     if found != wanted:
         raise DataError(
-            f"'{path}' has the {algorithm} check sum {found}, but {wanted} is expected; it is "
+            f"'{path}' has the {algorithm} checksum {found}, but {wanted} is expected; it is "
             "damaged or another file: delete it to have it downloaded again, or rename it if it "
             "is your own."
         )
@@ -89,7 +89,7 @@ def download(version: Version, output: PathLike) -> None:
 
     What has arrived lies beside ``output`` in a hidden file that ends in .part. A server that
     breaks off or is busy is asked again, with waits that double. What it sent before is kept if a
-    check sum will tell in the end, or the server says that its file is still the same. The SHA-256
+    checksum will tell in the end, or the server says that its file is still the same. The SHA-256
     is noted beside the file, as ``sha256sum`` does, and compared ever after.
 
     Args:
@@ -175,7 +175,7 @@ class _Part:
             self.path.unlink()
             self.forget()
             raise DataError(
-                f"{version.url} sent {size:,} bytes with the {algorithm or 'sha256'} check sum "
+                f"{version.url} sent {size:,} bytes with the {algorithm or 'sha256'} checksum "
                 f"{found or digest}, but {f'{version.bytes:,}' if version.bytes else 'as many'} "
                 f"bytes with {expected or 'any'} are expected; they were deleted: run again, and "
                 "if the file was changed for good, get it in another way."

@@ -52,7 +52,7 @@ def read_image(path: PathLike | Member, *, cmyk: bool = False) -> NDArray[np.uin
     damaged, truncated, empty   DataError
     ==========================  ==================================================
 
-    An orientation noted in the EXIF data is not applied. The check sums of a PNG are verified.
+    An orientation noted in the EXIF data is not applied. The checksums of a PNG are verified.
 
     Returns:
         uint8, (H, W) for gray or (H, W, 3) for RGB, values 0-255.

@@ -28,7 +28,7 @@ VERSION = 1
 IN_MEMORY_BYTES = 512 * 2**20
 """Stores whose images take at most this many bytes are held in memory for training."""
 
-# HDF5 1.10's metadata carries check sums, and a fixed version keeps the bytes of a store the
+# HDF5 1.10's metadata carries checksums, and a fixed version keeps the bytes of a store the
 # same under any later library.
 _LIBVER = ("v110", "v110")
 
@@ -68,7 +68,7 @@ class StoreWriter:
         self._checksums[name][index] = zlib.crc32(data)
 
     def finish(self) -> None:
-        """Write the check sums of the images."""
+        """Write the checksums of the images."""
         for name, place in self._layout.items():
             self._file.seek(place.checksums)
             self._file.write(self._checksums[name].tobytes())
@@ -76,7 +76,7 @@ class StoreWriter:
 
 @dataclass(frozen=True)
 class _Place:
-    """Where in the file a dataset of images and its check sums lie, in bytes."""
+    """Where in the file a dataset of images and its checksums lie, in bytes."""
 
     shape: Shape
     images: int
@@ -123,7 +123,7 @@ def _lay_out(
     tables: Tables,
     attributes: Mapping[str, int | float | str],
 ) -> dict[str, _Place]:
-    """Write everything but the images and their check sums."""
+    """Write everything but the images and their checksums."""
     # Contiguous and not compressed. Measured on 300 photographs of 480 x 480 x 3: a random
     # 192 x 192 patch takes 0.10 ms and a 48 x 48 one 0.07 ms; chunks of 96 x 96 take 0.18 and
     # 0.06 ms, and with LZF 1.1 and 0.3 ms for 12 % less disk. A patch lies within p rows of one
@@ -205,7 +205,7 @@ class Store:
         return self.shapes["images"][0]
 
     def __getitem__(self, index: int) -> NDArray[np.uint8]:
-        """Item ``index`` of "images", uint8 (H, W, C), compared with its check sum.
+        """Item ``index`` of "images", uint8 (H, W, C), compared with its checksum.
 
         Raises:
             IndexError: if there is none.
@@ -263,7 +263,7 @@ class Store:
     def hold(self, limit: int = IN_MEMORY_BYTES) -> bool:
         """Hold all images in memory if they take at most ``limit`` bytes; say whether they do.
 
-        Either way all are compared with their check sums. A pickled store leaves them behind and
+        Either way all are compared with their checksums. A pickled store leaves them behind and
         reads them again where it is unpickled.
 
         Raises:
@@ -277,7 +277,7 @@ class Store:
         return self._hold
 
     def verify(self) -> None:
-        """Read everything and compare it with the check sums noted when it was written.
+        """Read everything and compare it with the checksums noted when it was written.
 
         Raises:
             DataError: naming the first damaged item.
@@ -290,7 +290,7 @@ class Store:
             raise self._damaged(str(error)) from error
 
     def fingerprint(self) -> str:
-        """What tells this content from any other: a digest of the check sums of every item."""
+        """What tells this content from any other: a digest of the checksums of every item."""
         digest = hashlib.sha256()
         with _open(self.path) as file:
             for name, shape in self.shapes.items():
@@ -331,7 +331,7 @@ class Store:
             raise self._damaged(str(error)) from error
 
     def _compare(self, name: str, pixels: Any, file: h5py.File) -> None:
-        """Compare the images of a dataset with their check sums."""
+        """Compare the images of a dataset with their checksums."""
         expected = file[f"crc32/{name}"][()]
         for index in range(len(expected)):
             if zlib.crc32(pixels[index].data) != expected[index]:
@@ -358,7 +358,7 @@ class Store:
             if dataset.ndim != 4 or dataset.dtype != np.uint8 or dataset.shape[0] != count:
                 raise self._damaged(f"'{name}' is {dataset.dtype} {dataset.shape}")
             if file[f"crc32/{name}"].shape != (count,):
-                raise self._damaged(f"the check sums of '{name}' are incomplete")
+                raise self._damaged(f"the checksums of '{name}' are incomplete")
             self.shapes[name] = dataset.shape
         if count == 0:
             raise self._damaged("it holds no image")
@@ -529,7 +529,7 @@ def _require_plain_attributes(item: h5py.Group | h5py.Dataset) -> None:
 def _fixed_length(texts: Sequence[str]) -> NDArray[Any]:
     """Texts as UTF-8 of one length.
 
-    HDF5 keeps text of variable length apart, without a check sum: one damaged bit there can make
+    HDF5 keeps text of variable length apart, without a checksum: one damaged bit there can make
     the library run forever.
     """
     encoded = [text.encode() for text in texts]

@@ -68,7 +68,7 @@ def read_versions(path: PathLike | None = None) -> dict[str, Version]:
                     *(row["name"], row["url"], size, row["checksum"], row["licence"], row["how"])
                 )
                 if not re.fullmatch(r"(sha256:[0-9a-f]{64}|md5:[0-9a-f]{32})?", version.checksum):
-                    raise ValueError(f"'{version.checksum}' is no check sum")
+                    raise ValueError(f"'{version.checksum}' is no checksum")
                 if Path(version.name).name != version.name or version.name in versions:
                     raise ValueError(f"'{version.name}' is no name, or there twice")
                 versions[version.name] = version
@@ -96,7 +96,7 @@ def recorded(path: PathLike) -> str | None:
         return None
     words = note.read_text(encoding="utf-8", errors="replace").split()
     if not words or not re.fullmatch(r"[0-9a-f]{64}", words[0]):
-        raise DataError(f"'{note}' holds no check sum; delete it to note a new one.")
+        raise DataError(f"'{note}' holds no checksum; delete it to note a new one.")
     return words[0]
 
 

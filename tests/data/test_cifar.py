@@ -41,7 +41,7 @@ def pickled(value: Any) -> bytes:
 
 
 def archive(path: Path, files: dict[str, bytes]) -> str:
-    """Write an archive; its check sum."""
+    """Write an archive; its checksum."""
     with tarfile.open(path, "w:gz") as tar:
         for name, content in files.items():
             info = tarfile.TarInfo(name)

@@ -143,7 +143,7 @@ def test_a_server_that_sends_no_parts_starts_over(server: Files, tmp_path: Path)
 def test_parts_of_different_versions_are_not_mixed(
     server: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, etag: str | None
 ) -> None:
-    """Without a known check sum nothing would tell that the file has changed in between."""
+    """Without a known checksum nothing would tell that the file has changed in between."""
     monkeypatch.setattr(downloads, "ATTEMPTS", 1)
     server.etag = '"one"' if etag else None
     server.files["file"] = b"an older version" * 50_000
@@ -182,7 +182,7 @@ def test_a_noted_checksum_is_compared_ever_after(server: Files, tmp_path: Path) 
     with pytest.raises(DataError, match=f"{SHA256} is expected"):
         require(tmp_path / NAME, {})
     (tmp_path / f"{NAME}.sha256").write_text("what?\n")
-    with pytest.raises(DataError, match="holds no check sum; delete it"):
+    with pytest.raises(DataError, match="holds no checksum; delete it"):
         require(tmp_path / NAME, {})
 
 

@@ -70,7 +70,7 @@ def project(tmp_path, server, monkeypatch):
             continue
         row["url"] = f"{server.url}/{row['name']}"
         row["bytes"] = len(content)
-        # One with a check sum, one without.
+        # One with a checksum, one without.
         known = row["name"].startswith("tiny")
         row["checksum"] = f"md5:{hashlib.md5(content).hexdigest()}" if known else ""
     with table.open("w", newline="") as file:

@@ -96,7 +96,7 @@ def test_the_gpus_of_a_job_are_its_devices(tmp_path):
     )
     assert status == 0, output
     trainings = re.findall(r"lwdna --log \S+ train .*", output)
-    assert trainings and all("--accelerator auto --devices 2" in line for line in trainings)
+    assert trainings and all("--accelerator gpu --devices 2" in line for line in trainings)
     evaluations = re.findall(r"lwdna --log \S+ evaluate .*", output)
     assert evaluations and all("--accelerator cpu" in line for line in evaluations)
 

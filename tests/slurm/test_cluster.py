@@ -97,7 +97,7 @@ def test_only_jobs_of_the_workflow_in_this_folder_are_cancelled(queue, tmp_path,
         f"4|01234567-89ab-cdef-0123-456789abcdef|{tmp_path}",
     ]
     queue.write_text("\n".join([f"1|{RUN}|{tmp_path}", *others, f"5|{RUN}|{tmp_path}/./", ""]))
-    cluster.end_former_jobs(tmp_path)
+    cluster.end_former_jobs(tmp_path, alone=True)
     assert queue.read_text().splitlines() == others
     assert "left 2 job(s) in the queue (1, 5)" in caplog.text
 
@@ -108,24 +108,22 @@ def test_jobs_that_do_not_end_are_a_sentence(queue, tmp_path, monkeypatch):
     folder.mkdir()
     queue.write_text(f"7|{RUN}|{folder}\n")
     with pytest.raises(LwdnaError, match=r"jobs 7 of an earlier run .* do not end"):
-        cluster.end_former_jobs(folder)
+        cluster.end_former_jobs(folder, alone=True)
+
+
+def test_jobs_that_may_be_of_another_run_are_left_alone(queue, tmp_path):
+    (tmp_path / "here").mkdir()
+    queue.write_text(f"7|{RUN}|{tmp_path / 'here'}\n")
+    with pytest.raises(LwdnaError, match=r"no locks .* \(scancel 7\), and start again"):
+        cluster.end_former_jobs(tmp_path / "here", alone=False)
+    assert queue.read_text().startswith("7|")
 
 
 def test_a_slurm_that_does_not_answer_stops_nobody(queue, tmp_path, monkeypatch):
     assert not queue.exists()  # as where the commands are installed and there is no cluster
-    cluster.end_former_jobs(tmp_path)
+    cluster.end_former_jobs(tmp_path, alone=True)
     monkeypatch.setenv("PATH", str(tmp_path))  # and where they are not
-    cluster.end_former_jobs(tmp_path)
-
-
-def test_a_training_gets_the_gpus_that_its_job_has(tmp_path):
-    command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--cores", "2"]
-    command += ["--configfile", TINY, "--directory", tmp_path]
-    command += ["results/runs/digits/baseline/seed0/history.csv", "--dry-run", "--printshellcmds"]
-    command += ["--workflow-profile", ROOT / "profiles/default", "--resources", "gpu=2"]
-    command += ["--set-resources", "train:gpu=2"]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    assert " --accelerator gpu --devices 2 " in done.stdout + done.stderr
+    cluster.end_former_jobs(tmp_path, alone=True)
 
 
 def test_the_profile_carries_what_it_replaces():
@@ -136,6 +134,8 @@ def test_the_profile_carries_what_it_replaces():
     # A limit on GPUs would be one for the whole cluster.
     assert default.pop("resources") == {"gpu": 1} and "resources" not in slurm
     assert default.items() <= slurm.items()
+    # The processes of one training can only find each other on one machine.
+    assert slurm["set-resources"]["train"]["nodes"] == 1
 
 
 def test_the_profile_names_rules_that_exist_and_rules_name_no_cluster():
