@@ -6,7 +6,7 @@ import re
 import pandas as pd
 import pytest
 import yaml
-from running import ROOT, TINY, lwdna, snakemake
+from running import ROOT, TINY, lwdna, planned, snakemake
 
 from lwdna.config import check, selected, with_filters
 from lwdna.errors import ConfigError
@@ -73,19 +73,13 @@ def test_a_filter_of_nothing_is_refused_in_a_sentence(only, message):
         read(**only)
 
 
-def stats(output):
-    """Jobs by rule of a dry run, read line by line."""
-    lines = output.split("Job stats:")[1].split("\n\n")[0].splitlines()[3:]
-    return {line.split()[0]: int(line.split()[1]) for line in lines if line.strip()}
-
-
 def test_a_table_is_a_target_and_takes_a_filter(tmp_path):
     status, output = snakemake(
         tmp_path, "-n", "--config", "networks=MobileNetV1", "--", "table3", config=PAPER
     )
     assert status == 0, output
     # Three LW-DNA networks of Table 3 alone, three methods of the fourth, and one teacher.
-    assert stats(output)["train"] == 7 and stats(output)["table"] == 1
+    assert planned(output)["train"] == 7 and planned(output)["table"] == 1
     status, output = snakemake(tmp_path, "-n", "--config", "datasets=cifar-10", config=PAPER)
     assert status == 1 and "did you mean 'cifar10'?" in output and "Traceback" not in output
 
@@ -117,8 +111,8 @@ def papers_plan(tmp_path_factory):
 
 def test_a_plan_counts_the_jobs_of_the_dry_run(papers_plan):
     text, frame, output = papers_plan
-    there = stats(output)
-    assert frame.set_index("network")["jobs"]["all"] == there.pop("total")
+    there = planned(output)
+    assert frame.set_index("network")["jobs"]["all"] == sum(there.values())
     for name, number in there.items():
         assert re.search(rf"\b{name} {number}\b", text.split("Jobs by rule: ")[1]), name
     runs = frame[frame["table"].notna()]
