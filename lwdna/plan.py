@@ -7,7 +7,6 @@ forward pass.
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 import shlex
@@ -22,6 +21,7 @@ import torch
 
 import lwdna
 from lwdna.config import METHODS_WITH_TEACHER
+from lwdna.data.versions import read_versions
 from lwdna.networks import input_shape
 from lwdna.steps._build import build_seeded
 
@@ -144,17 +144,17 @@ class Plan:
     Args:
         config: checked, see :func:`lwdna.config.check`.
         dry_run: what is to be run.
-        versions: table of the downloads with their sizes in bytes, if there is one.
+
+    Raises:
+        DataError: if the table of datasets cannot be read.
     """
 
-    def __init__(
-        self, config: Mapping[str, Any], dry_run: DryRun, versions: Path | None = None
-    ) -> None:
+    def __init__(self, config: Mapping[str, Any], dry_run: DryRun) -> None:
         self.config = config
         self.dry_run = dry_run
         self.unknown: set[str] = set()
         """Datasets whose size is not known, so that work on them is left out."""
-        self._downloads = _read_versions(versions)
+        self._downloads = {name: v.bytes or 0 for name, v in read_versions().items()}
         self.rows: dict[tuple[str, str, str], Work] = {}
         for command in dry_run.commands:
             self._add(command)
@@ -295,7 +295,7 @@ class Plan:
 
     def _data_bytes(self, command: Sequence[str]) -> float:
         """Bytes that a step of the data leaves; 0 where that is not known."""
-        downloads = [self._downloads.get(Path(word).name, 0.0) for word in command]
+        downloads = [self._downloads.get(Path(word).name, 0) for word in command]
         if command[0] in ("download", "images"):  # the latter unpacks archives
             return max(downloads)
         stores = [Path(word) for word in command if word.endswith(".h5")]
@@ -357,17 +357,3 @@ def _order(item: tuple[tuple[str, str, str], Work]) -> tuple[bool, bool, tuple[s
     """Tables first, then the data, then the rest."""
     key = item[0]
     return key[0] == "", key[2] == "the rest", key
-
-
-def _read_versions(path: Path | None) -> dict[str, float]:
-    """Bytes of each download by its name and by the name of its file."""
-    if path is None or not path.is_file():
-        return {}
-    sizes = {}
-    with path.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            if (row.get("bytes") or "").isdecimal():
-                for name in (row.get("name"), Path(row.get("url") or "").name):
-                    if name:
-                        sizes[name] = float(row["bytes"])
-    return sizes

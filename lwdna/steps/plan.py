@@ -78,7 +78,7 @@ def main(
         raise ConfigError(f"There is no file '{kept}'; make it with --calibrate.")
     measured = load_throughput(kept) if kept.is_file() and not calibrate else None
     dry_run = _dry_run(arguments)
-    plan = Plan(config, dry_run, ROOT / "data/versions.csv")
+    plan = Plan(config, dry_run)
     if calibrate:
         measured = _calibrate(config, dry_run, accelerator)
         measured.save(kept)
