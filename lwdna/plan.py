@@ -20,7 +20,7 @@ import pandas as pd
 import torch
 
 import lwdna
-from lwdna.config import METHODS_WITH_TEACHER
+from lwdna.config import CLASSIFIED, METHODS_WITH_TEACHER
 from lwdna.data.versions import read_versions
 from lwdna.networks import input_shape
 from lwdna.steps._build import build_seeded
@@ -38,11 +38,12 @@ _FLOAT = 4
 
 @dataclass(frozen=True)
 class Size:
-    """How large a dataset is, as published; the paper uses them whole."""
+    """How large a dataset is, as published; the paper uses them whole. 0 is none, or not known."""
 
     train: int = 0
     """Training images; of restoration sub-images."""
     test: int = 0
+    """Test images."""
     pixels: float = 3e5
     """Of a test image, on average; for restoration, whose images differ."""
     side: int = 0
@@ -64,7 +65,8 @@ SIZES: Mapping[str, Size] = {
     "b100": Size(0, 100, 154_401),
     "urban100": Size(0, 100, 7.7e5),
 }
-"""Known datasets, by the names that the project's configurations give them."""
+"""Known datasets: with labels by their kind, folders of images by the names that the project's
+configurations give them."""
 
 
 @dataclass
@@ -259,39 +261,43 @@ class Plan:
         return flops, params
 
     def _train_images(self, section: Mapping[str, Any]) -> float:
-        """Training images of an epoch."""
+        """Training images of an epoch; the sub-images of photographs are not known."""
         samples = section["task"].get("samples_per_epoch")
         if samples is not None:
             return float(samples)
         dataset = self.config["datasets"][section["train"]]
-        size = self._size(section["train"], section["network"].get("dataset"))
-        return size.train * float(dataset.get("train_fraction", 1))
+        images = self._known(section["train"], self._size(section["train"]).train)
+        return images * float(dataset.get("train_fraction", 1))
 
     def _test_flops(self, section: Mapping[str, Any], flops: float, names: Iterable[str]) -> float:
         """FLOPs of one pass over some test sets."""
         total = 0.0
         for name in names:
-            size = self._size(name, section["network"].get("dataset"))
+            size = self._size(name)
             each = flops
             if section["task"]["kind"] != "classification":
                 scale = section["task"].get("scale", 1)
                 each *= size.pixels / scale**2 / section["task"]["patch_size"] ** 2
             dataset = self.config["datasets"][name]
-            photographs = dataset.get("test") if isinstance(dataset.get("test"), list) else []
             left = 1 - float(dataset.get("train_fraction", 0))
-            total += each * (len(photographs) or size.test * left)
+            total += each * self._known(name, size.test) * left
         return total
 
-    def _size(self, name: str, dataset: str | None = None) -> Size:
-        """The size of a dataset by its name, or by that of the dataset a network is built for."""
-        for known in (name, dataset or name):
-            if known in SIZES:
-                return SIZES[known]
-        section = self.config["datasets"].get(name, {})
-        if section.get("kind") == "photographs":
-            return Size()
-        self.unknown.add(name)
-        return Size()
+    def _known(self, name: str, images: int) -> int:
+        """A number of images of a dataset, which is noted as unknown if it is 0."""
+        if not images:
+            self.unknown.add(name)
+        return images
+
+    def _size(self, name: str) -> Size:
+        """The size of a dataset: as listed, as published, or unknown."""
+        dataset = self.config["datasets"].get(name, {})
+        kind = dataset.get("kind")
+        if kind == "photographs":
+            return Size(test=len(dataset.get("test", ())))
+        if kind == "images" and name not in CLASSIFIED:
+            return SIZES.get(name, Size())
+        return SIZES.get(kind, Size())
 
     def _data_bytes(self, command: Sequence[str]) -> float:
         """Bytes that a step of the data leaves; 0 where that is not known."""
@@ -302,7 +308,7 @@ class Plan:
         if not stores:
             return 0.0
         name, part = stores[-1].parent.name, stores[-1].stem
-        size = SIZES.get(name, Size())
+        size = self._size(name)
         if part in ("train", "test"):
             return float((size.train if part == "train" else size.test) * size.side**2 * 3)
         crop = self.config["datasets"].get(name, {}).get("crop", {})

@@ -10,7 +10,8 @@ from running import ROOT, TINY, lwdna, planned, snakemake
 
 from lwdna.config import check, selected, with_filters
 from lwdna.errors import ConfigError
-from lwdna.plan import Plan, count, read_dry_run
+from lwdna.plan import DryRun, Plan, count, read_dry_run
+from lwdna.steps.plan import _notes
 from lwdna.throughput import Throughput, load_throughput
 
 PAPER = ROOT / "config/paper.yaml"
@@ -140,6 +141,36 @@ def test_a_plan_adds_up_flops_images_and_epochs(papers_plan):
     hours = 3 * 640_000 * 60 * 9_126_805_504 / 4 * share / 3.6e15
     assert denoising["training_hours"] == pytest.approx(hours, rel=1e-6)
     assert frame["hours"].iloc[:-1].sum() == pytest.approx(frame["hours"].iloc[-1])
+
+
+def planned_on(dataset, experiment):
+    """The plan, and the training, of the baseline of an experiment of the paper on other images."""
+    section = {**SECTIONS["experiments"][experiment], "train": "some", "test": ["some"]}
+    del section["paper"]
+    section["task"] = {**section["task"]}
+    section["task"].pop("samples_per_epoch", None)
+    config = read(datasets={"some": dataset}, experiments={"one": section})
+    command = ["train", "--output", "results/runs/one/baseline/seed0/weights.safetensors"]
+    plan = Plan(config, DryRun({"train": 1}, [command]))
+    return plan, next(iter(plan.rows.values()))
+
+
+def test_a_plan_takes_no_size_from_a_name_alone():
+    plan, work = planned_on({"kind": "cifar10", "archive": "data/a.tar.gz"}, "cifar10-resnet56")
+    assert work.training == 3 * 127_369_856 * 50_000 * 300 and not plan.unknown
+    folders = {"kind": "imagefolder", "train": "data/a", "test": "data/b"}
+    plan, work = planned_on(folders, "cifar10-resnet56")
+    assert (work.training, work.tests, plan.unknown) == (0, 0, {"some"})
+    assert "is not known of some:" in " ".join(_notes("", plan))
+
+
+def test_a_plan_counts_photographs_but_not_their_sub_images():
+    photographs = {"kind": "photographs", "train": ["chelsea"], "test": ["coffee", "astronaut"]}
+    photographs["crop"] = {"size": 96, "step": 48, "threshold": 12}
+    plan, work = planned_on(photographs, "dncnn")
+    assert (work.training, plan.unknown) == (0, {"some"})
+    _, fewer = planned_on({**photographs, "test": ["coffee"]}, "dncnn")
+    assert work.tests == 2 * fewer.tests > 0
 
 
 def test_a_plan_that_cannot_be_is_refused_in_a_sentence(tmp_path):
