@@ -22,8 +22,7 @@ import torch
 import lwdna
 from lwdna.config import CLASSIFIED, METHODS_WITH_TEACHER
 from lwdna.data.versions import read_versions
-from lwdna.networks import input_shape
-from lwdna.steps._build import build_seeded
+from lwdna.networks import build_seeded, input_shape
 
 THROUGHPUT = 2e12
 """FLOPs a second of a device that nobody has measured: the order of a data centre's GPU in 32 bits

@@ -20,10 +20,9 @@ from lwdna.errors import DataError
 from lwdna.files import write_text
 from lwdna.learner import Learner
 from lwdna.losses import task_for
-from lwdna.networks import dataset_shape
+from lwdna.networks import build_seeded, dataset_shape
 from lwdna.plan import PASSES, count, label, shape_of
 from lwdna.protocol import Protocol
-from lwdna.steps._build import build_seeded
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +92,7 @@ def measure(section: Mapping[str, Any], protocol: Mapping[str, Any], accelerator
     images = max(2, settings.batch_size // int(protocol.get("accumulate", 1)))
     if fabric.device.type == "cpu":
         images = max(2, min(images, int(_CPU_STEP_FLOPS / (PASSES * flops))))
-    network = build_seeded(dict(section["network"]), seed=0)
+    network = build_seeded(section["network"], seed=0)
     learner = Learner(fabric, settings, task_for(section["task"]["kind"]), network)
     learner.network.train()
     while True:
