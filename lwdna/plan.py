@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
@@ -33,6 +33,21 @@ PASSES = 3
 
 _FLOAT = 4
 """Bytes of a weight."""
+
+_HEADS = {
+    "table": "Table",
+    "dataset": "Dataset",
+    "network": "Network",
+    "jobs": "Jobs",
+    "teachers_hours": "Teacher",
+    "training_hours": "Training",
+    "distillation_hours": "KD",
+    "tests_hours": "Tests",
+    "shrinkage_hours": "Shrink",
+    "hours": "Hours",
+    "disk_gb": "Disk, GB",
+}
+"""Columns of a plan that are printed."""
 
 
 @dataclass(frozen=True)
@@ -317,6 +332,40 @@ class Plan:
 
 
 _DATA_STEPS = ("download", "images", "crop", "gray", "digits", "pack")
+
+
+def as_text(frame: pd.DataFrame, dry_run: DryRun) -> str:
+    """The table of :meth:`Plan.frame` and the jobs by rule, for people."""
+    shown = frame[list(_HEADS)].rename(columns=_HEADS)
+    hours = [_HEADS[name] for name in _HEADS if name.endswith("hours")]
+    text: str = shown.to_string(
+        index=False, formatters=dict.fromkeys([*hours, _HEADS["disk_gb"]], _number)
+    )
+    counts = ", ".join(f"{name} {number}" for name, number in sorted(dry_run.counts.items()))
+    return f"{text}\n\nJobs by rule: {counts or 'none, everything is done'}."
+
+
+def notes(throughput: str, plan: Plan) -> Iterator[str]:
+    """What the numbers of a plan rest on.
+
+    Args:
+        throughput: what :meth:`Plan.frame` was given, in words.
+        plan: the plan.
+    """
+    yield (
+        f"Hours are of one device, for {throughput}: FLOPs as the paper counts them x images x "
+        "epochs, a backward pass as two forward passes. Waiting for data, the search of shrinkage, "
+        "tables and figures are not in them. Disk is what stays: images, weights, last checkpoints."
+    )
+    if plan.unknown:
+        yield (
+            f"The number of images is not known of {', '.join(sorted(plan.unknown))}: training or "
+            "tests on them are not in the hours."
+        )
+
+
+def _number(value: float) -> str:
+    return "-" if value == 0 else f"{value:,.1f}" if value >= 0.05 else "< 0.1"
 
 
 def label(section: Mapping[str, Any]) -> str:

@@ -10,8 +10,7 @@ from running import ROOT, TINY, lwdna, planned, snakemake
 
 from lwdna.config import check, selected, with_filters
 from lwdna.errors import ConfigError
-from lwdna.plan import DryRun, Plan, count, read_dry_run
-from lwdna.steps.plan import _notes
+from lwdna.plan import DryRun, Plan, count, notes, read_dry_run
 from lwdna.throughput import Throughput, load_throughput
 
 PAPER = ROOT / "config/paper.yaml"
@@ -161,7 +160,7 @@ def test_a_plan_takes_no_size_from_a_name_alone():
     folders = {"kind": "imagefolder", "train": "data/a", "test": "data/b"}
     plan, work = planned_on(folders, "cifar10-resnet56")
     assert (work.training, work.tests, plan.unknown) == (0, 0, {"some"})
-    assert "is not known of some:" in " ".join(_notes("", plan))
+    assert "is not known of some:" in " ".join(notes("", plan))
 
 
 def test_a_plan_counts_photographs_but_not_their_sub_images():
