@@ -96,14 +96,7 @@ def main(epochs: int) -> None:
             lwdna(folder, "images", "--output", f"images/{part}", *names)
         crop = ("--size", 120, "--step", 60, "--threshold", 12, "--scale", 4)
         lwdna(folder, "crop", "images/train", "--output", "colour.h5", *crop)
-        digits = (
-            "--train",
-            "train.h5",
-            "--test",
-            "test.h5",
-            "--train-fraction",
-            0.08,
-        )  # 9 batches of 16
+        digits = ("--train", "train.h5", "--test", "test.h5")
         lwdna(folder, "digits", *digits, "--train-fraction", 0.08)  # 9 batches of 16
         plain = {
             "1 process": curve(folder, RESTORATION, epochs, 1),

@@ -7,11 +7,10 @@ forward pass.
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
@@ -21,9 +20,9 @@ import pandas as pd
 import torch
 
 import lwdna
-from lwdna.config import METHODS_WITH_TEACHER
-from lwdna.networks import input_shape
-from lwdna.steps._build import build_seeded
+from lwdna.config import CLASSIFIED, METHODS_WITH_TEACHER
+from lwdna.data.versions import read_versions
+from lwdna.networks import build_seeded, input_shape
 
 THROUGHPUT = 2e12
 """FLOPs a second of a device that nobody has measured: the order of a data centre's GPU in 32 bits
@@ -35,14 +34,30 @@ PASSES = 3
 _FLOAT = 4
 """Bytes of a weight."""
 
+_HEADS = {
+    "table": "Table",
+    "dataset": "Dataset",
+    "network": "Network",
+    "jobs": "Jobs",
+    "teachers_hours": "Teacher",
+    "training_hours": "Training",
+    "distillation_hours": "KD",
+    "tests_hours": "Tests",
+    "shrinkage_hours": "Shrink",
+    "hours": "Hours",
+    "disk_gb": "Disk, GB",
+}
+"""Columns of a plan that are printed."""
+
 
 @dataclass(frozen=True)
 class Size:
-    """How large a dataset is, as published; the paper uses them whole."""
+    """How large a dataset is, as published; the paper uses them whole. 0 is none, or not known."""
 
     train: int = 0
     """Training images; of restoration sub-images."""
     test: int = 0
+    """Test images."""
     pixels: float = 3e5
     """Of a test image, on average; for restoration, whose images differ."""
     side: int = 0
@@ -64,7 +79,8 @@ SIZES: Mapping[str, Size] = {
     "b100": Size(0, 100, 154_401),
     "urban100": Size(0, 100, 7.7e5),
 }
-"""Known datasets, by the names that the project's configurations give them."""
+"""Known datasets: with labels by their kind, folders of images by the names that the project's
+configurations give them."""
 
 
 @dataclass
@@ -144,17 +160,17 @@ class Plan:
     Args:
         config: checked, see :func:`lwdna.config.check`.
         dry_run: what is to be run.
-        versions: table of the downloads with their sizes in bytes, if there is one.
+
+    Raises:
+        DataError: if the table of datasets cannot be read.
     """
 
-    def __init__(
-        self, config: Mapping[str, Any], dry_run: DryRun, versions: Path | None = None
-    ) -> None:
+    def __init__(self, config: Mapping[str, Any], dry_run: DryRun) -> None:
         self.config = config
         self.dry_run = dry_run
         self.unknown: set[str] = set()
         """Datasets whose size is not known, so that work on them is left out."""
-        self._downloads = _read_versions(versions)
+        self._downloads = {name: v.bytes or 0 for name, v in read_versions().items()}
         self.rows: dict[tuple[str, str, str], Work] = {}
         for command in dry_run.commands:
             self._add(command)
@@ -259,50 +275,54 @@ class Plan:
         return flops, params
 
     def _train_images(self, section: Mapping[str, Any]) -> float:
-        """Training images of an epoch."""
+        """Training images of an epoch; the sub-images of photographs are not known."""
         samples = section["task"].get("samples_per_epoch")
         if samples is not None:
             return float(samples)
         dataset = self.config["datasets"][section["train"]]
-        size = self._size(section["train"], section["network"].get("dataset"))
-        return size.train * float(dataset.get("train_fraction", 1))
+        images = self._known(section["train"], self._size(section["train"]).train)
+        return images * float(dataset.get("train_fraction", 1))
 
     def _test_flops(self, section: Mapping[str, Any], flops: float, names: Iterable[str]) -> float:
         """FLOPs of one pass over some test sets."""
         total = 0.0
         for name in names:
-            size = self._size(name, section["network"].get("dataset"))
+            size = self._size(name)
             each = flops
             if section["task"]["kind"] != "classification":
                 scale = section["task"].get("scale", 1)
                 each *= size.pixels / scale**2 / section["task"]["patch_size"] ** 2
             dataset = self.config["datasets"][name]
-            photographs = dataset.get("test") if isinstance(dataset.get("test"), list) else []
             left = 1 - float(dataset.get("train_fraction", 0))
-            total += each * (len(photographs) or size.test * left)
+            total += each * self._known(name, size.test) * left
         return total
 
-    def _size(self, name: str, dataset: str | None = None) -> Size:
-        """The size of a dataset by its name, or by that of the dataset a network is built for."""
-        for known in (name, dataset or name):
-            if known in SIZES:
-                return SIZES[known]
-        section = self.config["datasets"].get(name, {})
-        if section.get("kind") == "photographs":
-            return Size()
-        self.unknown.add(name)
-        return Size()
+    def _known(self, name: str, images: int) -> int:
+        """A number of images of a dataset, which is noted as unknown if it is 0."""
+        if not images:
+            self.unknown.add(name)
+        return images
+
+    def _size(self, name: str) -> Size:
+        """The size of a dataset: as listed, as published, or unknown."""
+        dataset = self.config["datasets"].get(name, {})
+        kind = dataset.get("kind")
+        if kind == "photographs":
+            return Size(test=len(dataset.get("test", ())))
+        if kind == "images" and name not in CLASSIFIED:
+            return SIZES.get(name, Size())
+        return SIZES.get(kind, Size())
 
     def _data_bytes(self, command: Sequence[str]) -> float:
         """Bytes that a step of the data leaves; 0 where that is not known."""
-        downloads = [self._downloads.get(Path(word).name, 0.0) for word in command]
+        downloads = [self._downloads.get(Path(word).name, 0) for word in command]
         if command[0] in ("download", "images"):  # the latter unpacks archives
             return max(downloads)
         stores = [Path(word) for word in command if word.endswith(".h5")]
         if not stores:
             return 0.0
         name, part = stores[-1].parent.name, stores[-1].stem
-        size = SIZES.get(name, Size())
+        size = self._size(name)
         if part in ("train", "test"):
             return float((size.train if part == "train" else size.test) * size.side**2 * 3)
         crop = self.config["datasets"].get(name, {}).get("crop", {})
@@ -312,6 +332,40 @@ class Plan:
 
 
 _DATA_STEPS = ("download", "images", "crop", "gray", "digits", "pack")
+
+
+def as_text(frame: pd.DataFrame, dry_run: DryRun) -> str:
+    """The table of :meth:`Plan.frame` and the jobs by rule, for people."""
+    shown = frame[list(_HEADS)].rename(columns=_HEADS)
+    hours = [_HEADS[name] for name in _HEADS if name.endswith("hours")]
+    text: str = shown.to_string(
+        index=False, formatters=dict.fromkeys([*hours, _HEADS["disk_gb"]], _number)
+    )
+    counts = ", ".join(f"{name} {number}" for name, number in sorted(dry_run.counts.items()))
+    return f"{text}\n\nJobs by rule: {counts or 'none, everything is done'}."
+
+
+def notes(throughput: str, plan: Plan) -> Iterator[str]:
+    """What the numbers of a plan rest on.
+
+    Args:
+        throughput: what :meth:`Plan.frame` was given, in words.
+        plan: the plan.
+    """
+    yield (
+        f"Hours are of one device, for {throughput}: FLOPs as the paper counts them x images x "
+        "epochs, a backward pass as two forward passes. Waiting for data, the search of shrinkage, "
+        "tables and figures are not in them. Disk is what stays: images, weights, last checkpoints."
+    )
+    if plan.unknown:
+        yield (
+            f"The number of images is not known of {', '.join(sorted(plan.unknown))}: training or "
+            "tests on them are not in the hours."
+        )
+
+
+def _number(value: float) -> str:
+    return "-" if value == 0 else f"{value:,.1f}" if value >= 0.05 else "< 0.1"
 
 
 def label(section: Mapping[str, Any]) -> str:
@@ -357,17 +411,3 @@ def _order(item: tuple[tuple[str, str, str], Work]) -> tuple[bool, bool, tuple[s
     """Tables first, then the data, then the rest."""
     key = item[0]
     return key[0] == "", key[2] == "the rest", key
-
-
-def _read_versions(path: Path | None) -> dict[str, float]:
-    """Bytes of each download by its name and by the name of its file."""
-    if path is None or not path.is_file():
-        return {}
-    sizes = {}
-    with path.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            if (row.get("bytes") or "").isdecimal():
-                for name in (row.get("name"), Path(row.get("url") or "").name):
-                    if name:
-                        sizes[name] = float(row["bytes"])
-    return sizes

@@ -7,7 +7,7 @@ import logging
 import os
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,13 @@ import torch
 from torch import Tensor
 
 from lwdna.devices import make_fabric
-from lwdna.errors import DataError
+from lwdna.errors import ConfigError, DataError
 from lwdna.files import write_text
 from lwdna.learner import Learner
 from lwdna.losses import task_for
-from lwdna.networks import dataset_shape
-from lwdna.plan import PASSES, count, label, shape_of
+from lwdna.networks import build_seeded, dataset_shape
+from lwdna.plan import PASSES, THROUGHPUT, DryRun, count, label, networks_of, shape_of
 from lwdna.protocol import Protocol
-from lwdna.steps._build import build_seeded
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +74,52 @@ def load_throughput(path: str | os.PathLike[str]) -> Throughput:
         ) from error
 
 
+def rate_of(
+    given: float | None, measured: Throughput | None, path: Path
+) -> tuple[str, Callable[[str], float]]:
+    """The throughput of a plan, in words and as FLOPs a second by the label of a network.
+
+    Args:
+        given: FLOPs a second of every network, if they are known.
+        measured: what counts otherwise; without it the throughput is assumed.
+        path: where what was measured is kept.
+    """
+    if given is not None:
+        return f"{given:.4g} FLOPs a second, as given", lambda _: given
+    if measured is not None:
+        return _told(measured, path), measured.of
+    said = f"{THROUGHPUT:.4g} FLOPs a second, assumed; measure it with --calibrate"
+    return said, lambda _: THROUGHPUT
+
+
+def _told(measured: Throughput, path: Path) -> str:
+    networks = ", ".join(
+        f"{name} {rate:.4g}" for name, rate in sorted(measured.networks.items(), key=lambda x: x[1])
+    )
+    return (
+        f"{measured.flops_per_second:.4g} FLOPs a second of {measured.device}, measured "
+        f"({networks}; '{path}')"
+    )
+
+
+def measure_networks(config: Mapping[str, Any], dry_run: DryRun, accelerator: str) -> Throughput:
+    """Measure the smallest, the middle and the largest of the networks to be trained.
+
+    Raises:
+        ConfigError: if none is to be trained.
+    """
+    names = networks_of(config, dry_run)
+    if not names:
+        raise ConfigError("No network is to be trained, so there is none to measure.")
+    chosen = sorted({0, len(names) // 2, len(names) - 1})
+    found = Throughput(device_name(accelerator))
+    for index in chosen:
+        section = config["experiments"][names[index]]
+        protocol = config["protocols"][section["protocol"]]
+        found.networks[label(section)] = measure(section, protocol, accelerator)
+    return found
+
+
 def measure(section: Mapping[str, Any], protocol: Mapping[str, Any], accelerator: str) -> float:
     """FLOPs a second of training steps, forward and backward, on random images.
 
@@ -93,7 +138,7 @@ def measure(section: Mapping[str, Any], protocol: Mapping[str, Any], accelerator
     images = max(2, settings.batch_size // int(protocol.get("accumulate", 1)))
     if fabric.device.type == "cpu":
         images = max(2, min(images, int(_CPU_STEP_FLOPS / (PASSES * flops))))
-    network = build_seeded(dict(section["network"]), seed=0)
+    network = build_seeded(section["network"], seed=0)
     learner = Learner(fabric, settings, task_for(section["task"]["kind"]), network)
     learner.network.train()
     while True:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, TypeAlias
 
+import torch
 from torch import nn
 
 from lwdna.errors import ConfigError, nearest
@@ -167,6 +168,26 @@ def build(
     spec = NetworkSpec(name, dataset or entry.dataset, float(width), dict(options))
     set_provenance(network, Provenance(spec))
     return network
+
+
+def build_seeded(
+    network: Mapping[str, Any], seed: int, make: Callable[..., nn.Module] = build
+) -> nn.Module:
+    """Build a network from its section of the configuration, with weights drawn from a seed.
+
+    Args:
+        network: ``name``, and ``dataset``, ``width`` and ``options`` if any.
+        seed: of PyTorch's generator on the CPU, whose state is kept.
+        make: what builds it, with the arguments of :func:`build`.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return make(
+            network["name"],
+            dataset=network.get("dataset"),
+            width=network.get("width", 1.0),
+            **network.get("options", {}),
+        )
 
 
 def dataset_shape(dataset: str) -> DatasetShape:

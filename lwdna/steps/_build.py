@@ -63,18 +63,6 @@ def _make(function: Own, arguments: dict[str, Any]) -> nn.Module:
     return model
 
 
-def build_seeded(network: dict[str, Any], seed: int) -> nn.Module:
-    """Build a network from its section of the configuration, with weights drawn from a seed."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return build(
-            network["name"],
-            dataset=network.get("dataset"),
-            width=network.get("width", 1.0),
-            **network.get("options", {}),
-        )
-
-
 def widening(name: str, asked: float | None) -> float:
     """How often wider a network is made before it is shrunk: as asked, or 2 where that can be."""
     if asked is not None:

@@ -15,8 +15,9 @@ from lwdna.checked import write_csv
 from lwdna.data.datasets import train_dataset
 from lwdna.errors import ConfigError
 from lwdna.hypernet import EMBEDDING, LossFunction
+from lwdna.networks import build_seeded
 from lwdna.shrink import CRITERIA
-from lwdna.steps._build import build_seeded, check_fits, example_of, widening
+from lwdna.steps._build import build, check_fits, example_of, widening
 from lwdna.steps._options import ANY_PATH, FILE, Json, check_suffix, output, seed, shapes, threads
 from lwdna.steps._own import Own
 
@@ -96,12 +97,12 @@ def main(
     spec: dict[str, Any] = {"name": network, "dataset": dataset, "width": width, "options": options}
     example = example_of(network, dataset, shapes)
     wider = width * widening(network, widen)
-    baseline = build_seeded(spec, settings["seed"])
+    baseline = build_seeded(spec, settings["seed"], build)
     graph = lwdna.ChannelGraph(baseline, example)
     if flops_ratio is not None:
         flops, _ = lwdna.complexity(baseline, example, batch_norm=settings["batch_norm"])
         target_flops = flops_ratio * flops
-    wide = build_seeded(spec | {"width": wider}, settings["seed"])
+    wide = build_seeded(spec | {"width": wider}, settings["seed"], build)
     loss: LossFunction | None = None if loss_function is None else Own(loss_function)
     if task is not None and path is not None:
         images = train_dataset(task, path, seed=settings["seed"])

@@ -13,7 +13,8 @@ import lwdna
 from lwdna.data.datasets import fingerprint, test_dataset, train_dataset
 from lwdna.evaluation import input_multiple
 from lwdna.files import lock
-from lwdna.steps._build import build_seeded, check_fits, check_same_classes
+from lwdna.networks import build_seeded
+from lwdna.steps._build import build, check_fits, check_same_classes
 from lwdna.steps._options import (
     ANY_PATH,
     FILE,
@@ -62,7 +63,7 @@ def main(
 ) -> None:
     """Train a network on a task by a protocol; the same command again resumes it."""
     if weights is None and network is not None:
-        model = build_seeded(network, seed)
+        model = build_seeded(network, seed, build)
     elif weights is not None and network is None:
         model = lwdna.load(weights)
     else:

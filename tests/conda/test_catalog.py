@@ -10,6 +10,7 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+import running
 import yaml
 from imports import ROOT
 
@@ -18,12 +19,10 @@ from lwdna.files import lock
 
 def jobs(output):
     """The number of jobs by rule that a dry run would run, but for the target itself."""
-    stats = output.split("Job stats:")[1].split("\n\n")[0].splitlines()[3:]
-    found = {line.split()[0]: int(line.split()[1]) for line in stats if line.strip()}
     return {
         name: n
-        for name, n in found.items()
-        if name.split("_")[-1] not in ("all", "everything", "total")
+        for name, n in running.planned(output).items()
+        if name.split("_")[-1] not in ("all", "everything")
     }
 
 

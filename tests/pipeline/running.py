@@ -48,6 +48,17 @@ def snakemake(folder, *arguments, config=TINY):
     return process.returncode, output
 
 
+def planned(output):
+    """The number of jobs by rule that a dry run says it would run.
+
+    It is read line by line, not as `lwdna.plan.read_dry_run` does, which it is there to check.
+    """
+    lines = output.split("Job stats:")[1].split("\n\n")[0].splitlines()[3:]
+    jobs = {line.split()[0]: int(line.split()[1]) for line in lines if line.strip()}
+    assert jobs.pop("total") == sum(jobs.values())
+    return jobs
+
+
 def lwdna(*arguments, cwd="."):
     """Run the command line to its end, in this process: exit status and what it said.
 

@@ -16,7 +16,7 @@ import pytest
 import running
 import yaml
 from PIL import Image
-from running import ROOT, TINY, lwdna, snakemake
+from running import ROOT, TINY, lwdna, planned, snakemake
 
 
 def image(rng, height, width, form="PNG"):
@@ -96,12 +96,6 @@ def downloading(config):
     }
 
 
-def planned(output):
-    """The rules that a dry run would run."""
-    stats = output.split("Job stats:")[1].split("\n\n")[0].splitlines()[3:]
-    return {line.split()[0] for line in stats if line.strip()} - {"total"}
-
-
 TARGETS = ("results/data/tiny/test.h5", "results/images/valid/test")
 
 
@@ -123,7 +117,7 @@ def test_what_is_not_there_is_downloaded_once_and_checked_ever_after(project, tm
     # What is there is never deleted to be downloaded again, not even by force.
     status, output = snakemake(project, *TARGETS, "-n", "--forceall", config=config)
     assert status == 0, output
-    assert planned(output) == {"images", "pack"}, output
+    assert set(planned(output)) == {"images", "pack"}, output
     for name in server.files:
         path = project / "data" / name
         path.write_bytes(path.read_bytes() + b"x")
@@ -177,7 +171,7 @@ def test_an_image_added_to_a_class_is_noticed(tmp_path):
     assert "Nothing to be done" in snakemake(tmp_path, target, "-n", config=config)[1]
     (tmp_path / "images/train/3/new.jpg").write_bytes(image(np.random.default_rng(1), 40, 40))
     status, output = snakemake(tmp_path, target, "-n", config=config)
-    assert status == 0 and planned(output) == {"pack"}, output
+    assert status == 0 and set(planned(output)) == {"pack"}, output
 
 
 TASK = json.dumps(

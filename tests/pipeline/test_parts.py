@@ -6,11 +6,11 @@ import re
 import pandas as pd
 import pytest
 import yaml
-from running import ROOT, TINY, lwdna, snakemake
+from running import ROOT, TINY, lwdna, planned, snakemake
 
 from lwdna.config import check, selected, with_filters
 from lwdna.errors import ConfigError
-from lwdna.plan import Plan, count, read_dry_run
+from lwdna.plan import DryRun, Plan, count, notes, read_dry_run
 from lwdna.throughput import Throughput, load_throughput
 
 PAPER = ROOT / "config/paper.yaml"
@@ -73,19 +73,13 @@ def test_a_filter_of_nothing_is_refused_in_a_sentence(only, message):
         read(**only)
 
 
-def stats(output):
-    """Jobs by rule of a dry run, read line by line."""
-    lines = output.split("Job stats:")[1].split("\n\n")[0].splitlines()[3:]
-    return {line.split()[0]: int(line.split()[1]) for line in lines if line.strip()}
-
-
 def test_a_table_is_a_target_and_takes_a_filter(tmp_path):
     status, output = snakemake(
         tmp_path, "-n", "--config", "networks=MobileNetV1", "--", "table3", config=PAPER
     )
     assert status == 0, output
     # Three LW-DNA networks of Table 3 alone, three methods of the fourth, and one teacher.
-    assert stats(output)["train"] == 7 and stats(output)["table"] == 1
+    assert planned(output)["train"] == 7 and planned(output)["table"] == 1
     status, output = snakemake(tmp_path, "-n", "--config", "datasets=cifar-10", config=PAPER)
     assert status == 1 and "did you mean 'cifar10'?" in output and "Traceback" not in output
 
@@ -117,8 +111,8 @@ def papers_plan(tmp_path_factory):
 
 def test_a_plan_counts_the_jobs_of_the_dry_run(papers_plan):
     text, frame, output = papers_plan
-    there = stats(output)
-    assert frame.set_index("network")["jobs"]["all"] == there.pop("total")
+    there = planned(output)
+    assert frame.set_index("network")["jobs"]["all"] == sum(there.values())
     for name, number in there.items():
         assert re.search(rf"\b{name} {number}\b", text.split("Jobs by rule: ")[1]), name
     runs = frame[frame["table"].notna()]
@@ -146,6 +140,36 @@ def test_a_plan_adds_up_flops_images_and_epochs(papers_plan):
     hours = 3 * 640_000 * 60 * 9_126_805_504 / 4 * share / 3.6e15
     assert denoising["training_hours"] == pytest.approx(hours, rel=1e-6)
     assert frame["hours"].iloc[:-1].sum() == pytest.approx(frame["hours"].iloc[-1])
+
+
+def planned_on(dataset, experiment):
+    """The plan, and the training, of the baseline of an experiment of the paper on other images."""
+    section = {**SECTIONS["experiments"][experiment], "train": "some", "test": ["some"]}
+    del section["paper"]
+    section["task"] = {**section["task"]}
+    section["task"].pop("samples_per_epoch", None)
+    config = read(datasets={"some": dataset}, experiments={"one": section})
+    command = ["train", "--output", "results/runs/one/baseline/seed0/weights.safetensors"]
+    plan = Plan(config, DryRun({"train": 1}, [command]))
+    return plan, next(iter(plan.rows.values()))
+
+
+def test_a_plan_takes_no_size_from_a_name_alone():
+    plan, work = planned_on({"kind": "cifar10", "archive": "data/a.tar.gz"}, "cifar10-resnet56")
+    assert work.training == 3 * 127_369_856 * 50_000 * 300 and not plan.unknown
+    folders = {"kind": "imagefolder", "train": "data/a", "test": "data/b"}
+    plan, work = planned_on(folders, "cifar10-resnet56")
+    assert (work.training, work.tests, plan.unknown) == (0, 0, {"some"})
+    assert "is not known of some:" in " ".join(notes("", plan))
+
+
+def test_a_plan_counts_photographs_but_not_their_sub_images():
+    photographs = {"kind": "photographs", "train": ["chelsea"], "test": ["coffee", "astronaut"]}
+    photographs["crop"] = {"size": 96, "step": 48, "threshold": 12}
+    plan, work = planned_on(photographs, "dncnn")
+    assert (work.training, plan.unknown) == (0, {"some"})
+    _, fewer = planned_on({**photographs, "test": ["coffee"]}, "dncnn")
+    assert work.tests == 2 * fewer.tests > 0
 
 
 def test_a_plan_that_cannot_be_is_refused_in_a_sentence(tmp_path):

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import yaml
 from PIL import Image
-from running import ROOT, TINY, snakemake
+from running import ROOT, TINY, planned, snakemake
 from running import lwdna as command
 
 import lwdna
@@ -93,14 +93,6 @@ def test_logs_and_benchmarks_are_kept(finished):
 def test_a_second_run_does_nothing(finished):
     status, output = snakemake(finished)
     assert status == 0 and "Nothing to be done" in output
-
-
-def planned(output):
-    """The rules that a dry run would run."""
-    stats = output.split("Job stats:")[1].split("\n\n")[0].splitlines()[3:]
-    jobs = {line.split()[0]: int(line.split()[1]) for line in stats if line.strip()}
-    del jobs["total"]
-    return jobs
 
 
 def test_a_new_label_redraws_and_does_not_retrain(finished, tmp_path):
