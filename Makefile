@@ -18,6 +18,10 @@ $(VENV)/ready: requirements.txt pyproject.toml
 	$(PIP) --no-deps --editable .
 	@touch $@
 
+$(VENV)/ready-dev: $(VENV)/ready requirements-dev.txt
+	$(PIP) -r requirements-dev.txt
+	@touch $@
+
 run: $(VENV)/ready ## Set up, run the whole pipeline on config.yaml, write the report.
 	$(SNAKEMAKE) --cores $(CORES) $(ARGS)
 	@$(SNAKEMAKE) --quiet --report results/report.html
@@ -27,29 +31,29 @@ complexity: $(VENV)/ready ## Shrink every LW-DNA network of the paper again: res
 	$(SNAKEMAKE) --cores $(CORES) --configfile config/complexity.yaml $(ARGS) -- complexity_columns
 	@echo 'Done: results/complexity/table1.md, table2.md, table3.md'
 
-test: $(VENV)/ready lint ## Set up, check and test everything, including a tiny end-to-end run.
+test: $(VENV)/ready-dev lint ## Set up, check and test everything, including a tiny end-to-end run.
 	$(PYTEST) $(ARGS)
 
-test-all: $(VENV)/ready ## Test with every network of torchvision; half an hour more, 16 GB.
+test-all: $(VENV)/ready-dev ## Test with every network of torchvision; half an hour more, 16 GB.
 	LWDNA_TEST_ALL=1 $(PYTEST) $(ARGS)
 
-test-conda: $(VENV)/ready ## Test with the whole pipeline in an environment of conda, without a conda.
+test-conda: $(VENV)/ready-dev ## Test with the whole pipeline in an environment of conda, without a conda.
 	LWDNA_TEST_CONDA=1 $(PYTEST) tests/conda $(ARGS)
 
-test-slurm: $(VENV)/ready ## Test the profile for SLURM on a real one, brought up here; needs root.
+test-slurm: $(VENV)/ready-dev ## Test the profile for SLURM on a real one, brought up here; needs root.
 	LWDNA_TEST_SLURM=1 $(PYTEST) --numprocesses 0 tests/slurm $(ARGS)
 
-test-faults: $(VENV)/ready ## Break a hundred runs in many ways and compare the products; about an hour.
+test-faults: $(VENV)/ready-dev ## Break a hundred runs in many ways and compare the products; about an hour.
 	$(BIN)/python tests/faults/driver.py --runs 100 --jobs 2 $(ARGS)
 
-lint: $(VENV)/ready ## Check style, types and the workflow.
+lint: $(VENV)/ready-dev ## Check style, types and the workflow.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/snakefmt --check Snakefile rules workflow/Snakefile
 	$(SNAKEMAKE) --lint
 
-format: $(VENV)/ready ## Format the code.
+format: $(VENV)/ready-dev ## Format the code.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile rules workflow/Snakefile

@@ -115,7 +115,7 @@ def test_make_in_an_odd_folder(tmp_path):
     """What make would run, with a stand-in for Python and for the environment."""
     clone = tmp_path / "$(touch harm) `touch harm`"
     (clone / ".venv/bin").mkdir(parents=True)
-    for name in ("Makefile", "requirements.txt", "pyproject.toml"):
+    for name in ("Makefile", "requirements.txt", "requirements-dev.txt", "pyproject.toml"):
         shutil.copy(ROOT / name, clone)
     for name in ("snakemake", "python"):
         program = clone / ".venv/bin" / name
