@@ -35,7 +35,11 @@ def contents(folder, patterns):
 KILLS = {
     # What is removed from a finished run, what is then asked for, and at the sight of which
     # half-done file everything is killed.
-    "crop": ("data/photographs", "data/photographs/colour.h5", "data/photographs/.colour.*.tmp.h5"),
+    "crop": (
+        "data/photographs/colour.h5",
+        "data/photographs/colour.h5",
+        "data/photographs/.colour.*.tmp.h5",
+    ),
     "gray store": (
         "data/photographs/gray.h5",
         "data/photographs/gray.h5",
