@@ -59,13 +59,13 @@ def check(config: Mapping[str, Any], schema: str | os.PathLike[str]) -> dict[str
         raise ConfigError(problem)
     for name, protocol in complete["protocols"].items():
         _check_protocol(name, protocol)
+    for name, dataset in complete["datasets"].items():
+        _check_dataset(name, dataset)
     for name, experiment in complete["experiments"].items():
         experiment.setdefault("seeds", complete["seeds"])
         experiment.setdefault("label", _label(experiment["network"]))
         _check_experiment(name, experiment, complete)
         _check_claim(f"experiments.{name}", experiment, Path(schema).parents[1] / "paper")
-    for name, dataset in complete["datasets"].items():
-        _check_dataset(name, dataset)
     selected(complete)
     if "replication" in complete:
         _check_replication(complete, Path(schema).parents[1] / "paper")

@@ -8,7 +8,6 @@ rule download:
         "results/logs/download/{download}.log",
     benchmark:
         "results/benchmarks/download/{download}.tsv"
-    retries: 3
     localrule: True
     conda:
         "../envs/lwdna.yaml"

@@ -60,6 +60,7 @@ rule table:
             "tables",
             "task",
             "test",
+            "train",
         ),
         paper=lambda wildcards, input: ["--paper", input.paper] if input.paper else [],
         scale=scale,

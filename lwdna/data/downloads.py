@@ -151,10 +151,13 @@ class _Part:
                     ) from error
                 failures = 1 if self._size() > before else failures + 1
                 reason = first_line(error)
+                if "Max retries exceeded" in reason:  # urllib3's words, and addresses of objects
+                    reason = "the server cannot be reached"
             if failures >= ATTEMPTS:
                 raise DataError(
-                    f"{url} could not be downloaded ({reason}); run again later: what has arrived "
-                    "is kept."
+                    f"{url} could not be downloaded ({reason}); see that there is a connection to "
+                    "the internet and run again (what has arrived is kept), or get the file in "
+                    "another way and put it where the configuration says."
                 )
             wait = WAIT_S * 2 ** (failures - 1)
             logger.warning("%s: %s; going on in %g s.", url, reason, wait)

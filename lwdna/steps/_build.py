@@ -164,5 +164,6 @@ def check_fits(model: nn.Module, data: Any, patch_size: int = 0) -> None:
         raise ConfigError(
             f"{spec.name} for {spec.dataset} takes images of {wanted[0]} x {wanted[1]} in "
             f"{wanted[2]} classes, but there are images of {data.shape[0]} x {data.shape[1]} in "
-            f"{data.shape[2]} classes; set network.dataset to fit the images."
+            f"{data.shape[2]} classes; set network.dataset, or num_classes in network.options, to "
+            "fit the images."
         )

@@ -278,6 +278,13 @@ def test_a_method_the_paper_lacks_is_not_lost() -> None:
     assert "0 of 53 results obtained here" in to_markdown(1, frame)
 
 
+def test_a_dataset_of_ones_own_has_its_own_name() -> None:
+    network = {"name": "ResNet8", "dataset": "cifar10", "options": {"num_classes": 3}}
+    mine = {**DIGITS, "network": network, "train": "mine", "test": ["mine"], "label": "ResNet8"}
+    text = to_markdown(1, table(1, [run("m", "baseline", test_set="mine")], {"m": mine}))
+    assert "| mine | ResNet8 | Baseline |" in text
+
+
 def test_another_test_set_is_not_compared_with_the_papers() -> None:
     runs = [run("r", "lw-dna", test_set="cifar10-v2", top1_error_percent=12.0)]
     frame = table(1, runs, {"r": RESNET56 | {"test": ["cifar10-v2"]}})
