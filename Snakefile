@@ -8,8 +8,10 @@ min_version("9.19")
 include: "rules/base.smk"
 
 
+from lwdna.config import SECTIONS
+
 # A configuration file that is complete stands alone; any other changes the default.
-if not {"datasets", "protocols", "experiments"} <= set(config):
+if not SECTIONS <= set(config):
 
     configfile: BASE / "config.yaml"
 

@@ -31,6 +31,9 @@ _ARCHIVES = ("cifar10", "cifar100", "tiny-imagenet")
 CLASSIFIED = ("digits", "imagefolder", "imagenet", *_ARCHIVES)
 """Kinds of datasets with labels."""
 
+SECTIONS = frozenset({"datasets", "protocols", "experiments"})
+"""A configuration that has all of these stands alone; any other changes the default."""
+
 _LARGEST = 1_000_000
 """Entries of a configuration, its aliases written out; the paper's has some thousand."""
 

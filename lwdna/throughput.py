@@ -129,7 +129,7 @@ def measure(section: Mapping[str, Any], protocol: Mapping[str, Any], accelerator
     Args:
         section: of an experiment, whose baseline is measured.
         protocol: of its training.
-        accelerator: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        accelerator: ``auto``, ``gpu``, ``cpu``, ``cuda`` or ``mps``.
     """
     settings = Protocol.read({**protocol, "accumulate": 1})
     shape = shape_of(section)

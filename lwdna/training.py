@@ -137,7 +137,7 @@ def train(
             checkpoint with another key is refused.
         convention, multiple: of the tests, see :func:`lwdna.evaluation.evaluate`.
         description: name of the progress bar.
-        accelerator: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        accelerator: ``auto``, ``gpu``, ``cpu``, ``cuda`` or ``mps``.
         devices: number of devices, or of processes on the CPU.
 
     Returns:

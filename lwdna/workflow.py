@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lwdna.config import check, with_filters
+from lwdna.config import SECTIONS, check, with_filters
 from lwdna.errors import ConfigError
 from lwdna.plan import DryRun, read_dry_run
 
@@ -40,8 +40,7 @@ def configuration(arguments: Sequence[str]) -> tuple[dict[str, Any], Path]:
         given = parse_config(settings.config)
     except (WorkflowError, ValueError, OSError) as error:
         raise ConfigError(str(error)) from error
-    # As in the Snakefile: a configuration that is complete stands alone.
-    if not {"datasets", "protocols", "experiments"} <= set(sections) | set(given):
+    if not set(sections) | set(given) >= SECTIONS:  # as in the Snakefile
         default = load_configfile(ROOT / "config.yaml")
         update_config(default, sections)
         sections = default

@@ -28,7 +28,9 @@ from lwdna.throughput import load_throughput, measure_networks, rate_of
     type=FILE,
     help="Where a measured throughput is kept.  [default: results/throughput.json]",
 )
-@click.option("--accelerator", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
+@click.option(
+    "--accelerator", default="auto", show_default=True, help="auto, gpu, cpu, cuda or mps."
+)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def main(
     *,

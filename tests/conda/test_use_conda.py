@@ -9,6 +9,7 @@ import yaml
 from imports import ROOT
 
 TINY = ROOT / "tests/pipeline/tiny.yaml"
+DIGITS = "results/data/digits/train.h5"
 CONDA = ("--software-deployment-method", "conda", "--conda-prefix")
 
 
@@ -116,36 +117,16 @@ def changed(copy_workflow, tmp_path):
 def test_a_package_that_is_not_in_the_environment_is_missed(conda, run, changed, tmp_path):
     """Although it is installed where Snakemake runs."""
     snakefile = changed(lambda specs: [s for s in specs if not s.startswith("h5py")])
-    target = "results/data/digits/train.h5"
-    status, output = run(
-        tmp_path,
-        *CONDA,
-        tmp_path / "envs",
-        "--configfile",
-        TINY,
-        "--",
-        target,
-        snakefile=snakefile,
-        env=conda,
-    )
+    options = (*CONDA, tmp_path / "envs", "--configfile", TINY)
+    status, output = run(tmp_path, *options, "--", DIGITS, snakefile=snakefile, env=conda)
     assert status == 1 and "No module named 'h5py'" in output
-    assert not (tmp_path / target).exists()
+    assert not (tmp_path / DIGITS).exists()
 
 
 def test_an_environment_that_cannot_be_made_stops_the_run(conda, run, changed, tmp_path):
     snakefile = changed(lambda specs: [*specs, "tqdm>=1000"])
-    target = "results/data/digits/train.h5"
-    status, output = run(
-        tmp_path,
-        *CONDA,
-        tmp_path / "envs",
-        "--configfile",
-        TINY,
-        "--",
-        target,
-        snakefile=snakefile,
-        env=conda,
-    )
+    options = (*CONDA, tmp_path / "envs", "--configfile", TINY)
+    status, output = run(tmp_path, *options, "--", DIGITS, snakefile=snakefile, env=conda)
     assert status == 1
     assert "Could not create conda environment" in output and "tqdm >=1000" in output
     assert not (tmp_path / "results").exists()
