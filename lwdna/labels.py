@@ -14,7 +14,6 @@ some are gone: the channels that it counts are *held*, they all stay.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -49,7 +48,7 @@ from lwdna.layers import (
     TAKING,
     TRANSPOSED,
 )
-from lwdna.tracing import TRACER, value_of
+from lwdna.tracing import source_of, value_of
 
 INPLACE = frozenset("iadd isub imul itruediv ifloordiv ipow imod".split())
 
@@ -646,9 +645,8 @@ def _where(n: fx.Node) -> str:
 
 def _source(n: fx.Node) -> str:
     """The line of the network's own code in which an operation stands."""
-    frames = re.findall(r'File "(.+)", line (\d+).*\n\s+(.+)', n.stack_trace or "")
-    own = [frame for frame in frames if "/torch/" not in frame[0] and frame[0] != TRACER]
-    return f" ({own[-1][0]}:{own[-1][1]}: {own[-1][2]})" if own else ""
+    place = source_of(n)
+    return f" ({place[0]}:{place[1]}: {place[2]})" if place else ""
 
 
 def _argument(n: fx.Node, position: int, *names: str, default: Any = None) -> Any:

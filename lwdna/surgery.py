@@ -248,12 +248,21 @@ def load(path: str | PathLike[str], network: Callable[[], nn.Module] | None = No
                 "are not those that were saved; give network=function that returns the same one."
             )
         if provenance.spec is not None and network is None:
-            shape = input_shape(provenance.spec.name, provenance.spec.dataset)
-            on_meta(small).eval()(torch.empty(shape, device="meta"))
+            _check_runs(small, provenance.spec)
     except (LwdnaError, TypeError, RuntimeError, ArithmeticError, ValueError) as error:
         raise CheckpointError(f"'{path}' cannot be loaded: {first_line(error)}") from error
     set_provenance(small, provenance)
     return small
+
+
+@torch.no_grad()
+def _check_runs(model: nn.Module, spec: NetworkSpec) -> None:
+    """Let a network run on no image at all, which still takes layers that fit each other."""
+    _, *shape = input_shape(spec.name, spec.dataset)
+    modes = [module.training for module in model.modules()]
+    model.eval()(torch.empty(0, *shape))
+    for module, training in zip(model.modules(), modes, strict=True):
+        module.training = training
 
 
 def _modules(model: nn.Module) -> str:

@@ -9,6 +9,7 @@ whether a size is written in the code or taken from a tensor.
 from __future__ import annotations
 
 import inspect
+import linecache
 import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -19,9 +20,6 @@ from torch.fx.proxy import Attribute
 
 from lwdna.errors import GraphError, first_line
 from lwdna.layers import BATCH_NORMS, is_known
-
-TRACER = __file__
-"""A file that stands in tracebacks without being the network's."""
 
 
 def trace(model: nn.Module, inputs: tuple[Tensor, ...]) -> fx.Graph:
@@ -56,11 +54,30 @@ def value_of(node: fx.Node) -> Any:
     return node.meta["value"]
 
 
+def source_of(node: fx.Node) -> tuple[str, int, str] | None:
+    """File, number and text of the line of the network's own code that a node comes from."""
+    place = node.meta.get("place")
+    return place and (*place, linecache.getline(*place).strip())
+
+
 def _place(error: Exception) -> str:
     """The last line of the network's own code in the traceback of an error."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [f for f in frames if "/torch/" not in f.filename and f.filename != TRACER]
+    own = [f for f in traceback.extract_tb(error.__traceback__) if _is_own(f.filename)]
     return f" at {own[-1].filename}:{own[-1].lineno} ({own[-1].line})" if own else ""
+
+
+def _is_own(filename: str) -> bool:
+    """Whether a file is the network's, neither of PyTorch nor this one."""
+    return "/torch/" not in filename and filename != __file__
+
+
+def _calling() -> tuple[str, int] | None:
+    """File and number of the line of the network's own code that is being executed."""
+    # PyTorch could record it as well, but takes seconds to load what turns it into text.
+    frame = inspect.currentframe()
+    while frame is not None and not _is_own(frame.f_code.co_filename):
+        frame = frame.f_back
+    return frame and (frame.f_code.co_filename, frame.f_lineno)
 
 
 class _Concrete(fx.Proxy):
@@ -89,7 +106,6 @@ class _ConcreteAttribute(Attribute, _Concrete):
 class _Tracer(fx.Tracer):
     """The standard tracer, computing the value of every node as it goes."""
 
-    record_stack_traces = True
     proxy_buffer_attributes = True
 
     def __init__(self, inputs: tuple[Tensor, ...]) -> None:
@@ -126,6 +142,7 @@ class _Tracer(fx.Tracer):
 
     def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
         node = super().create_node(*args, **kwargs)
+        node.meta["place"] = _calling()
         if node.op != "output":
             node.meta["value"] = self._evaluate(node)
         return node

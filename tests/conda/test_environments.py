@@ -94,6 +94,16 @@ def test_specs_can_be_read_and_their_packages_exist(environment):
         assert name in names, f"{name}: see that conda-forge has it, then add it to the list"
 
 
+def test_what_make_installs_is_enough_for_reports():
+    wanted = {
+        Requirement(text).name.lower()
+        for text in requires("snakemake") or ()
+        if 'extra == "reports"' in text
+    }
+    pinned = re.findall(r"^[\w.-]+", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
+    assert wanted and wanted <= {name.lower() for name in pinned}
+
+
 @pytest.mark.parametrize("environment", ENVIRONMENTS, ids=lambda path: path.name)
 def test_versions_are_between_what_is_allowed_and_what_is_tested(environment):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
