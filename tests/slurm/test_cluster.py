@@ -45,15 +45,19 @@ def test_a_signal_to_snakemake_reaches_the_work(number):
 
 def test_a_job_passes_a_signal_on_to_its_training(tmp_path):
     """Only Snakemake is told, in the mode that it has in a job; the training saves its state."""
+    settings = yaml.safe_load(TINY.read_text())
+    settings["protocols"]["digits"]["epochs"] = 40
+    config = tmp_path / "config.yaml"
+    config.write_text(yaml.safe_dump(settings))
     target = "results/runs/digits/baseline/seed0/history.csv"
-    job = start(tmp_path, target, "--mode", "remote", "--no-hooks", config=TINY)
+    job = start(tmp_path, target, "--mode", "remote", "--no-hooks", config=config)
     while job.poll() is None and not any(tmp_path.glob("results/checkpoints/**/*.safetensors")):
         time.sleep(0.01)
     job.send_signal(signal.SIGUSR1)
     output = finish(job)
     assert job.returncode == 1 and "stopped by a signal; saved" in output
     assert not (tmp_path / target).exists()
-    status, output = snakemake(tmp_path, target, config=TINY)
+    status, output = snakemake(tmp_path, target, config=config)
     assert status == 0 and "0 epochs and 0 steps are done" not in output
     assert len((tmp_path / target).read_text().splitlines()) == 1 + 40
 
