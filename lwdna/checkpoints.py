@@ -24,7 +24,9 @@ from lwdna.tensors import parse_json, read_tensors
 logger = logging.getLogger(__name__)
 
 FORMAT = "lwdna-training-checkpoint"
-VERSION = "1"
+VERSION = "2"
+_READABLE = ("1", "2")
+"""Version 1 has no record."""
 
 Row: TypeAlias = dict[str, int | float | None]
 """One epoch of the history."""
@@ -57,6 +59,8 @@ class Checkpoint:
     """One row for each finished epoch."""
     finished: bool = False
     """Whether the training is complete; then ``optimizer`` is not needed and left empty."""
+    record: dict[str, Tensor] = field(default_factory=dict)
+    """What was observed on the way, by name; see :class:`lwdna.training.Companion`."""
 
 
 class _DamagedError(CheckpointError):
@@ -71,6 +75,7 @@ def save(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
     """
     path = Path(path)
     tensors = {f"model.{name}": tensor for name, tensor in checkpoint.model.items()}
+    tensors |= {f"record.{name}": tensor for name, tensor in checkpoint.record.items()}
     plain: dict[str, dict[str, float | None]] = {}
     for number, quantities in checkpoint.optimizer.items():
         for name, value in quantities.items():
@@ -200,7 +205,7 @@ def _read(path: Path) -> Checkpoint:
         raise CheckpointError(
             f"The checkpoint '{path}' cannot be read: {error.strerror or error}; make it readable."
         ) from error
-    if (metadata.get("format"), metadata.get("version")) != (FORMAT, VERSION):
+    if metadata.get("format") != FORMAT or metadata.get("version") not in _READABLE:
         raise CheckpointError(
             f"'{path}' is no training checkpoint of this version of lwdna (found format "
             f"{metadata.get('format')!r}, version {metadata.get('version')!r}; expected "
@@ -221,10 +226,11 @@ def _understood(state: Any, tensors: Mapping[str, Tensor]) -> Checkpoint:
     """The checkpoint of parsed metadata and tensors."""
     optimizer: OptimizerState = {int(k): dict(v) for k, v in state["optimizer"].items()}
     model: dict[str, Tensor] = {}
+    record: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         part, rest = name.split(".", 1)
-        if part == "model":
-            model[rest] = tensor
+        if part in ("model", "record"):
+            (model if part == "model" else record)[rest] = tensor
         else:
             number, quantity = rest.split(".", 1)
             optimizer.setdefault(int(number), {})[quantity] = tensor
@@ -237,6 +243,7 @@ def _understood(state: Any, tensors: Mapping[str, Tensor]) -> Checkpoint:
         sums=dict(state["sums"]),
         history=[dict(row) for row in state["history"]],
         finished=bool(state["finished"]),
+        record=record,
     )
 
 

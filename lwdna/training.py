@@ -18,6 +18,7 @@ import math
 import os
 import signal
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -88,6 +89,33 @@ class _Tally:
         return bad
 
 
+class Companion(ABC):
+    """Goes along with a training: looks at, or changes, the network after each step.
+
+    What it does must depend on the network, its arguments and ``record`` alone, so that a resumed
+    training goes on to the same bits; on several devices it is asked on each of them.
+    """
+
+    record: dict[str, Tensor]
+    """What it has observed, by name; saved and put back with each checkpoint."""
+
+    @property
+    @abstractmethod
+    def complete(self) -> bool:
+        """Whether the training is to end with the step last made; a function of ``record``."""
+
+    @abstractmethod
+    def after_step(self, epoch: int, step: int, rate: float, *, last: bool) -> None:
+        """Called after a step of the optimiser.
+
+        Args:
+            epoch: finished epochs, counting this one if the step is its last.
+            step: steps made in all.
+            rate: the learning rate of the step.
+            last: whether it is the last step of the protocol.
+        """
+
+
 class _StopRequestedError(Exception):
     """A signal came during a test, which is then not finished."""
 
@@ -103,6 +131,7 @@ def train(
     checkpoint_dir: str | os.PathLike[str],
     keyed: bool = False,
     teacher: nn.Module | None = None,
+    companion: Companion | None = None,
     key: Mapping[str, Any] | None = None,
     convention: str | Mapping[str, Any] | None = None,
     multiple: int = 1,
@@ -133,6 +162,7 @@ def train(
             with other settings, or on other data, finds no checkpoint rather than a wrong one.
         teacher: a trained network for distillation; it is moved to the device and set to
             evaluation mode, and does not change otherwise.
+        companion: goes along, and may end the training before the last epoch.
         key: nested JSON of what else the result depends on, such as a checksum of the data. A
             checkpoint with another key is refused.
         convention, multiple: of the tests, see :func:`lwdna.evaluation.evaluate`.
@@ -187,6 +217,8 @@ def train(
         if state.finished:
             logger.info("%s: already complete, read from '%s'.", description, path)
             model.load_state_dict(state.model)
+            if companion is not None:
+                companion.record = state.record
         else:
             run = _Run(
                 fabric=fabric,
@@ -197,6 +229,7 @@ def train(
                 description=description,
                 model=model,
                 teacher=teacher,
+                companion=companion,
                 train_data=train_data,
                 test_data=test_data,
                 test_options={"convention": convention, "multiple": multiple},
@@ -227,6 +260,7 @@ class _Run:
     description: str
     model: nn.Module
     teacher: nn.Module | None
+    companion: Companion | None
     train_data: Dataset[Any]
     test_data: Dataset[Any] | None
     test_options: Mapping[str, Any]
@@ -241,6 +275,8 @@ class _Run:
         self.learner = Learner(fabric, plan, task, self.model, self.teacher)
         if state.model:
             self.learner.load(state.model, state.optimizer)
+            if self.companion is not None:
+                self.companion.record = state.record
 
         batches = EpochBatches(
             length(self.train_data), plan.batch_size, seed=self.seed, rank=rank, world=world
@@ -257,7 +293,7 @@ class _Run:
         look_every = 1 if fabric.device.type == "cpu" else _GPU_LOOK_EVERY
         self.saved_at = time.monotonic()
         with self._bar() as bar, workers_ended(loader):
-            while state.epoch < plan.epochs:
+            while not state.finished:
                 self.rate = learning_rate(
                     plan.schedule, float(plan.optimizer["lr"]), state.epoch, plan.epochs
                 )
@@ -267,16 +303,19 @@ class _Run:
                 tally = _Tally(("loss", *task.metric_names), state.sums if rank == 0 else {})
                 batches.seek(state.epoch, state.step)
                 self.learner.network.train()
-                for batch in loader if state.step < steps else ():
+                for batch in () if state.step == steps or self._complete else loader:
                     inputs, targets = fabric.to_device(tuple(batch))
                     seed_model(fabric.device, [self.seed, state.epoch * steps + state.step, rank])
                     for part in self.learner.step(inputs, targets, batches.size(state.step)):
                         tally.add(state.step, part.images, part.loss, part.metrics)
                     state.step += 1
                     bar.update()
-                    if state.step % look_every == 0 or state.step == steps:
+                    self._accompany()
+                    if state.step % look_every == 0 or state.step == steps or self._complete:
                         self._look(tally)
                         bar.set_postfix(self._short(tally), refresh=False)
+                    if self._complete:
+                        break
 
                 state.sums = summed(fabric, tally.sums)
                 row: Row = {"epoch": state.epoch + 1, "lr": self.rate}
@@ -284,10 +323,23 @@ class _Run:
                 row |= self._test()
                 state.history.append(row)
                 state.epoch, state.step, state.sums = state.epoch + 1, 0, {}
-                state.finished = state.epoch == plan.epochs
+                state.finished = state.epoch == plan.epochs or self._complete
                 self._save()
                 if agreed(fabric, self.stop.requested)[0] and not state.finished:
                     self._leave()
+
+    def _accompany(self) -> None:
+        """Let the companion, if there is one, look at the step just made."""
+        if self.companion is not None:
+            epoch = self.state.epoch + (self.state.step == self.steps)
+            made = self.state.epoch * self.steps + self.state.step
+            last = made == self.plan.epochs * self.steps
+            self.companion.after_step(epoch, made, self.rate, last=last)
+
+    @property
+    def _complete(self) -> bool:
+        """Whether a companion ends the training before the last epoch."""
+        return self.companion is not None and self.companion.complete
 
     def _bar(self) -> tqdm[Any]:
         """The progress bar over all steps; only the first rank talks."""
@@ -327,7 +379,8 @@ class _Run:
         """The test columns of a row. The first rank tests, the others wait at the next step."""
         names = ("loss", *self.task.metric_names)
         epoch = self.state.epoch + 1
-        due = epoch % self.plan.test_every == 0 or epoch == self.plan.epochs
+        last = epoch == self.plan.epochs or self._complete
+        due = last or epoch % self.plan.test_every == 0
         if self.test_data is None or not due or not self.fabric.is_global_zero:
             return {f"test_{name}": None for name in names}
 
@@ -355,6 +408,7 @@ class _Run:
         """Write a checkpoint, unless the weights are not finite: it would replace a good one."""
         state = self.state
         state.model = dict(self.model.state_dict())
+        state.record = {} if self.companion is None else self.companion.record
         finite = all(
             bool(tensor.isfinite().all())
             for tensor in state.model.values()
