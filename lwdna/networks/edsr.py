@@ -15,10 +15,15 @@ class MeanShift(nn.Conv2d):
     """Add or subtract the mean colour, as a fixed 1 x 1 convolution."""
 
     def __init__(self, sign: int) -> None:
+        self.sign = sign
         super().__init__(3, 3, 1)
+
+    def reset_parameters(self) -> None:
+        """Write the constants."""
+        super().reset_parameters()
         self.weight.requires_grad_(False).copy_(torch.eye(3).view(3, 3, 1, 1))
         bias: nn.Parameter = self.bias  # type: ignore[assignment]
-        bias.requires_grad_(False).copy_(sign * 255 * torch.tensor(RGB_MEAN))
+        bias.requires_grad_(False).copy_(self.sign * 255 * torch.tensor(RGB_MEAN))
 
 
 class ResidualBlock(nn.Module):

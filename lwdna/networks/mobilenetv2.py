@@ -48,6 +48,10 @@ class MobileNetV2(nn.Module):
         layers.append(Conv2dNormActivation(channels, last, 1, activation_layer=nn.ReLU6))
         self.features = nn.Sequential(*layers)
         self.classifier = nn.Sequential(nn.Dropout(dropout), nn.Linear(last, num_classes))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the weights that are not drawn as PyTorch does."""
         draw_weights(self, linear_std=0.01)
 
     def forward(self, x: Tensor) -> Tensor:

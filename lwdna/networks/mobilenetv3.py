@@ -108,6 +108,10 @@ class MobileNetV3(nn.Module):
         self.classifier = nn.Sequential(
             nn.Linear(last, head), nn.Hardswish(inplace=True), nn.Linear(head, num_classes)
         )
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the weights that are not drawn as PyTorch does."""
         draw_weights(self, linear_std=0.01)
 
     def forward(self, x: Tensor) -> Tensor:

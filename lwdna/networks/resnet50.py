@@ -35,6 +35,10 @@ class ResNet50(nn.Module):
         self.layer4 = _stage(4 * inner[2], inner[3], 3, 2)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Linear(4 * inner[3], num_classes)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the weights that are not drawn as PyTorch does."""
         draw_weights(self)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -16,6 +16,10 @@ class DoubleConv(nn.Module):
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, channels, 3, padding=1)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the weights by Xavier's rule; biases are 0."""
         for conv in (self.conv1, self.conv2):
             nn.init.xavier_normal_(conv.weight)
             nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
@@ -58,6 +62,10 @@ class UNet(nn.Module):
         self.multiple = 2 ** (depth - 1)
         self.up = nn.ModuleList(UpBlock(c) for c in reversed(widths[:-1]))
         self.tail = nn.Conv2d(widths[0], 1, 1)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the last layer like the others."""
         nn.init.xavier_normal_(self.tail.weight)
         nn.init.zeros_(self.tail.bias)  # type: ignore[arg-type]
 
