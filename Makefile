@@ -34,7 +34,7 @@ complexity: $(VENV)/ready ## Shrink every LW-DNA network of the paper again: res
 test: $(VENV)/ready-dev lint ## Set up, check and test everything, including a tiny end-to-end run.
 	$(PYTEST) $(ARGS)
 
-test-all: $(VENV)/ready-dev ## Test with every network of torchvision; half an hour more, 16 GB.
+test-all: $(VENV)/ready-dev ## Test with every network of torchvision; a quarter of an hour more, 16 GB.
 	LWDNA_TEST_ALL=1 $(PYTEST) $(ARGS)
 
 test-conda: $(VENV)/ready-dev ## Test with the whole pipeline in an environment of conda, without a conda.
@@ -43,7 +43,7 @@ test-conda: $(VENV)/ready-dev ## Test with the whole pipeline in an environment 
 test-slurm: $(VENV)/ready-dev ## Test the profile for SLURM on a real one, brought up here; needs root.
 	LWDNA_TEST_SLURM=1 $(PYTEST) --numprocesses 0 tests/slurm $(ARGS)
 
-test-faults: $(VENV)/ready-dev ## Break a hundred runs in many ways and compare the products; about an hour.
+test-faults: $(VENV)/ready-dev ## Break a hundred runs in many ways and compare the products; half an hour.
 	$(BIN)/python tests/faults/driver.py --runs 100 --jobs 2 $(ARGS)
 
 lint: $(VENV)/ready-dev ## Check style, types and the workflow.

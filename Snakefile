@@ -28,5 +28,6 @@ rule all:
     default_target: True
     input:
         tables(),
+        agreement(),
         figures(),
     localrule: True

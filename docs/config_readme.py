@@ -28,6 +28,7 @@ GPUs, memory) is in `profiles/`. Unknown keys are refused.
 |---|---|
 | `config.yaml` | the default: digits and photographs that come with packages, minutes on a CPU |
 | `paper.yaml` | the paper's experiments; it says where it expects the images |
+| `controls.yaml` | the controls of LW-DNA beside it, on the images of the default |
 | `complexity.yaml` | the complexity columns of the paper's tables, without training |
 | `schema.yaml` | what is allowed; this page is made from it |
 

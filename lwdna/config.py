@@ -13,9 +13,7 @@ import jsonschema
 import yaml
 
 from lwdna.errors import ConfigError, nearest
-
-METHODS_WITH_TEACHER = ("baseline-kd", "lw-dna")
-"""Methods that distil from the teacher, where an experiment has one."""
+from lwdna.methods import DHP, METHODS, NEED_TEACHER, shrink_settings
 
 FILTERS = ("datasets", "networks", "methods", "experiments")
 """What the part of the experiments to run can be named by, in the section ``only``."""
@@ -286,20 +284,39 @@ def _check_experiment(name: str, experiment: dict[str, Any], config: Mapping[str
         _require(
             kind == "classification", f"{where}.teacher", f"cannot be: {kind} has no distillation"
         )
-    if "baseline-kd" in experiment["methods"]:
-        _require(teacher is not None, where, "has the method baseline-kd but no 'teacher'")
+    for method in experiment["methods"]:
+        if method in NEED_TEACHER:
+            _require(teacher is not None, where, f"has the method {method} but no 'teacher'")
     if teacher is not None and "experiment" in teacher:
         other = _known(teacher["experiment"], config["experiments"], f"{where}.teacher.experiment")
         shared = config["experiments"][other].get("teacher", {})
         _require("width" in shared, f"{where}.teacher", f"is that of '{other}', which trains none")
-    if "lw-dna" in experiment["methods"]:
-        shrink = experiment.get("shrink", {})
-        _require("shrink" in experiment, where, "has the method lw-dna but no 'shrink'")
+    for method in experiment["methods"]:
+        if METHODS[method].shrinkage is not None:
+            _check_shrinkage(where, experiment, method, config["protocols"])
         _require(
-            ("target_flops" in shrink) != ("flops_ratio" in shrink),
-            f"{where}.shrink",
-            "must have either 'target_flops' or 'flops_ratio'",
+            method == "lw-dna" or experiment["tables"] != [3],
+            where,
+            f"has the method {method}, which Table 3 does not show; put it into Table 1 as well",
         )
+
+
+def _check_shrinkage(
+    where: str, experiment: Mapping[str, Any], method: str, protocols: Mapping[str, Any]
+) -> None:
+    """A shrinkage needs one budget, and a search a protocol."""
+    section, shrinkage = "shrink", str(METHODS[method].shrinkage)
+    _require("shrink" in experiment, where, f"has the method {method} but no 'shrink'")
+    if shrinkage == DHP:
+        section = DHP
+        _require(DHP in experiment, where, f"has the method {method} but no 'dhp'")
+        _known(experiment[DHP]["protocol"], protocols, f"{where}.dhp.protocol")
+    settings = shrink_settings(experiment, shrinkage)
+    _require(
+        ("target_flops" in settings) != ("flops_ratio" in settings),
+        f"{where}.{section}",
+        "must have either 'target_flops' or 'flops_ratio'",
+    )
 
 
 def _check_sizes(

@@ -26,22 +26,34 @@ from numpy.typing import NDArray
 
 from lwdna.errors import ConfigError, DataError, nearest
 from lwdna.files import atomic
-from lwdna.tables import METHODS, NOT_RUN, Experiments
+from lwdna.methods import METHODS
+from lwdna.tables import NOT_RUN, Experiments
 
 Output: TypeAlias = str | PathLike[str]
 
-COLOURS = {"baseline": "#0072B2", "baseline-kd": "#009E73", "lw-dna": "#D55E00"}
-"""From the palette of Okabe and Ito, which colour-blind readers can tell apart."""
+COLOURS = {
+    "baseline": "#0072B2",
+    "baseline-kd": "#009E73",
+    "lw-dna": "#D55E00",
+    "dhp": "#CC79A7",
+    "magnitude": "#56B4E9",
+    "random": "#E69F00",
+    "uniform": "#222222",
+}
+"""By method, from the palette of Okabe and Ito, which colour-blind readers can tell apart."""
 
-_INK, _FAINT = "#222222", "#888888"
+LOGGED = ("baseline", "baseline-kd", "lw-dna")
+"""The methods that Figure 1 of the supplement shows."""
+
+INK, _FAINT = "#222222", "#888888"
 _DPI = 200
 _WIDTH = 10.0
 """Inches: a figure shown 1000 pixels wide has 100 of them to the inch, 11 points are 15 pixels."""
 
-_STYLE: dict[str, Any] = {
+STYLE: dict[str, Any] = {
     "axes.edgecolor": _FAINT,
     "axes.grid": True,
-    "axes.labelcolor": _INK,
+    "axes.labelcolor": INK,
     "axes.spines.right": False,
     "axes.spines.top": False,
     "axes.titlelocation": "left",
@@ -56,8 +68,8 @@ _STYLE: dict[str, Any] = {
     # Labels are the user's text: a dollar is a dollar.
     "text.parse_math": False,
     "svg.hashsalt": "lwdna",
-    "xtick.color": _INK,
-    "ytick.color": _INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
 }
 
 _FORMATS: dict[str, dict[str, None]] = {
@@ -116,7 +128,7 @@ def plot_training_logs(
     if len(histories):
         _require(histories, {"experiment", "method", "seed", "epoch"}, "training histories")
     runs = {
-        name: histories[(histories["experiment"] == name) & histories["method"].isin(list(METHODS))]
+        name: histories[(histories["experiment"] == name) & histories["method"].isin(LOGGED)]
         for name in (experiments if len(histories) else ())
     }
     shown = {
@@ -125,16 +137,16 @@ def plot_training_logs(
         if (found := _measure(part))
     }
     columns = min(len(shown), 2 if len(shown) <= 4 else 3)
-    methods = [method for method in METHODS if any(method in known for known in shown.values())]
+    methods = [method for method in LOGGED if any(method in known for known in shown.values())]
     legend = [
-        Line2D([], [], color=COLOURS[method], linewidth=3, label=METHODS[method])
+        Line2D([], [], color=COLOURS[method], linewidth=3, label=METHODS[method].title)
         for method in methods
     ]
     styles: tuple[tuple[Literal["-", "--"], str], ...] = (("-", "testing"), ("--", "training"))
     if shown:
-        legend += [Line2D([], [], color=_INK, linestyle=line, label=text) for line, text in styles]
+        legend += [Line2D([], [], color=INK, linestyle=line, label=text) for line, text in styles]
     footer = [_MEANS if shown else "", _not_run(experiments, shown), scale]
-    with _figure(
+    with panels_of(
         outputs, title, legend, footer, panels=len(shown), columns=columns, height=3.3
     ) as grid:
         for axes, name in zip(grid, shown, strict=True):
@@ -181,15 +193,15 @@ def plot_remaining_channels(
         name: channels[channels["experiment"] == name]
         for name in (experiments if len(channels) else ())
     }
-    shown = {name: set(METHODS) for name, part in layers.items() if len(part)}
+    shown = {name: set(LOGGED) for name, part in layers.items() if len(part)}
     columns = 1 if len(shown) <= 4 else 2
     legend = []
     if shown:
         label = "channels kept, relative to the baseline"
         legend.append(Line2D([], [], color=COLOURS["lw-dna"], linewidth=7, label=label))
-        legend.append(Line2D([], [], color=_INK, linestyle="--", label="baseline"))
+        legend.append(Line2D([], [], color=INK, linestyle="--", label="baseline"))
     footer = [_MEANS if shown else "", _not_run(experiments, shown), scale]
-    with _figure(
+    with panels_of(
         outputs, title, legend, footer, panels=len(shown), columns=columns, height=3.0
     ) as grid:
         for axes, name in zip(grid, shown, strict=True):
@@ -241,7 +253,7 @@ def plot_strip(
     # Room for the caption above and the PSNR below each image.
     inches = _WIDTH / count * height / width + 0.65
     footer = [note, scale]
-    with _figure(outputs, title, [], footer, panels=count, columns=count, height=inches) as grid:
+    with panels_of(outputs, title, [], footer, panels=count, columns=count, height=inches) as grid:
         for axes, (caption, image) in zip(grid, enlarged.items(), strict=True):
             _plot_image(axes, caption, image, (height, width), psnr_db.get(caption))
 
@@ -306,12 +318,12 @@ def _plot_channels(
             kept["mean"],
             yerr=[kept["mean"] - kept["min"], kept["max"] - kept["mean"]],
             fmt="none",
-            ecolor=_INK,
+            ecolor=INK,
             elinewidth=1,
             capsize=2,
             zorder=3,
         )
-    axes.axhline(100, color=_INK, linestyle="--", linewidth=1.3, zorder=4)
+    axes.axhline(100, color=INK, linestyle="--", linewidth=1.3, zorder=4)
     axes.set_ylim(0, 1.05 * max(100.0, float(kept["max"].max())))
     axes.set_xlim(0.4, len(kept) + 0.6)
     axes.set_ylabel("Channels [% of baseline]")
@@ -384,8 +396,10 @@ def _not_run(experiments: Experiments, shown: Mapping[str, Collection[str]]) -> 
     absent = []
     for name, experiment in experiments.items():
         label = str(experiment.get("label", name))
-        asked = [method for method in METHODS if method in experiment.get("methods", ())]
-        lacking = [METHODS[method] for method in asked if method not in shown.get(name, asked)]
+        asked = [method for method in LOGGED if method in experiment.get("methods", ())]
+        lacking = [
+            METHODS[method].title for method in asked if method not in shown.get(name, asked)
+        ]
         if name not in shown:
             absent.append(label)
         elif lacking:
@@ -394,7 +408,7 @@ def _not_run(experiments: Experiments, shown: Mapping[str, Collection[str]]) -> 
 
 
 @contextmanager
-def _figure(
+def panels_of(
     outputs: Sequence[Output],
     title: str,
     legend: Sequence[Line2D],
@@ -422,13 +436,13 @@ def _figure(
     bottom = 0.08 + 0.17 * len(small)
     rows = max(math.ceil(panels / max(columns, 1)), 1)
     total = rows * height + top + bottom
-    with matplotlib.style.context(["default", _STYLE]):
+    with matplotlib.style.context(["default", STYLE]):
         figure = Figure(figsize=(_WIDTH, total))
         rectangle = (0, bottom / total, 1, 1 - (top + bottom) / total)
         figure.set_layout_engine("constrained", rect=rectangle)
         left = 0.1 / _WIDTH
         figure.text(left, 1 - 0.1 / total, title, va="top", weight="bold", fontsize=13)
-        figure.text(left, 0.06 / total, "\n".join(small), fontsize=9, color=_INK, va="bottom")
+        figure.text(left, 0.06 / total, "\n".join(small), fontsize=9, color=INK, va="bottom")
         if legend:
             figure.legend(
                 handles=list(legend),

@@ -117,6 +117,15 @@ def hyper_layers(graph: ChannelGraph, model: nn.Module) -> list[HyperLayer]:
     return layers
 
 
+def hypernetwork_size(graph: ChannelGraph, model: nn.Module, embedding: int = EMBEDDING) -> int:
+    """How many numbers the hypernetworks of a network hold, latent vectors left out."""
+    return sum(
+        math.prod(layer.module.weight.shape[:2])
+        * (1 + 2 * embedding + layer.kernel * (1 + embedding))
+        for layer in hyper_layers(graph, model)
+    )
+
+
 def scored_classes(graph: ChannelGraph, model: nn.Module) -> NDArray[np.bool_]:
     """Which latent elements take part in generating a weight: ``(classes,)``.
 
@@ -143,7 +152,7 @@ def draw_latents(graph: ChannelGraph, seed: int) -> Tensor:
 
 
 def _normal(count: int, seed: int, name: str) -> Tensor:
-    z = torch.randn(count, dtype=torch.float64, generator=_generator(seed, f"latent {name}"))
+    z = torch.randn(count, dtype=torch.float64, generator=generator_for(seed, f"latent {name}"))
     return torch.where(z == 0, torch.finfo(torch.float64).eps, z)
 
 
@@ -644,7 +653,7 @@ def _step_layer(
     return share
 
 
-def _generator(seed: int, name: str) -> torch.Generator:
+def generator_for(seed: int, name: str) -> torch.Generator:
     """A generator of its own for each purpose: draws do not depend on the order of layers."""
     return torch.Generator().manual_seed(_entropy(seed, name))
 

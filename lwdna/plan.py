@@ -20,8 +20,10 @@ import pandas as pd
 import torch
 
 import lwdna
-from lwdna.config import CLASSIFIED, METHODS_WITH_TEACHER
+from lwdna.config import CLASSIFIED
 from lwdna.data.versions import read_versions
+from lwdna.hypernet import EMBEDDING, hypernetwork_size
+from lwdna.methods import DHP, METHODS, shrink_settings
 from lwdna.networks import build_seeded, input_shape
 
 THROUGHPUT = 2e12
@@ -216,13 +218,17 @@ class Plan:
             row = self._row(("", "", "data"))
             row += Work(1, disk=self._data_bytes(command))
             self.rows["", "", "data"] = row
-        elif step in ("train", "shrink", "evaluate") and name in self.config["experiments"]:
+        elif step in ("train", "shrink", "dhp", "evaluate") and name in self.config["experiments"]:
             section = self.config["experiments"][name]
             key = (str(min(section["tables"])), section["train"], section["label"])
             row = self._row(key)
-            row += {"train": self._training, "shrink": self._shrinkage, "evaluate": self._tests}[
-                step
-            ](section, method)
+            work = {
+                "train": self._training,
+                "shrink": self._shrinkage,
+                "dhp": self._search,
+                "evaluate": self._tests,
+            }
+            row += work[step](section, method)
             self.rows[key] = row
 
     def _training(self, section: Mapping[str, Any], method: str) -> Work:
@@ -237,7 +243,7 @@ class Plan:
             work.teachers = PASSES * flops * images
         else:
             work.training = PASSES * flops * images
-        if "teacher" in section and method in METHODS_WITH_TEACHER:
+        if "teacher" in section and method in METHODS and METHODS[method].distils:
             work.distillation = (
                 self._student(self._owner_of_teacher(section), "teacher")[0] * images
             )
@@ -249,10 +255,25 @@ class Plan:
         return section if other is None else experiments[other]
 
     def _shrinkage(self, section: Mapping[str, Any], method: str) -> Work:
-        shrink = section["shrink"]
+        shrink = shrink_settings(section, method)
         wide, params = count(_widened(section["network"], shrink["widen"]), shape_of(section))
         images = shrink["batches"] * shrink["batch_size"]
         return Work(1, shrinkage=PASSES * wide * images, disk=_FLOAT * params)
+
+    def _search(self, section: Mapping[str, Any], method: str) -> Work:
+        """The search by DHP, if it takes all the epochs that it may take."""
+        settings = shrink_settings(section, DHP)
+        protocol = self.config["protocols"][settings["protocol"]]
+        network, shape = _widened(section["network"], settings["widen"]), shape_of(section)
+        wide, params = count(network, shape)
+        # Its last checkpoint stays: the hypernetworks, and what is not made by them.
+        params += hypernetwork(network, shape, settings.get("embedding", EMBEDDING))
+        every = protocol.get("test_every", 1)
+        tests = -(-protocol["epochs"] // every) * self._test_flops(
+            section, wide, section["test"][:1]
+        )
+        images = self._train_images(section) * protocol["epochs"]
+        return Work(1, tests=tests, shrinkage=PASSES * wide * images, disk=_FLOAT * params)
 
     def _tests(self, section: Mapping[str, Any], method: str) -> Work:
         flops, _ = self._student(section, method)
@@ -265,10 +286,10 @@ class Plan:
         flops, params = count(network, shape)
         if method == "teacher":
             return count(_widened(network, section["teacher"]["width"]), shape)
-        if method == "lw-dna":
+        if (shrinkage := METHODS[method].shrinkage) is not None:
             # The budget is at the size at which the paper counts; parameters are the baseline's,
             # since those of the shrunk network are not known yet.
-            shrink = section["shrink"]
+            shrink = shrink_settings(section, shrinkage)
             standard, _ = count(network, input_shape(network["name"], network.get("dataset")))
             target = shrink.get("target_flops", shrink.get("flops_ratio", 1) * standard)
             return flops * target / standard, params
@@ -354,8 +375,9 @@ def notes(throughput: str, plan: Plan) -> Iterator[str]:
     """
     yield (
         f"Hours are of one device, for {throughput}: FLOPs as the paper counts them x images x "
-        "epochs, a backward pass as two forward passes. Waiting for data, the search of shrinkage, "
-        "tables and figures are not in them. Disk is what stays: images, weights, last checkpoints."
+        "epochs, a backward pass as two forward passes; the search by DHP with all the epochs that "
+        "it may take. Waiting for data, tables and figures are not in them. Disk is what stays: "
+        "images, weights, last checkpoints."
     )
     if plan.unknown:
         yield (
@@ -394,6 +416,14 @@ def _count(network: str, shape: tuple[int, ...]) -> tuple[float, float]:
     return float(flops), float(params)
 
 
+def hypernetwork(network: Mapping[str, Any], shape: tuple[int, ...], embedding: int) -> int:
+    """Numbers in the hypernetworks of a network of the configuration."""
+    with torch.device("meta"):
+        model = build_seeded(network, seed=0)
+    graph = lwdna.ChannelGraph(model, torch.empty(shape, device="meta"))
+    return hypernetwork_size(graph, model, embedding)
+
+
 def _widened(network: Mapping[str, Any], width: float) -> dict[str, Any]:
     return {**network, "width": network.get("width", 1) * width}
 
@@ -401,9 +431,9 @@ def _widened(network: Mapping[str, Any], width: float) -> dict[str, Any]:
 def _owner(command: Sequence[str]) -> tuple[str, str]:
     """Experiment and method of a command, read off the path of what it writes."""
     for path in reversed(command):
-        match = re.search(r"results/(?:runs/([^/]+)/([^/]+)|shrink/([^/]+))/", path)
+        match = re.search(r"results/(?:runs|shrink)/([^/]+)/([^/]+)/", path)
         if match:
-            return (match[1] or match[3], match[2] or "")
+            return match[1], match[2]
     return "", ""
 
 

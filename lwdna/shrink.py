@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -24,14 +24,15 @@ from lwdna.hypernet import (
     LossFunction,
     draw_latents,
     draw_weights,
+    generator_for,
     latent_gradients,
     scored_classes,
 )
 from lwdna.provenance import Shrinkage, provenance_of, set_provenance, write_summary
 from lwdna.surgery import cut, save
 
-Criterion = Literal["gradient", "magnitude"]
-CRITERIA = ("gradient", "magnitude")
+Criterion = Literal["gradient", "magnitude", "random", "uniform"]
+CRITERIA = ("gradient", "magnitude", "random", "uniform")
 
 
 @dataclass(frozen=True)
@@ -105,11 +106,13 @@ def shrink(
             convolution weights do not matter: the latent vectors of ``seed`` draw new ones.
         example_input: ``(B, C, H, W)`` at the size for which FLOPs are meant.
         loss_fn: called once a batch with a copy of the network in training mode; draws the next
-            batch itself and returns the scalar loss. Not needed for magnitude without warm-up.
+            batch itself and returns the scalar loss. Needed for gradients and for warm-up.
         target_flops: upper bound of the FLOPs by the paper's convention.
         rho: least share of each latent vector that survives (rounded down, at least 1).
         tau: the same for latent vectors that feed the classifier.
-        criterion: "gradient" scores a latent element z by abs(dL/dz), "magnitude" by abs(z).
+        criterion: "gradient" scores a latent element z by abs(dL/dz), "magnitude" by abs(z). As
+            controls, "random" draws scores at random, and "uniform" keeps the same share of every
+            latent vector: the network becomes narrower as a whole.
         warmup_steps: SGD steps of the explicit hypernetwork before gradients are read; 0 is the
             paper's text, 1 the authors' code.
         batches: how many batches are drawn. Warm-up steps use up the first ones; the gradients
@@ -138,7 +141,7 @@ def shrink(
         # Which channels are kept makes no difference: a hopeless target need cost no time.
         unscored = np.where(scored_classes(graph, wide), 0.0, np.inf)
         try:
-            _check_target(complexity, _protected(graph, unscored, floor), target_flops)
+            check_target(complexity, protect(graph, unscored, floor), target_flops)
         except BudgetError as error:
             raise BudgetError(f"{error}{_held(graph)}") from None
     scores = score(
@@ -155,18 +158,13 @@ def shrink(
         mask = select(graph, complexity, scores, floor, target_flops)
     except BudgetError as error:
         raise BudgetError(f"{error}{_held(graph)}") from None
-    small = cut(graph, wide, mask)
-    verify(graph, small, example_input, mask, complexity, batch_norm=batch_norm)
-    kept = graph.kept(mask)
-    for module, origin in zip(small.modules(), model.modules(), strict=True):
-        module.training = origin.training
-    shrinkage = Shrinkage(
-        channels_before={name: len(layer.outputs) for name, layer in graph.layers.items()},
-        flops_before=complexity.flops(graph.full_mask()),
-        flops_after=complexity.flops(mask),
-        params_before=complexity.params(graph.full_mask()),
-        params_after=complexity.params(mask),
-        inputs=[list(x.shape) for x in as_inputs(example_input)],
+    return derive(
+        graph,
+        wide,
+        mask,
+        example_input,
+        complexity,
+        modes=[module.training for module in model.modules()],
         settings={
             "target_flops": float(target_flops),
             "rho": float(rho),
@@ -179,7 +177,47 @@ def shrink(
             "batch_norm": bool(batch_norm),
         },
     )
-    set_provenance(small, provenance_of(model).shrunk(kept, shrinkage))
+
+
+def derive(
+    graph: ChannelGraph,
+    wide: nn.Module,
+    mask: Mask,
+    example_input: Tensor | Sequence[Tensor],
+    complexity: MaskedComplexity,
+    *,
+    modes: Sequence[bool],
+    settings: Mapping[str, Any],
+) -> Shrunk:
+    """The plain network that a mask leaves of the widened one, checked against the prediction.
+
+    Args:
+        graph: the channel graph of ``wide``.
+        wide: the widened network with ordinary weights; it is not changed.
+        mask: ``(classes,)``.
+        example_input: ``(B, C, H, W)`` at the size for which FLOPs are meant.
+        complexity: of ``graph``.
+        modes: for each module whether it is to be in training mode.
+        settings: how the mask came about, for the provenance; ``batch_norm`` must be among them.
+
+    Raises:
+        GraphError: if the network is not what the channel graph predicts.
+    """
+    small = cut(graph, wide, mask)
+    verify(graph, small, example_input, mask, complexity, batch_norm=bool(settings["batch_norm"]))
+    kept = graph.kept(mask)
+    for module, training in zip(small.modules(), modes, strict=True):
+        module.training = training
+    shrinkage = Shrinkage(
+        channels_before={name: len(layer.outputs) for name, layer in graph.layers.items()},
+        flops_before=complexity.flops(graph.full_mask()),
+        flops_after=complexity.flops(mask),
+        params_before=complexity.params(graph.full_mask()),
+        params_after=complexity.params(mask),
+        inputs=[list(x.shape) for x in as_inputs(example_input)],
+        settings=dict(settings),
+    )
+    set_provenance(small, provenance_of(wide).shrunk(kept, shrinkage))
     return Shrunk(
         model=small,
         flops=shrinkage.flops_after,
@@ -230,8 +268,24 @@ def score(
     else:
         z, gradients = draw_latents(graph, seed), np.zeros(graph.classes)
         draw_weights(graph, wide, z, seed=seed, embedding=embedding)
-    scores = np.abs(gradients if criterion == "gradient" else z.numpy())
+    if criterion == "gradient":
+        scores = np.abs(gradients)
+    elif criterion == "magnitude":
+        scores = np.abs(z.numpy())
+    elif criterion == "random":
+        drawn = torch.rand(graph.classes, generator=generator_for(seed, "scores"))
+        scores = drawn.double().numpy()
+    else:
+        scores = _evenly(graph)
     scores[~scored_classes(graph, wide)] = np.inf
+    return scores
+
+
+def _evenly(graph: ChannelGraph) -> NDArray[np.float64]:
+    """Scores by which a threshold leaves the same share of every set: ``(classes,)``."""
+    scores = np.zeros(graph.classes)
+    for channels in graph.sets:
+        scores[channels.classes] = np.linspace(1, 0, len(channels), endpoint=False)
     return scores
 
 
@@ -262,8 +316,8 @@ def select(
     Raises:
         BudgetError: if the target cannot be reached.
     """
-    protected = _protected(graph, scores, floor)
-    _check_target(complexity, protected, target_flops)
+    protected = protect(graph, scores, floor)
+    check_target(complexity, protected, target_flops)
     mask, rest = protected, np.flatnonzero(~protected)
     rest = rest[np.argsort(scores[rest], kind="stable")][::-1]
     while True:
@@ -289,8 +343,11 @@ def _with(mask: Mask, elements: NDArray[np.int64]) -> Mask:
     return mask
 
 
-def _check_target(complexity: MaskedComplexity, protected: Mask, target_flops: float) -> None:
-    """Raise BudgetError, naming the reachable interval, if no mask can meet the target."""
+def check_target(complexity: MaskedComplexity, protected: Mask, target_flops: float) -> None:
+    """Raise BudgetError, naming the reachable interval, if no mask can meet the target.
+
+    ``protected`` is what always stays: ``(classes,)``.
+    """
     least = complexity.flops(protected)
     most = complexity.flops(np.ones_like(protected))
     if not least <= target_flops <= most:
@@ -315,8 +372,16 @@ def _held(graph: ChannelGraph) -> str:
     )
 
 
-def _protected(graph: ChannelGraph, scores: NDArray[np.float64], floor: list[int]) -> Mask:
-    """What is never removed: frozen and unscored elements, the best of each set, strays."""
+def protect(graph: ChannelGraph, scores: NDArray[np.float64], floor: list[int]) -> Mask:
+    """What is never removed: frozen and unscored elements, the best of each set, strays.
+
+    Args:
+        scores: ``(classes,)``; infinite for what has none.
+        floor: for each set of the graph, how many elements always stay.
+
+    Returns:
+        ``(classes,)``.
+    """
     keep = graph.full_mask()
     for channels, count in zip(graph.sets, floor, strict=True):
         rank = np.where(channels.frozen, np.inf, scores[channels.classes])

@@ -18,12 +18,11 @@ from markdown import markdown as render
 
 from lwdna.errors import ConfigError, DataError, nearest
 from lwdna.files import write_text
+from lwdna.methods import BASELINES, METHODS
+from lwdna.statistics import paired_difference
 
 Experiments: TypeAlias = Mapping[str, Mapping[str, Any]]
 """The experiments of the configuration by name."""
-
-METHODS = {"baseline": "Baseline", "baseline-kd": "Baseline KD", "lw-dna": "LW-DNA"}
-"""Our methods, in the order of a table, and the paper's names of them."""
 
 OURS, PAPER = "ours", "paper"
 """Values of the column ``section``: runs that reproduce no row of the paper, and its rows."""
@@ -34,7 +33,10 @@ RUN, NOT_RUN = "run", "not run"
 NOT_COUNTED = "not counted"
 NOT_SUPPLIED = "not in the supplied paper"
 
-_BASELINES = ("Baseline", "Baseline KD")
+_TITLES = {name: method.title for name, method in METHODS.items()}
+"""Our methods, in the order of a table, and what they are called there."""
+
+_BASELINES = tuple(_TITLES[name] for name in BASELINES)
 """Methods that train the network of the paper itself, so that its complexity is known untrained."""
 
 _HEAD = """<head>
@@ -61,6 +63,9 @@ _PSNR_COLUMNS = {"psnr_bsd68_db": "bsd68", "psnr_div2k_db": "div2k-valid"}
 
 _ABLATION = {"dataset": "tiny-imagenet", "network": "MobileNetV1", "method": "LW-DNA"}
 """What every row of Table 3 is about."""
+
+_VERSUS = ("vs_reference", "vs_reference_low", "vs_reference_high", "pairs", "excludes_zero")
+"""Parts of the comparison with the reference: mean difference, interval, number of seeds, mark."""
 
 _PAPER_KEYS = ["dataset", "network", "method", "rho", "tau", "test_set"]
 
@@ -90,6 +95,8 @@ class Layout:
     flops_decimals: int
     params_decimals: int
     ratios: bool = True
+    reference: str | None = None
+    """The method that all others are compared with, seed by seed."""
 
 
 _TOP1 = Measure("top1_error_percent", "Top-1 error [%]", 2)
@@ -106,6 +113,7 @@ LAYOUTS: Mapping[int, Layout] = {
         keys={"dataset": "Dataset", "network": "Network", "method": "Method"},
         flops_decimals=4,
         params_decimals=3,
+        reference="Baseline KD",
     ),
     2: Layout(
         title="Table 2: Image denoising",
@@ -115,6 +123,7 @@ LAYOUTS: Mapping[int, Layout] = {
         keys={"network": "Network", "method": "Method", "test_set": "Test set"},
         flops_decimals=2,
         params_decimals=2,
+        reference="Baseline",
     ),
     3: Layout(
         title="Table 3: Ablation of rho and tau on MobileNetV1",
@@ -134,6 +143,7 @@ LAYOUTS: Mapping[int, Layout] = {
         keys={"network": "Network", "method": "Method", "test_set": "Test set"},
         flops_decimals=2,
         params_decimals=3,
+        reference="Baseline",
     ),
 }
 """The tables by number. A title or caption can be changed without running anything again."""
@@ -205,7 +215,10 @@ def make_table(
         Numbers of ours as floats (G, M, percent, dB; NaN where there is none), numbers of the
         paper as the text printed there. ``*_std`` is the sample standard deviation over ``n``
         seeds; ``*_difference`` is ours minus the paper's; ratios are relative to the Baseline of
-        the same experiment, or of the same network of the paper; ``*_vs_paper`` is ``=`` where
+        the same experiment, or of the same network of the paper; ``*_vs_reference`` is the mean
+        difference to the reference method (Baseline KD, or Baseline where there is no distillation)
+        over the ``pairs`` seeds of both, with the bounds of its
+        95 % bootstrap interval; ``*_vs_paper`` is ``=`` where
         ours, rounded, has the paper's digits, and the difference of the rounded numbers elsewhere.
 
     Raises:
@@ -241,7 +254,7 @@ def to_markdown(number: int, frame: pd.DataFrame, scale: str = "", title: str | 
     layout = _layout(number)
     blocks = [f"# {title or layout.title}"]
     if scale:
-        blocks.append(f"**{_escape(scale)}**")
+        blocks.append(f"**{escape(scale)}**")
     blocks.append(layout.caption)
     for section, heading in _headings(number, frame, scale).items():
         part = frame[frame["section"] == section]
@@ -249,7 +262,8 @@ def to_markdown(number: int, frame: pd.DataFrame, scale: str = "", title: str | 
             blocks += [f"## {heading}", _markdown_rows(number, layout, part)]
     if frame.empty:
         blocks.append("Not run: no experiment of this configuration belongs to this table.")
-    blocks.append("\n".join(f"- {note}" for note in _notes(number, layout)))
+    notes = _notes(number, layout) + _notes_on_methods(frame)
+    blocks.append("\n".join(f"- {note}" for note in notes))
     return "\n\n".join(blocks) + "\n"
 
 
@@ -298,6 +312,7 @@ def _columns(layout: Layout) -> list[str]:
     names += ["test_set", "status", "n", "seeds"]
     for measure in layout.measures:
         names += [f"{measure.column}_{part}" for part in ("mean", "std", "paper", "difference")]
+        names += [f"{measure.column}_{part}" for part in _VERSUS if layout.reference]
     for quantity in ("flops_g", "params_m"):
         kind = quantity.partition("_")[0]
         names += [quantity, f"{kind}_ratio_percent", f"paper_{quantity}"]
@@ -391,7 +406,7 @@ class _Builder:
         """The paper's rows, and after each network what only we have of it."""
         for index, row in enumerate(self.printed):
             names: list[str] = [name for name in self.claims if row.group in self.claims[name]]
-            known = bool(names) and row.method in METHODS.values()
+            known = bool(names) and row.method in _TITLES.values()
             for match in names if known else (None,):
                 yield self._row(
                     PAPER,
@@ -443,7 +458,7 @@ class _Builder:
 
     def _runs(self, name: str | None, method: str, test_set: str | None = None) -> pd.DataFrame:
         """Rows of the metrics for a method, by the paper's name of it."""
-        ours = {theirs: mine for mine, theirs in METHODS.items()}.get(method)
+        ours = {theirs: mine for mine, theirs in _TITLES.items()}.get(method)
         if name is None or ours is None or not len(self.metrics):
             return self.metrics.iloc[:0]
         chosen = (self.metrics["experiment"] == name) & (self.metrics["method"] == ours)
@@ -454,7 +469,7 @@ class _Builder:
     def _cells(self, name: str) -> Iterator[tuple[str, str]]:
         """Methods and test sets of an experiment: what it asks for, and what has been run."""
         experiment = self.experiments[name]
-        for ours, method in METHODS.items():
+        for ours, method in _TITLES.items():
             if self.number == 3 and method != _ABLATION["method"]:
                 continue
             runs = self._runs(name, method)
@@ -525,12 +540,31 @@ class _Builder:
             row[f"{column}_difference"] = (
                 round(mean - float(theirs), 6) if mean is not None and theirs else None
             )
+            row |= self._versus_reference(name, runs, test_set, measure)
         row["n"] = n
         row["seeds"] = " ".join(map(str, runs["seed"])) if n else ""
         row["status"] = RUN if n else NOT_RUN
         row["scale"] = self.scale if n else ""
         self._add_complexity(row, name, is_paper=section == PAPER, printed=printed)
         return row
+
+    def _versus_reference(
+        self, name: str | None, runs: pd.DataFrame, test_set: str, measure: Measure
+    ) -> dict[str, Any]:
+        """The comparison with the reference of the same experiment; empty for the reference."""
+        reference, column = self.layout.reference, measure.column
+        if reference is None:
+            return {}
+        theirs = self._runs(name, reference, test_set)
+        found = None
+        if column in runs and len(runs) and not runs.index.equals(theirs.index):
+            found = paired_difference(
+                runs.set_index("seed")[column], theirs.set_index("seed")[column]
+            )
+        values = (found.mean, found.low, found.high) if found else (None, None, None)
+        rounded = [None if value is None else round(value, 6) for value in values]
+        cells = (*rounded, found.pairs if found else 0, bool(found and found.excludes_zero))
+        return {f"{column}_{part}": cell for part, cell in zip(_VERSUS, cells, strict=True)}
 
     def _add_complexity(
         self, row: dict[str, Any], name: str | None, *, is_paper: bool, printed: _Printed | None
@@ -623,6 +657,14 @@ def _notes(number: int, layout: Layout) -> list[str]:
         "Ours: mean ± sample standard deviation over n seeds; FLOPs and parameters are means over "
         "the seeds too. One multiply-accumulate is one FLOP, as in the paper."
     ]
+    if layout.reference:
+        notes.append(
+            f"Against {layout.reference}: the mean difference over the seeds that both were run "
+            "with, and its 95 % bootstrap interval; a star marks one of three seeds or more that "
+            "excludes zero. Of few seeds such intervals are too narrow: of three it excludes zero "
+            "whenever all differences have one sign, which chance alone brings about one time in "
+            "four; and of many comparisons, some get a star by chance."
+        )
     if layout.ratios:
         notes.append("Ratios are relative to the Baseline of the same network.")
     if number != 4:
@@ -636,6 +678,13 @@ def _notes(number: int, layout: Layout) -> list[str]:
                 "they can deviate from the ratios printed there."
             )
     return [*notes, "not run: no run gave this number. not counted: the network is not built here."]
+
+
+def _notes_on_methods(frame: pd.DataFrame) -> list[str]:
+    """What the methods are that are ours alone."""
+    there = set(frame["method"])
+    told = [f"{m.title}: {m.note}" for m in METHODS.values() if m.note and m.title in there]
+    return ["; ".join(told) + "."] if told else []
 
 
 def _headings(number: int, frame: pd.DataFrame, scale: str) -> dict[str, str]:
@@ -658,6 +707,8 @@ def _markdown_rows(number: int, layout: Layout, part: pd.DataFrame) -> str:
         titles.append(f"{measure.title}, ours")
         if number != 4:
             titles += [f"{measure.title}, paper", "Difference"]
+        if layout.reference:
+            titles.append(f"Against {layout.reference} [95 %]")
     titles += ["Paper"] if number == 4 else []
     for quantity in ("FLOPs [G]", "Params [M]"):
         titles.append(f"{quantity}{suffix}, ours")
@@ -675,7 +726,7 @@ def _markdown_rows(number: int, layout: Layout, part: pd.DataFrame) -> str:
             same += 1
         lines.append([""] * same + cells[same:])
         previous = names
-    return "\n".join("| " + " | ".join(map(_escape, line)) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(map(escape, line)) + " |" for line in lines)
 
 
 def _name_cell(column: str, row: Mapping[Any, Any]) -> str:
@@ -699,6 +750,8 @@ def _result_cells(number: int, layout: Layout, row: Mapping[Any, Any]) -> list[s
             difference = row[f"{column}_difference"]
             cells.append(_text(row[f"{column}_paper"]) or "-")
             cells.append("-" if _missing(difference) else f"{difference:+z.{measure.decimals}f}")
+        if layout.reference:
+            cells.append(_versus_cell(row, measure))
     if number == 4:
         cells.append(_text(row[f"{layout.measures[0].column}_paper"]))
     for quantity, decimals in (
@@ -721,6 +774,20 @@ def _mean_cell(row: Mapping[Any, Any], measure: Measure) -> str:
     if not _missing(std):
         text += f" ± {std:.{measure.decimals}f}"
     return f"{text} (n={row['n']})"
+
+
+def _versus_cell(row: Mapping[Any, Any], measure: Measure) -> str:
+    """``-0.42 [-0.80, -0.10] *``; the star says that the interval excludes zero."""
+    mean, low, high, pairs, marked = (row[f"{measure.column}_{part}"] for part in _VERSUS)
+    if not pairs:
+        return "-"
+    texts = [
+        "" if _missing(value) else f"{value:+z.{measure.decimals}f}" for value in (mean, low, high)
+    ]
+    if not texts[1]:
+        return texts[0]
+    star = " *" if marked else ""
+    return f"{texts[0]} [{texts[1]}, {texts[2]}]{star}"
 
 
 def _count_cell(row: Mapping[Any, Any], quantity: str, decimals: int, *, ratios: bool) -> str:
@@ -750,5 +817,6 @@ def _with_ratio(text: str, ratio: Any, unknown: str = "") -> str:
     return f"{text} / 100.0" if ratio == 100 else f"{text} / {ratio:.2f}"
 
 
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
+    """Text for a cell of a Markdown table."""
     return text.replace("|", "\\|").replace("\n", " ")

@@ -8,11 +8,19 @@ import json
 import re
 
 from lwdna.cluster import end_former_jobs
-from lwdna.config import METHODS_WITH_TEACHER, check, selected, with_filters
+from lwdna.config import check, selected, with_filters
 from lwdna.data.archives import archive_of
 from lwdna.data.versions import read_versions, recorded
 from lwdna.errors import LwdnaError
 from lwdna.files import hold
+from lwdna.methods import (
+    COMPARABLE,
+    DHP,
+    METHODS,
+    SHRINKAGES,
+    shrink_settings,
+    shrinkages_of,
+)
 from snakemake.common.configfile import load_configfile
 from snakemake.utils import update_config
 
@@ -92,7 +100,8 @@ DOWNLOADS = downloads()
 
 wildcard_constraints:
     experiment="|".join(re.escape(name) for name in EXPERIMENTS),
-    method="|".join([TEACHER, "baseline", "baseline-kd", "lw-dna"]),
+    method="|".join([TEACHER, *METHODS]),
+    shrinkage="|".join(name for name in SHRINKAGES if name != DHP),
     dataset="|".join(re.escape(name) for name in DATASETS),
     split="train|test",
     download="|".join(re.escape(path) for path in DOWNLOADS) or "(?!)",
@@ -228,10 +237,21 @@ def shrink_network(wildcards):
     return words + options(network, ("dataset", "width"))
 
 
-def shrink_settings(wildcards):
+def shrink_options(wildcards):
     """The settings of shrinkage, for the command line."""
-    settings = experiment(wildcards)["shrink"]
+    settings = shrink_settings(experiment(wildcards), wildcards.shrinkage)
     return options(settings, sorted(settings))
+
+
+def search_options(wildcards):
+    """The settings of the search by DHP, for the command line."""
+    settings = shrink_settings(experiment(wildcards), DHP)
+    return options(settings, sorted(set(settings) - {"protocol", "histograms"}))
+
+
+def search_protocol(wildcards):
+    """The protocol of the search by DHP, for the command line."""
+    return as_json(config["protocols"][experiment(wildcards)[DHP]["protocol"]])
 
 
 def growing(megabytes):
@@ -264,7 +284,8 @@ def train_start(wildcards):
         width *= section["teacher"]["width"]
     words = ["--teacher", teacher] if teacher else []
     if shrunk:
-        return ["--weights", shrunk, *words]
+        fresh = ["--fresh"] if METHODS[wildcards.method].fresh else []
+        return ["--weights", shrunk, *fresh, *words]
     return ["--network", as_json(section["network"] | {"width": width}), *words]
 
 
@@ -286,15 +307,18 @@ def conventions_of(wildcards):
 
 def shrunk_of(wildcards):
     """The shrunk network that a run of `train` starts from."""
-    if wildcards.method != "lw-dna":
+    shrinkage = wildcards.method != TEACHER and METHODS[wildcards.method].shrinkage
+    if not shrinkage:
         return []
-    return f"results/shrink/{wildcards.experiment}/seed{wildcards.seed}/network.safetensors"
+    folder = f"results/shrink/{wildcards.experiment}/{shrinkage}"
+    return f"{folder}/seed{wildcards.seed}/network.safetensors"
 
 
 def teacher_of(wildcards):
     """The trained teacher of a run of `train`."""
     teacher = experiment(wildcards).get("teacher")
-    if teacher is None or wildcards.method not in METHODS_WITH_TEACHER:
+    distils = wildcards.method != TEACHER and METHODS[wildcards.method].distils
+    if teacher is None or not distils:
         return []
     owner = teacher.get("experiment", wildcards.experiment)
     return f"results/runs/{owner}/{TEACHER}/seed{wildcards.seed}/weights.safetensors"
@@ -333,6 +357,8 @@ def histories():
         for name in pictured()
         if name in SELECTED
         for method in SELECTED[name]["methods"]
+        # Figure 1 of the supplement has no other.
+        if method in ("baseline", "baseline-kd", "lw-dna")
         for seed in SELECTED[name]["seeds"]
     ]
 
@@ -398,7 +424,7 @@ def shrunk_experiments():
 def channel_counts():
     """The channels by layer of the shrunk networks that figures show."""
     return [
-        f"results/shrink/{name}/seed{seed}/channels.csv"
+        f"results/shrink/{name}/lw-dna/seed{seed}/channels.csv"
         for name in shrunk_experiments()
         if "lw-dna" in SELECTED.get(name, {}).get("methods", ())
         for seed in EXPERIMENTS[name]["seeds"]
@@ -408,16 +434,63 @@ def channel_counts():
 def labels_of_runs(paths):
     """By path of a run's file: experiment, method and seed, read off the path."""
     pattern = re.compile(
-        r"(?:.*/)?results/(?:runs|shrink)/([^/]+)/(?:([^/]+)/)?seed(\d+)/[^/]+"
+        r"(?:.*/)?results/(?:runs|shrink)/([^/]+)/([^/]+)/seed(\d+)/[^/]+"
     )
     found = {str(path): pattern.fullmatch(str(path)).groups() for path in paths}
     return as_json(
         {
-            path: {"experiment": name, "seed": int(seed)}
-            | ({"method": method} if method else {})
+            path: {"experiment": name, "method": method, "seed": int(seed)}
             for path, (name, method, seed) in found.items()
         }
     )
+
+
+def comparable(name):
+    """The shrinkages of an experiment whose channels can be compared, if there are two."""
+    section = SELECTED.get(name, {"methods": ()})
+    asked = [s for s in shrinkages_of(section["methods"]) if s in COMPARABLE]
+    # Of the same widened network; a search may have a width of its own.
+    found = [
+        s
+        for s in asked
+        if shrink_settings(section, s)["widen"] == section["shrink"]["widen"]
+    ]
+    return found if len(found) > 1 else []
+
+
+def compared_experiments():
+    """The experiments with criteria to compare."""
+    return [name for name in EXPERIMENTS if comparable(name)]
+
+
+def kept_channels():
+    """The channels that the criteria kept."""
+    return [
+        f"results/shrink/{name}/{shrinkage}/seed{seed}/network.safetensors"
+        for name in compared_experiments()
+        for shrinkage in comparable(name)
+        for seed in EXPERIMENTS[name]["seeds"]
+    ]
+
+
+def searched():
+    """The experiments with a search by DHP to draw as Figure 3."""
+    return [
+        name
+        for name, section in SELECTED.items()
+        if DHP in shrinkages_of(section["methods"]) and "histograms" in section[DHP]
+    ]
+
+
+def histogram_options(wildcards):
+    """Layers and epochs of Figure 3, for the command line."""
+    chosen = experiment(wildcards)[DHP]["histograms"]
+    return [
+        word
+        for name in ("layers", "epochs")
+        for number in chosen[name]
+        for word in (f"--{name}", str(number))
+    ]
 
 
 def tables(numbers=TABLES):
@@ -427,12 +500,21 @@ def tables(numbers=TABLES):
     )
 
 
+def agreement():
+    """The comparison of the criteria, if there is one."""
+    if not compared_experiments():
+        return []
+    return expand("results/tables/agreement.{kind}", kind=["csv", "md", "html"])
+
+
 def figures():
     """Every figure."""
     names = [
         "training-logs",
         "remaining-channels",
         *(f"strip-{name}" for name in restoring()),
+        *(f"latents-{name}" for name in searched()),
+        *(["agreement"] if compared_experiments() else []),
     ]
     return expand("results/figures/{name}.{kind}", name=names, kind=["png", "svg"])
 

@@ -5,14 +5,14 @@ rule shrink:
     input:
         train=train_images,
     output:
-        network="results/shrink/{experiment}/seed{seed}/network.safetensors",
+        network="results/shrink/{experiment}/{shrinkage}/seed{seed}/network.safetensors",
         # Written beside network.safetensors: channels, FLOPs and parameters before and after.
-        summary="results/shrink/{experiment}/seed{seed}/network.json",
-        channels="results/shrink/{experiment}/seed{seed}/channels.csv",
+        summary="results/shrink/{experiment}/{shrinkage}/seed{seed}/network.json",
+        channels="results/shrink/{experiment}/{shrinkage}/seed{seed}/channels.csv",
     log:
-        "results/logs/shrink/{experiment}/seed{seed}.log",
+        "results/logs/shrink/{experiment}/{shrinkage}/seed{seed}.log",
     benchmark:
-        "results/benchmarks/shrink/{experiment}/seed{seed}.tsv"
+        "results/benchmarks/shrink/{experiment}/{shrinkage}/seed{seed}.tsv"
     conda:
         "../envs/lwdna.yaml"
     threads: 1
@@ -20,15 +20,57 @@ rule shrink:
         mem_mb=shrink_memory,
     params:
         network=shrink_network,
-        settings=shrink_settings,
+        settings=shrink_options,
         task=task_of,
         batch_norm=batch_norm_flag,
     message:
-        "Shrink the network of {wildcards.experiment}, seed {wildcards.seed}"
+        "Shrink the network of {wildcards.experiment}, {wildcards.shrinkage}, seed {wildcards.seed}"
     shell:
         "python -m lwdna --log {log:q} shrink {params.network:q} {params.settings:q}"
         " --task {params.task:q} --train {input.train:q} --seed {wildcards.seed}"
         " {params.batch_norm} --threads {threads}"
+        " --channels {output.channels:q} --output {output.network:q}"
+
+
+rule dhp:
+    input:
+        train=train_images,
+        test=lambda wildcards: test_images(wildcards)[0],
+    output:
+        network="results/shrink/{experiment}/dhp/seed{seed}/network.safetensors",
+        summary="results/shrink/{experiment}/dhp/seed{seed}/network.json",
+        channels="results/shrink/{experiment}/dhp/seed{seed}/channels.csv",
+        history="results/shrink/{experiment}/dhp/seed{seed}/history.csv",
+        latents="results/shrink/{experiment}/dhp/seed{seed}/latents.h5",
+    log:
+        "results/logs/shrink/{experiment}/dhp/seed{seed}.log",
+    benchmark:
+        "results/benchmarks/dhp/{experiment}/seed{seed}.tsv"
+    conda:
+        "../envs/lwdna.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(16000),
+        gpu=0,
+    params:
+        network=shrink_network,
+        settings=search_options,
+        task=task_of,
+        protocol=search_protocol,
+        checkpoints="results/checkpoints/{experiment}/dhp-search/seed{seed}",
+        convention=convention_of,
+        batch_norm=batch_norm_flag,
+        device=device,
+    message:
+        "Search by DHP for {wildcards.experiment}, seed {wildcards.seed}"
+    shell:
+        "python -m lwdna --log {log:q} dhp {params.network:q} {params.settings:q}"
+        " --task {params.task:q} --protocol {params.protocol:q}"
+        " --train {input.train:q} --test {input.test:q}"
+        " --checkpoints {params.checkpoints:q} --seed {wildcards.seed}"
+        " {params.convention:q} {params.batch_norm} {params.device} --threads {threads}"
+        " --description '{wildcards.experiment} dhp {wildcards.seed}'"
+        " --history {output.history:q} --latents {output.latents:q}"
         " --channels {output.channels:q} --output {output.network:q}"
 
 

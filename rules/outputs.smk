@@ -182,3 +182,87 @@ rule strip:
         "python -m lwdna --log {log:q} strip --baseline {input.baseline:q}"
         " --shrunk {input.shrunk:q} --task {params.task:q} --test {input.test:q}"
         " --title {params.title:q} {params.convention:q} {params.scale:q} {params.outputs:q}"
+
+
+rule latents:
+    input:
+        record=lambda wildcards: "results/shrink/{experiment}/dhp/seed%d/latents.h5"
+        % experiment(wildcards)["seeds"][0],
+        code=[BASE / "lwdna/histograms.py", BASE / "lwdna/figures.py"],
+    output:
+        report(
+            "results/figures/latents-{experiment}.png",
+            caption="../report/latents.rst",
+            category="Figures",
+            labels={"figure": "Fig. 3: latent vectors of {experiment}"},
+        ),
+        "results/figures/latents-{experiment}.svg",
+        animation=report(
+            "results/figures/latents-{experiment}.gif",
+            caption="../report/latents.rst",
+            category="Figures",
+            labels={"figure": "Fig. 3, animated: latent vectors of {experiment}"},
+        ),
+    log:
+        "results/logs/figures/latents-{experiment}.log",
+    benchmark:
+        "results/benchmarks/figures/latents-{experiment}.tsv"
+    localrule: True
+    conda:
+        "../envs/lwdna.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(1000),
+    params:
+        chosen=histogram_options,
+        title=lambda wildcards: f"Latent vectors of {experiment(wildcards)['label']} during DHP",
+        scale=scale,
+    message:
+        "Draw the latent vectors of {wildcards.experiment}"
+    shell:
+        "python -m lwdna --log {log:q} latents {input.record:q} {params.chosen} {params.scale:q}"
+        " --title {params.title:q} --output {output[0]:q} --output {output[1]:q}"
+        " --animation {output.animation:q}"
+
+
+rule agreement:
+    input:
+        networks=kept_channels(),
+        code=[BASE / "lwdna/agreement.py", BASE / "lwdna/figures.py"],
+    output:
+        csv="results/tables/agreement.csv",
+        markdown="results/tables/agreement.md",
+        html=report(
+            "results/tables/agreement.html",
+            caption="../report/agreement.rst",
+            category="Tables",
+            labels={"table": "Agreement of the criteria"},
+        ),
+        png=report(
+            "results/figures/agreement.png",
+            caption="../report/agreement.rst",
+            category="Figures",
+            labels={"figure": "Agreement of the criteria"},
+        ),
+        svg="results/figures/agreement.svg",
+    log:
+        "results/logs/agreement.log",
+    benchmark:
+        "results/benchmarks/agreement.tsv"
+    localrule: True
+    conda:
+        "../envs/lwdna.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(1000),
+    params:
+        labels=lambda wildcards, input: labels_of_runs(input.networks),
+        experiments=lambda wildcards: shown(compared_experiments(), "label"),
+        scale=scale,
+    message:
+        "Compare the channels that the criteria keep"
+    shell:
+        "python -m lwdna --log {log:q} agreement {input.networks:q} --labels {params.labels:q}"
+        " --experiments {params.experiments:q} {params.scale:q}"
+        " --csv {output.csv:q} --markdown {output.markdown:q} --html {output.html:q}"
+        " --output {output.png:q} --output {output.svg:q}"

@@ -27,5 +27,6 @@ rule table4:
 
 rule figures:
     input:
+        agreement(),
         figures(),
     localrule: True

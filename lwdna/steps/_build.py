@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import click
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
 import lwdna
+from lwdna.channels import ChannelGraph
+from lwdna.checked import write_csv
 from lwdna.data.datasets import ClassificationTest, ClassificationTrain
 from lwdna.errors import ConfigError
 from lwdna.evaluation import input_multiple
-from lwdna.networks import dataset_shape, input_shape
+from lwdna.networks import build_seeded, dataset_shape, input_shape
 from lwdna.provenance import Provenance, provenance_of, set_provenance
+from lwdna.shrink import Shrunk
+from lwdna.steps._options import check_suffix
 from lwdna.steps._own import Own, is_own
 from lwdna.surgery import read_provenance
+
+logger = logging.getLogger(__name__)
 
 
 def build(
@@ -68,6 +78,89 @@ def widening(name: str, asked: float | None) -> float:
     if asked is not None:
         return asked
     return 2.0 if not is_own(name) or Own(name).takes("width") else 1.0
+
+
+@dataclass(frozen=True)
+class Widened:
+    """A baseline, made wider to be shrunk to a budget."""
+
+    graph: ChannelGraph
+    """Of the baseline."""
+    model: nn.Module
+    """The widened network."""
+    width: float
+    """Its width."""
+    example: tuple[Tensor, ...]
+    """Inputs without content, of the size for which FLOPs are meant."""
+    target_flops: float
+
+
+def widen(
+    spec: dict[str, Any],
+    wider: float | None,
+    shapes: Sequence[tuple[int, ...]],
+    *,
+    seed: int,
+    target_flops: float | None,
+    flops_ratio: float | None,
+    batch_norm: bool,
+) -> Widened:
+    """Make a network wider, and say what its budget is in FLOPs.
+
+    Args:
+        spec: "name", "dataset", "width" and "options" of the baseline.
+        wider: what its width is multiplied by; None as in :func:`widening`.
+        shapes: of the inputs; none for those of the paper.
+        seed: of the first weights.
+        target_flops, flops_ratio: the budget, or its share of the baseline's FLOPs; one of them.
+        batch_norm: whether batch norm counts.
+
+    Raises:
+        click.UsageError: unless there is one budget.
+    """
+    if (target_flops is None) == (flops_ratio is None):
+        raise click.UsageError("Give either --target-flops or --flops-ratio.")
+    example = example_of(spec["name"], spec["dataset"], shapes)
+    width = spec["width"] * widening(spec["name"], wider)
+    baseline = build_seeded(spec, seed, build)
+    if flops_ratio is not None:
+        flops, _ = lwdna.complexity(baseline, example, batch_norm=batch_norm)
+        target_flops = flops_ratio * flops
+    return Widened(
+        graph=lwdna.ChannelGraph(baseline, example),
+        model=build_seeded(spec | {"width": width}, seed, build),
+        width=width,
+        example=example,
+        target_flops=float(target_flops or 0),
+    )
+
+
+def write_shrunk(shrunk: Shrunk, widened: Widened, output: Path, channels: Path | None) -> None:
+    """Write a shrunk network, its JSON, and if asked for the channels by layer as CSV.
+
+    Raises:
+        LwdnaError: if a file cannot be written.
+    """
+    logger.info("Shrunk at width %g:\n%s", widened.width, shrunk.report())
+    shrunk.save(output)
+    if channels is not None:
+        rows = [
+            (layer, len(widened.graph.layers[layer].outputs), shrunk.channels_before[layer], len(k))
+            for layer, k in shrunk.kept.items()
+        ]
+        frame = pd.DataFrame(rows, columns=["layer", "baseline", "before", "after"])
+        write_csv(channels, frame.to_csv(index=False, lineterminator="\n"))
+
+
+def check_outputs(output: Path, channels: Path | None) -> None:
+    """Refuse outputs of which one would be written over another.
+
+    Raises:
+        ConfigError, click.UsageError: naming them.
+    """
+    check_suffix(output, ".safetensors")
+    if channels in {output, output.with_suffix(".json")}:
+        raise click.UsageError("Give --channels and --output different files.")
 
 
 def example_of(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,10 @@ def _set_threads(_ctx: click.Context, _param: click.Parameter, value: int) -> No
 
 output = click.option("--output", type=FILE, required=True, help="File to write.")
 seed = click.option("--seed", type=click.IntRange(0, 2**62), default=0, show_default=True)
+accelerator = click.option(
+    "--accelerator", default="auto", show_default=True, help="auto, gpu, cpu, ..."
+)
+devices = click.option("--devices", type=click.IntRange(min=1), default=1, show_default=True)
 own_network = click.option(
     "--network", metavar="FILE:FUNCTION", help="What makes the network, where it is your own."
 )
@@ -91,6 +95,38 @@ threads = click.option(
     help="CPU threads of PyTorch; results are equal bit for bit only for equal numbers.",
 )
 task = click.option("--task", type=Json(), required=True, help="The experiment's task section.")
+
+
+def network_to_shrink(command: Callable[..., Any]) -> Callable[..., Any]:
+    """NETWORK and the options of every step that widens a network and shrinks it to a budget."""
+    options = (
+        click.argument("network"),
+        click.option("--dataset", help="Dataset the network is built for."),
+        click.option(
+            "--width", type=float, default=1.0, show_default=True, help="Of the baseline."
+        ),
+        click.option(
+            "--widen",
+            type=float,
+            help="Width multiplier w.  [default: 2; 1 for a function without an argument 'width']",
+        ),
+        click.option("--options", type=Json(), default="{}", help="Other options of the network."),
+        shapes,
+        click.option("--target-flops", type=float, help="Budget in FLOPs."),
+        click.option(
+            "--flops-ratio", type=float, help="Budget as a share of the FLOPs before widening."
+        ),
+        click.option(
+            "--count-batch-norm/--no-count-batch-norm",
+            "batch_norm",
+            default=True,
+            help="Count batch norm in the FLOPs, as Table 1 does and Table 2 does not.",
+        ),
+        click.option("--channels", type=FILE, help="CSV to write: channels by layer."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 def check_suffix(path: Path, suffix: str) -> None:

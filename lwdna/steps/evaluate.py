@@ -18,7 +18,7 @@ from lwdna.evaluation import evaluate, input_multiple, pick_accelerator
 from lwdna.networks import input_shape
 from lwdna.provenance import provenance_of
 from lwdna.steps._build import check_fits
-from lwdna.steps._options import ANY_PATH, FILE, Json, output, task, threads
+from lwdna.steps._options import ANY_PATH, FILE, Json, accelerator, output, task, threads
 
 COLUMNS = {
     "n": "images",
@@ -48,7 +48,7 @@ COLUMNS = {
     default=True,
     help="Count batch norm in the FLOPs, as Table 1 does and Table 2 does not.",
 )
-@click.option("--accelerator", default="auto", show_default=True, help="auto, gpu, cpu, ...")
+@accelerator
 @output
 @threads
 def main(

@@ -13,13 +13,15 @@ import lwdna
 from lwdna.data.datasets import fingerprint, test_dataset, train_dataset
 from lwdna.evaluation import input_multiple
 from lwdna.files import lock
-from lwdna.networks import build_seeded
+from lwdna.networks import build_seeded, draw_again
 from lwdna.steps._build import build, check_fits, check_same_classes
 from lwdna.steps._options import (
     ANY_PATH,
     FILE,
     FOLDER,
     Json,
+    accelerator,
+    devices,
     output,
     seed,
     task,
@@ -32,6 +34,7 @@ from lwdna.training import train, write_history
 @click.command()
 @click.option("--network", type=Json(), help="Network to build: name, dataset, width, options.")
 @click.option("--weights", type=FILE, help="Start from this network instead.")
+@click.option("--fresh", is_flag=True, help="With --weights: draw its weights anew first.")
 @click.option("--teacher", type=FILE, help="Trained network to distil from.")
 @task
 @click.option("--protocol", type=Json(), required=True, help="How to train.")
@@ -41,8 +44,8 @@ from lwdna.training import train, write_history
 @click.option("--history", type=FILE, required=True, help="CSV to write: one row an epoch.")
 @click.option("--convention", help="How super-resolution is measured after each epoch.")
 @click.option("--description", default="train", help="Name on the progress bar.")
-@click.option("--accelerator", default="auto", show_default=True, help="auto, gpu, cpu, ...")
-@click.option("--devices", type=click.IntRange(min=1), default=1, show_default=True)
+@accelerator
+@devices
 @output
 @seed
 @threads
@@ -50,6 +53,7 @@ def main(
     *,
     network: dict[str, Any] | None,
     weights: Path | None,
+    fresh: bool,
     teacher: Path | None,
     task: dict[str, Any],
     protocol: dict[str, Any],
@@ -66,6 +70,8 @@ def main(
         model = build_seeded(network, seed, build)
     elif weights is not None and network is None:
         model = lwdna.load(weights)
+        if fresh:
+            draw_again(model, seed)
     else:
         raise click.UsageError("Give either --network or --weights.")
     images = train_dataset(task, train_path, seed=seed)

@@ -29,7 +29,7 @@ def test_steps_run_in_an_environment_of_their_own(conda, environments, run, tmp_
     folder = tmp_path / "a working directory"
     folder.mkdir()
     before = sorted(environments.iterdir())
-    target = "results/shrink/digits/seed0/network.safetensors"
+    target = "results/shrink/digits/lw-dna/seed0/network.safetensors"
     status, output = run(
         folder, *CONDA, environments, "--configfile", TINY, "--", target, env=conda
     )

@@ -558,3 +558,15 @@ def test_idle_convolution_is_left_alone(net, stream):
     _, gradients = hypernet.latent_gradients(graph, model, stream(*SIZE))
     assert torch.equal(model.idle.weight, before)
     assert np.count_nonzero(gradients) == 3 + 4 + 2
+
+
+@pytest.mark.parametrize("embedding", [2, 8])
+def test_the_size_of_the_hypernetwork_is_that_of_its_tensors(embedding):
+    model = build("MobileNetV1", dataset="cifar10", width=0.25)
+    graph = ChannelGraph(model, torch.empty(1, 3, 32, 32))
+    expected = hypernet.hypernetwork_size(graph, model, embedding)
+    hypernet.attach_hypernetwork(
+        graph, model, hypernet.draw_latents(graph, 0), seed=0, embedding=embedding
+    )
+    tensors = {n: p.numel() for n, p in model.named_parameters() if ".original" in n}
+    assert sum(tensors.values()) == expected

@@ -329,6 +329,44 @@ def test_criteria_choose_differently(stream):
     assert gradient != warm
 
 
+@pytest.mark.parametrize("share", [0.3, 0.8])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_uniform_keeps_the_same_share_of_every_set(name, share):
+    case = Case(name)
+    target = case.target(share)
+    result = shrunk(name, share=share, criterion="uniform")
+    assert result.flops <= target
+    shares = []
+    for channels, floor in zip(case.graph.sets, case.floor, strict=True):
+        if not channels.prunable:
+            continue
+        # A set of an upsampling layer has several channels for each element.
+        each = result.channels_before[channels.name] // len(channels)
+        kept, whole = len(result.kept[channels.name]) // each, len(channels)
+        if floor < kept:
+            # Whole channels: a share is met within one, and one more where it still fits.
+            shares.append(((kept - 2) / whole, (kept + 1) / whole))
+    assert max(low for low, _ in shares) <= min(high for _, high in shares)
+
+
+def test_uniform_needs_no_loss_and_no_seed_chooses_another_shape():
+    shapes = [
+        [len(kept) for kept in shrunk(criterion="uniform", seed=seed).kept.values()]
+        for seed in (0, 1)
+    ]
+    assert shapes[0] == shapes[1]
+
+
+def test_random_draws_from_the_seed_alone(stream):
+    first, again, other = (shrunk(criterion="random", seed=seed).kept for seed in (0, 0, 1))
+    assert first == again != other
+    magnitude = shrunk(criterion="magnitude", seed=0).kept
+    assert first != magnitude
+    # Whatever the scores, a seed has the same latent vectors and so the same weights.
+    warm = shrunk(loss_fn=stream(*NETWORKS["ResNet8"][1]), criterion="random", warmup_steps=1)
+    assert warm.kept == first
+
+
 @pytest.mark.parametrize("warmup_steps", [0, 1])
 def test_a_seed_gives_the_same_network_again(stream, warmup_steps):
     """Dropout included, whatever the state of the global generator."""
@@ -428,7 +466,7 @@ def test_magnitude_needs_none():
         ({"tau": -1}, "tau is -1"),
         ({"tau": 45}, "tau is 45; give a share between 0 and 1"),
         ({"criterion": "gradients"}, "did you mean 'gradient'"),
-        ({"criterion": "x"}, "allowed: 'gradient', 'magnitude'"),
+        ({"criterion": "x"}, "allowed: 'gradient', 'magnitude', 'random', 'uniform'"),
         ({"batches": 0}, "batches is 0"),
         ({"warmup_steps": -1}, "warmup_steps is -1"),
         ({"embedding": 0}, "embedding is 0"),

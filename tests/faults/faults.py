@@ -18,6 +18,7 @@ from pathlib import Path
 
 import psutil
 
+SHRUNK = "shrink/digits/lw-dna/seed0"
 RUNS = ("digits/baseline", "digits/lw-dna", "denoising/baseline")
 HISTORY = "history.csv"
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
@@ -27,7 +28,9 @@ STAGES = {
     "images": ("images/photographs/test",),
     "crop": ("data/photographs/colour.h5",),
     "gray": ("data/photographs/gray.h5",),
-    "shrink": tuple(f"shrink/digits/seed0/{n}" for n in ("network.safetensors", "channels.csv")),
+    "shrink": tuple(
+        f"shrink/digits/lw-dna/seed0/{n}" for n in ("network.safetensors", "channels.csv")
+    ),
     **{
         f"train {run}": tuple(f"runs/{run}/seed0/{n}" for n in ("weights.safetensors", HISTORY))
         for run in RUNS
@@ -54,11 +57,11 @@ SUBJECTS = [
     ("store", "results/data/photographs/gray.h5", "train denoising/baseline"),
     ("image", "inputs/train/a.png", "crop"),
     ("image", "inputs/test/c.png", "evaluate denoising/baseline"),
-    ("weights", "results/shrink/digits/seed0/network.safetensors", "train digits/lw-dna"),
+    ("weights", f"results/{SHRUNK}/network.safetensors", "train digits/lw-dna"),
     *(("weights", f"results/{WEIGHTS.format(run)}", f"evaluate {run}") for run in RUNS),
     *(("CSV", f"results/runs/{run}/metrics.csv", "tables") for run in RUNS),
     *(("CSV", f"results/runs/{run}/seed0/history.csv", "figures") for run in RUNS),
-    ("CSV", "results/shrink/digits/seed0/channels.csv", "figures"),
+    ("CSV", f"results/{SHRUNK}/channels.csv", "figures"),
     ("CSV", "results/complexity.csv", "tables"),
     # Of the training that was killed on the way, or of a finished one (see `Damage`).
     ("checkpoint", "newest", "train digits/baseline"),

@@ -61,7 +61,10 @@ TARGETS = (
     *LIGHT,
     "results/images/photographs/test",
     *(f"results/data/digits/{split}.h5" for split in ("train", "test")),
-    *(f"results/shrink/digits/seed0/{name}" for name in ("network.safetensors", "channels.csv")),
+    *(
+        f"results/shrink/digits/lw-dna/seed0/{name}"
+        for name in ("network.safetensors", "channels.csv")
+    ),
     *(
         f"results/runs/{run}/{name}"
         for run in ("digits/baseline", "digits/lw-dna", "denoising/baseline")

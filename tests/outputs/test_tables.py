@@ -157,8 +157,8 @@ def test_mean_deviation_difference_and_ratio() -> None:
     assert missing["status"] == "not run"
     assert missing["top1_error_percent_paper"] == "5.73"
     text = to_markdown(1, frame)
-    assert "| 6.33 ± 1.53 (n=3) | 5.49 | +0.84 | 0.1262 / 99.06 (=) | 0.1262 / 99.06 |" in text
-    assert "| 5.70 (n=1) | 5.74 | -0.04 | 0.1274 / 100.0 (=) |" in text
+    assert "| 6.33 ± 1.53 (n=3) | 5.49 | +0.84 | - | 0.1262 / 99.06 (=) | 0.1262 / 99.06 |" in text
+    assert "| 5.70 (n=1) | 5.74 | -0.04 | - | 0.1274 / 100.0 (=) |" in text
     assert "2 of 53 results obtained here" in text
     assert "Demo" not in text
 
@@ -176,9 +176,10 @@ def test_demo_rows_come_first_under_their_own_heading_and_label() -> None:
     assert f"**{SCALE}**" in demo
     assert "## Demo: runs that reproduce no row of the paper" in demo
     assert (
-        "| digits | ResNet14 x0.5 | Baseline | 3.00 (n=1) | - | - | 0.00200 / 100.0 | - |" in demo
+        "| digits | ResNet14 x0.5 | Baseline | 3.00 (n=1) | - | - | - | 0.00200 / 100.0 | - |"
+        in demo
     )
-    assert "|  |  | LW-DNA | not run | - | - | not run | - | not run | - |" in demo
+    assert "|  |  | LW-DNA | not run | - | - | - | not run | - | not run | - |" in demo
     assert "ResNet14" not in paper
 
 
@@ -211,9 +212,9 @@ def test_counts_of_the_baselines_are_known_without_training() -> None:
     assert pd.isna(row(frame, network="ResNet56", method="LW-DNA")["flops_g"])
     assert pd.isna(row(frame, network="MobileNetV1", method="DHP KD")["flops_g"])
     text = to_markdown(1, frame)
-    assert "| not run | 5.74 | - | 0.1274 / 100.0 (=) |" in text
-    assert "| not run | 51.87 | - | 0.0479 / 100.0 (+0.0001) |" in text
-    assert "| not run | 23.28 | - | not counted |" in text
+    assert "| not run | 5.74 | - | - | 0.1274 / 100.0 (=) |" in text
+    assert "| not run | 51.87 | - | - | 0.0479 / 100.0 (+0.0001) |" in text
+    assert "| not run | 23.28 | - | - | not counted |" in text
 
 
 def test_table_2_compares_each_test_set() -> None:
@@ -234,7 +235,7 @@ def test_table_2_compares_each_test_set() -> None:
     assert row(frame, network="DnCNN", method="Baseline", test_set="bsd68")["flops_vs_paper"] == "="
     text = to_markdown(2, frame)
     assert "without batch norm" in text
-    assert "| BSD68 | 25.00 (n=1) | 24.9 | +0.10 | 5.43 / 59.64 (=) |" in text
+    assert "| BSD68 | 25.00 (n=1) | 24.9 | +0.10 | - | 5.43 / 59.64 (=) |" in text
     assert "1 of 8 results obtained here" in text
 
 
@@ -261,8 +262,10 @@ def test_table_4_has_no_numbers_of_the_paper() -> None:
     assert frame["section"].tolist() == ["ours", "paper"]
     assert set(frame["psnr_db_paper"]) == {"not in the supplied paper"}
     text = to_markdown(4, frame, SCALE)
-    assert "| 25.00 (n=1) | 0.8100 (n=1) | not in the supplied paper |" in text
-    assert "| EDSR | LW-DNA | set5 | not run | not run | not in the supplied paper |" in text
+    assert "| 25.00 (n=1) | - | 0.8100 (n=1) | - | not in the supplied paper |" in text
+    assert (
+        "| EDSR | LW-DNA | set5 | not run | - | not run | - | not in the supplied paper |" in text
+    )
     assert "Not run: no experiment" in to_markdown(4, table(4, [], {}))
 
 
@@ -346,3 +349,52 @@ def test_errors_say_what_to_do(tmp_path: Path) -> None:
         table(1, [{"experiment": "digits"}], {"digits": DIGITS})
     with pytest.raises(DataError, match="table9"):
         read_paper(tmp_path / "table9.csv")
+
+
+def test_methods_are_compared_with_baseline_kd_seed_by_seed() -> None:
+    errors = {
+        "baseline": (8.0, 9.0, 7.5),
+        "baseline-kd": (6.0, 7.0, 6.5),
+        "uniform": (7.0, 8.5, 6.6),
+        "random": (6.5, 6.5, 6.6),
+    }
+    runs = [
+        run("digits", method, seed=seed, top1_error_percent=error)
+        for method, values in errors.items()
+        for seed, error in enumerate(values)
+    ]
+    runs.append(run("digits", "lw-dna", seed=2, top1_error_percent=6.0))
+    digits = DIGITS | {"methods": [*errors, "lw-dna"]}
+    frame = table(1, runs, {"digits": digits})
+
+    def versus(method: str) -> list[Any]:
+        found = row(frame, section="ours", method=method)
+        parts = ("vs_reference", "vs_reference_low", "vs_reference_high", "pairs")
+        return [found[f"top1_error_percent_{part}"] for part in parts]
+
+    assert versus("Uniform") == [pytest.approx(0.866667), 0.1, 1.5, 3]
+    assert versus("Baseline") == [pytest.approx(5 / 3), 1, 2, 3]
+    assert versus("LW-DNA")[0] == -0.5
+    assert pd.isna(versus("LW-DNA")[1])
+    assert versus("LW-DNA")[3] == 1
+    assert versus("Baseline KD")[3] == 0
+    text = to_markdown(1, frame, SCALE)
+    assert "Against Baseline KD [95 %]" in text
+    assert "| +0.87 [+0.10, +1.50] * |" in text
+    assert re.search(r"Random \| 6\.53 .*\| \+0\.03 \[-0\.50, \+0\.50\] \|", text)
+    assert re.search(r"LW-DNA \| 6\.00 \(n=1\) .*\| -0\.50 \|", text)
+    assert "Uniform: as LW-DNA, but every layer keeps the same share" in text
+
+
+def test_without_distillation_the_reference_is_the_baseline() -> None:
+    runs = [
+        run("dn", method, seed=seed, test_set="bsd68", psnr_db=psnr + seed)
+        for method, psnr in (("baseline", 24.0), ("dhp", 24.5))
+        for seed in (0, 1)
+    ]
+    experiment = {"tables": [2], "label": "DnCNN", "methods": ["baseline", "dhp"]}
+    experiment |= {"network": {"name": "DnCNN"}, "test": ["bsd68"]}
+    text = to_markdown(2, table(2, runs, {"dn": experiment}))
+    assert "Against Baseline [95 %]" in text
+    assert "| +0.50 [+0.50, +0.50] |" in text  # of two seeds, which prove nothing
+    assert "DHP: the DHP version trained without knowledge distillation" in text

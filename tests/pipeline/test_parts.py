@@ -78,8 +78,8 @@ def test_a_table_is_a_target_and_takes_a_filter(tmp_path):
         tmp_path, "-n", "--config", "networks=MobileNetV1", "--", "table3", config=PAPER
     )
     assert status == 0, output
-    # Three LW-DNA networks of Table 3 alone, three methods of the fourth, and one teacher.
-    assert planned(output)["train"] == 7 and planned(output)["table"] == 1
+    # Three LW-DNA networks of Table 3 alone, four methods of the fourth, and one teacher.
+    assert planned(output)["train"] == 8 and planned(output)["table"] == 1
     status, output = snakemake(tmp_path, "-n", "--config", "datasets=cifar-10", config=PAPER)
     assert status == 1 and "did you mean 'cifar10'?" in output and "Traceback" not in output
 
@@ -116,7 +116,7 @@ def test_a_plan_counts_the_jobs_of_the_dry_run(papers_plan):
     for name, number in there.items():
         assert re.search(rf"\b{name} {number}\b", text.split("Jobs by rule: ")[1]), name
     runs = frame[frame["table"].notna()]
-    assert runs["jobs"].sum() == there["train"] + there["shrink"] + there["evaluate"]
+    assert runs["jobs"].sum() == sum(there[r] for r in ("train", "shrink", "dhp", "evaluate"))
     assert frame["jobs"].iloc[:-1].sum() == frame["jobs"].iloc[-1]
 
 

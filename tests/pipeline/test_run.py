@@ -13,6 +13,8 @@ from running import ROOT, TINY, planned, snakemake
 from running import lwdna as command
 
 import lwdna
+from lwdna.latents import read_latents
+from lwdna.methods import METHODS
 
 
 def changed(tmp_path, change):
@@ -37,7 +39,14 @@ def test_every_table_is_there_and_honest(finished):
     assert len(theirs) == 53 and (theirs["status"] == "not run").all()
     assert theirs["top1_error_percent_mean"].isna().all()
     ours = one[one["section"] == "ours"].set_index("method")
-    assert set(ours.index) == {"Baseline", "Baseline KD", "LW-DNA"}
+    assert set(ours.index) == {
+        "Baseline",
+        "Baseline KD",
+        "DHP KD",
+        "LW-DNA",
+        "LW-DNA from scratch",
+        "Uniform",
+    }
     assert ours["top1_error_percent_mean"].between(0, 100).all()
     counted = theirs[(theirs["network"] == "ResNet56") & (theirs["method"] == "Baseline")]
     assert counted["flops_vs_paper"].tolist() == ["="]
@@ -45,7 +54,11 @@ def test_every_table_is_there_and_honest(finished):
 
 @pytest.mark.parametrize(
     ("experiment", "network", "ratio"),
-    [("digits", "lw-dna", 0.9), ("denoising", "lw-dna", 0.9), ("super-resolution", "lw-dna", 0.9)],
+    [
+        *(("digits", method, 0.9) for method in ("lw-dna", "dhp-kd", "uniform", "from-scratch")),
+        ("denoising", "lw-dna", 0.9),
+        ("super-resolution", "lw-dna", 0.9),
+    ],
 )
 def test_shrunk_networks_meet_the_budget(finished, experiment, network, ratio):
     runs = finished / "results/runs" / experiment
@@ -58,8 +71,8 @@ def test_shrunk_networks_meet_the_budget(finished, experiment, network, ratio):
 def test_trained_networks_load_as_plain_modules(finished):
     path = finished / "results/runs/digits/lw-dna/seed0/weights.safetensors"
     model = lwdna.load(path)
-    counts = pd.read_csv(finished / "results/shrink/digits/seed0/channels.csv")
-    summary = json.loads((finished / "results/shrink/digits/seed0/network.json").read_text())
+    counts = pd.read_csv(finished / "results/shrink/digits/lw-dna/seed0/channels.csv")
+    summary = json.loads((finished / "results/shrink/digits/lw-dna/seed0/network.json").read_text())
     for row in counts.itertuples():
         assert len(model.get_submodule(row.layer).weight) == row.after
         entry = summary["layers"][row.layer]
@@ -72,13 +85,29 @@ def test_distillation_and_shrinkage_start_from_their_own_files(finished):
     runs = finished / "results/runs/digits"
     weights = {
         m: (runs / m / "seed0/weights.safetensors").read_bytes()
-        for m in ("teacher", "baseline", "baseline-kd", "lw-dna")
+        for m in ("teacher", "baseline", "baseline-kd", "dhp-kd", "lw-dna", "from-scratch")
     }
-    assert len(set(weights.values())) == 4
+    assert len(set(weights.values())) == 6
+
+
+def test_a_search_leaves_its_record(finished):
+    folder = finished / "results/shrink/digits/dhp/seed0"
+    record = read_latents(folder / "latents.h5")
+    assert record.trajectory[-1, 1] <= 1.02 * record.settings["target_flops"]
+    assert record.trajectory[0, 1] > 2 * record.settings["target_flops"]
+    history = pd.read_csv(folder / "history.csv")
+    assert max(record.latents) == len(history) > 1
+
+
+def test_criteria_are_compared(finished):
+    table = pd.read_csv(finished / "results/tables/agreement.csv")
+    assert len(table) == 6 and set(table["experiment"]) == {"digits"}
+    assert table["overlap"].dropna().between(0, 1).all() and table["overlap"].notna().sum() == 3
 
 
 def test_figures_show_something(finished):
     names = ["training-logs", "remaining-channels", "strip-denoising", "strip-super-resolution"]
+    names += ["latents-digits", "agreement"]
     for name in names:
         picture = np.asarray(Image.open(finished / f"results/figures/{name}.png").convert("L"))
         assert picture.shape[1] >= 900 and picture.std() > 5
@@ -86,7 +115,7 @@ def test_figures_show_something(finished):
 
 
 def test_logs_and_benchmarks_are_kept(finished):
-    assert "Shrunk" in (finished / "results/logs/shrink/digits/seed0.log").read_text()
+    assert "Shrunk" in (finished / "results/logs/shrink/digits/lw-dna/seed0.log").read_text()
     assert "mean_load" in (finished / "results/benchmarks/crop/photographs.tsv").read_text()
 
 
@@ -99,7 +128,15 @@ def test_a_new_label_redraws_and_does_not_retrain(finished, tmp_path):
     config = changed(tmp_path, lambda c: c.update(scale="Another label"))
     status, output = snakemake(finished, "-n", config=config)
     assert status == 0
-    assert set(planned(output)) == {"all", "table", "training_logs", "remaining_channels", "strip"}
+    assert set(planned(output)) == {
+        "all",
+        "table",
+        "training_logs",
+        "remaining_channels",
+        "strip",
+        "latents",
+        "agreement",
+    }
 
 
 def test_a_new_protocol_retrains_what_it_concerns(finished, tmp_path):
@@ -119,7 +156,8 @@ def test_what_is_filtered_out_is_not_run_in_the_tables(copy, tmp_path):
     assert status == 0, output
     table = pd.read_csv(copy / "results/tables/table1.csv")
     ours = table[table["section"] == "ours"].set_index("method")["status"]
-    assert ours.to_dict() == {"Baseline": "run", "Baseline KD": "not run", "LW-DNA": "not run"}
+    assert ours["Baseline"] == "run"
+    assert len(ours) == 6 and set(ours.drop("Baseline")) == {"not run"}
     status, output = snakemake(copy, "--", "table1", config=config)
     assert status == 0, output
     ours = pd.read_csv(copy / "results/tables/table1.csv").query("section == 'ours'")
@@ -209,12 +247,18 @@ def test_the_report_has_the_tables_and_figures(finished, tmp_path):
     status, output = snakemake(finished, "--report", report)
     assert status == 0, output
     text = report.read_text()
-    for item in ("table1.html", "table4.html", "training-logs.png", "strip-denoising.png"):
+    for item in (
+        "table1.html",
+        "table4.html",
+        "training-logs.png",
+        "strip-denoising.png",
+        "latents-digits.gif",
+    ):
         assert item in text
     assert "Table 3 of the supplement" in text
 
 
-@pytest.mark.parametrize("name", ["config.yaml", "config/paper.yaml"])
+@pytest.mark.parametrize("name", ["config.yaml", "config/paper.yaml", "config/controls.yaml"])
 def test_the_configurations_that_come_along_can_be_planned(name, tmp_path):
     status, output = snakemake(tmp_path, "-n", config=ROOT / name)
     assert status == 0, output
@@ -231,7 +275,7 @@ def test_the_paper_configuration_covers_the_rows_of_its_networks():
         for e in config["experiments"].values()
         if e["tables"] != [3]
     }
-    names = {"baseline": "Baseline", "baseline-kd": "Baseline KD", "lw-dna": "LW-DNA"}
+    names = {name: method.title for name, method in METHODS.items()}
     table = pd.read_csv(ROOT / "paper/table1.csv")
     for key, methods in reproduced.items():
         rows = table[(table["dataset"] == key[0]) & (table["network"] == key[1])]

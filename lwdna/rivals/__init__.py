@@ -1,0 +1,1 @@
+"""The systems that LW-DNA is compared with in Table 1."""

@@ -1,0 +1,280 @@
+"""DHP: latent vectors made sparse by proximal gradient descent (Li et al., arXiv:2003.13683).
+
+The widened network learns through its hypernetworks by the ordinary loss. After each step of the
+optimiser, every latent vector is moved towards 0 by soft-thresholding, ``prox(z) = sign(z)
+max(|z| - lambda lr, 0)``. Channels whose element is smaller than a threshold T do not count; when
+the FLOPs of those that do are near the target, the search is over. The network that is left
+starts from the weights generated at that moment.
+
+As everywhere in this package, the final threshold is moved to meet the target, never above it.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from lwdna.channels import ChannelGraph, Mask
+from lwdna.checkpoints import Row
+from lwdna.complexity import MaskedComplexity
+from lwdna.errors import ConfigError, TrainingError
+from lwdna.hypernet import (
+    EMBEDDING,
+    LatentVectors,
+    attach_hypernetwork,
+    detach_hypernetwork,
+    draw_latents,
+    scored_classes,
+)
+from lwdna.latents import TRAJECTORY, LatentRecord
+from lwdna.shrink import Shrunk, check_target, derive, floors, protect, select
+from lwdna.training import Companion, train
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Of a search by DHP; the defaults are the authors' where all their scripts agree.
+
+    Raises:
+        ConfigError: if a value is out of range.
+    """
+
+    target_flops: float
+    """Upper bound of the FLOPs by the paper's convention."""
+    lambda_: float
+    """The regularisation factor: a proximal step takes off lambda times the learning rate."""
+    threshold: float = 5e-3
+    """T: an element smaller than this does not count."""
+    rho: float = 0.0
+    """Least share of each latent vector that survives."""
+    tau: float = 0.45
+    """The same of latent vectors that feed the classifier."""
+    least: int = 1
+    """Least number of elements of each latent vector that survives."""
+    stop_limit: float = 0.02
+    """The search ends when its FLOPs are above the target by less than this share of it."""
+    check_every: int = 100
+    """Steps between two counts of the FLOPs."""
+    embedding: int = EMBEDDING
+    """The hypernetwork's embedding dimension m."""
+    batch_norm: bool = True
+    """Whether batch norm counts in the FLOPs, as in Table 1 and not in Table 2."""
+
+    def __post_init__(self) -> None:
+        for name in ("target_flops", "threshold"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ConfigError(f"{name} is {getattr(self, name)}; give more than 0.")
+        if not 0 <= self.lambda_ < math.inf:
+            raise ConfigError(f"lambda is {self.lambda_}; give 0 or more.")
+        for name in ("rho", "tau", "stop_limit"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; give a share between 0 and 1.")
+        for name in ("least", "check_every", "embedding"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; give 1 or more.")
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search by DHP found, and how it came there."""
+
+    shrunk: Shrunk
+    history: list[Row]
+    """One row for each epoch, the last one perhaps not whole; see :func:`lwdna.training.train`."""
+    record: LatentRecord
+    """The latent vectors over time."""
+
+
+def search(
+    model: nn.Module,
+    example_input: Tensor | Sequence[Tensor],
+    train_data: Dataset[Any],
+    test_data: Dataset[Any] | None,
+    settings: Settings,
+    *,
+    task: str,
+    protocol: Mapping[str, Any],
+    seed: int,
+    checkpoint_dir: str | os.PathLike[str],
+    key: Mapping[str, Any] | None = None,
+    **run: Any,
+) -> Found:
+    """Search for a network within a FLOPs budget by DHP, or go on with a search.
+
+    Args:
+        model: the widened network: any that torch.fx can trace; it is not changed.
+        example_input: ``(B, C, H, W)`` at the size for which FLOPs are meant.
+        train_data, test_data, task, seed, checkpoint_dir, key, run: as of
+            :func:`lwdna.training.train`.
+        settings: of the search.
+        protocol: how the hypernetworks learn; its epochs are the most that the search may take.
+
+    Raises:
+        BudgetError: if rho, tau and the width cannot reach the target; names what they reach.
+        TrainingError: if the latent vectors are not sparse enough at the last epoch; or as of
+            ``train``.
+        GraphError: if the channels of the network cannot be followed.
+    """
+    wide = copy.deepcopy(model)
+    graph = ChannelGraph(wide, example_input)
+    complexity = MaskedComplexity(graph, batch_norm=settings.batch_norm)
+    z = draw_latents(graph, seed)
+    latents = attach_hypernetwork(graph, wide, z, seed=seed, embedding=settings.embedding)
+    proximal = _ProximalSteps(graph, wide, complexity, latents, settings)
+    check_target(complexity, proximal.protected(proximal.scores()), settings.target_flops)
+    history = train(
+        wide,
+        train_data,
+        test_data,
+        task=task,
+        protocol=protocol,
+        seed=seed,
+        checkpoint_dir=checkpoint_dir,
+        companion=proximal,
+        key={**(key or {}), "dhp": asdict(settings)},
+        **run,
+    )
+    proximal.require_sparse(len(history))
+    mask = select(graph, complexity, proximal.scores(), proximal.floor, settings.target_flops)
+    detach_hypernetwork(graph, wide)
+    shrunk = derive(
+        graph,
+        wide,
+        mask,
+        example_input,
+        complexity,
+        modes=[module.training for module in model.modules()],
+        settings={"method": "DHP", "seed": seed, **asdict(settings)},
+    )
+    return Found(shrunk=shrunk, history=history, record=proximal.noted())
+
+
+class _ProximalSteps(Companion):
+    """Makes the latent vectors sparse, and says when they are sparse enough."""
+
+    def __init__(
+        self,
+        graph: ChannelGraph,
+        model: nn.Module,
+        complexity: MaskedComplexity,
+        latents: LatentVectors,
+        settings: Settings,
+    ) -> None:
+        self.graph, self.complexity, self.latents = graph, complexity, latents
+        self.settings = settings
+        self.floor = [
+            min(len(channels), max(settings.least, count))
+            for channels, count in zip(
+                graph.sets, floors(graph.sets, settings.rho, settings.tau), strict=True
+            )
+        ]
+        # By set, its elements that may become small: nothing else would make up for the others.
+        free = scored_classes(graph, model) & ~graph.frozen
+        self._free = [torch.from_numpy(free[channels.classes]) for channels in graph.sets]
+        self._unscored = ~scored_classes(graph, model)
+        for channels, vector in zip(graph.sets, latents.vectors, strict=True):
+            # Several devices wait for the gradient of whatever is to have one.
+            vector.requires_grad_(not self._unscored[channels.classes].all())
+        self.record = {
+            "trajectory": torch.zeros((0, len(TRAJECTORY)), dtype=torch.int64),
+            "latents.0": self._elements(),
+        }
+
+    @property
+    def complete(self) -> bool:
+        """Whether the FLOPs were near the target when they were last counted."""
+        trajectory = self.record["trajectory"]
+        limit = (1 + self.settings.stop_limit) * self.settings.target_flops
+        return len(trajectory) > 0 and int(trajectory[-1, 1]) <= limit
+
+    def after_step(self, epoch: int, step: int, rate: float, *, last: bool) -> None:
+        """Make the proximal step; count FLOPs and note the latent vectors if it is time."""
+        self._shrink(self.settings.lambda_ * rate)
+        if last or step % self.settings.check_every == 0:
+            self._count(step)
+        whole = f"latents.{epoch}" not in self.record
+        if whole or self.complete:
+            # The epoch that the search ends in is noted like the others, whole or not.
+            self.record[f"latents.{epoch if whole else epoch + 1}"] = self._elements()
+
+    @torch.no_grad()
+    def _shrink(self, amount: float) -> None:
+        """Soft-threshold the latent vectors that have more elements above T than have to stay."""
+        for vector, free, count in zip(self.latents.vectors, self._free, self.floor, strict=True):
+            if int((vector.abs() >= self.settings.threshold).sum()) > count:
+                smaller = nn.functional.softshrink(vector, amount)
+                vector.copy_(torch.where(free.to(vector.device), smaller, vector))
+
+    def _count(self, step: int) -> None:
+        """Note the FLOPs of what counts."""
+        mask = self._mask()
+        row = torch.tensor([[step, self.complexity.flops(mask), int(mask.sum())]])
+        self.record["trajectory"] = torch.cat([self.record["trajectory"], row])
+
+    def _mask(self) -> Mask:
+        """What counts: elements of at least T, and what always stays."""
+        scores = self.scores()
+        return (scores >= self.settings.threshold) | self.protected(scores)
+
+    def protected(self, scores: NDArray[np.float64]) -> Mask:
+        """What always stays: ``(classes,)``."""
+        return protect(self.graph, scores, self.floor)
+
+    def scores(self) -> NDArray[np.float64]:
+        """The magnitude of each latent element: ``(classes,)``; infinite if it makes no weight."""
+        scores = self.latents.gather(gradients=False).abs().numpy()
+        scores[self._unscored] = np.inf
+        return scores
+
+    def _elements(self) -> Tensor:
+        """All latent vectors, one after the other, on the CPU."""
+        return torch.cat([vector.detach().float().cpu() for vector in self.latents.vectors])
+
+    def noted(self) -> LatentRecord:
+        """What was noted on the way."""
+        sizes = [len(vector) for vector in self.latents.vectors]
+        epochs = sorted(
+            int(name.removeprefix("latents.")) for name in self.record if name != "trajectory"
+        )
+        number = np.full(self.graph.classes, -1)
+        for index, channels in enumerate(self.graph.sets):
+            number[channels.classes] = index
+        return LatentRecord(
+            layers=tuple(self.graph.layers),
+            layer_set=tuple(
+                int(number[layer.outputs[layer.outputs >= 0][0]])
+                for layer in self.graph.layers.values()
+            ),
+            latents={
+                epoch: [
+                    part.numpy() for part in torch.split(self.record[f"latents.{epoch}"], sizes)
+                ]
+                for epoch in epochs
+            },
+            trajectory=self.record["trajectory"].numpy(),
+            settings={
+                name.rstrip("_"): int(value) if isinstance(value, bool) else value
+                for name, value in asdict(self.settings).items()
+            },
+        )
+
+    def require_sparse(self, epochs: int) -> None:
+        """Raise TrainingError unless the FLOPs came near the target."""
+        if not self.complete:
+            raise TrainingError(
+                f"After {epochs} epochs of DHP's search {int(self.record['trajectory'][-1, 1]):,} "
+                f"FLOPs are left, where the target is {self.settings.target_flops:,.0f}: at T = "
+                f"{self.settings.threshold:g} the latent vectors are not sparse enough. Give "
+                f"lambda more than {self.settings.lambda_:g}, a protocol of more epochs, or a "
+                "larger threshold."
+            )

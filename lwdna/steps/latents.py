@@ -1,0 +1,36 @@
+"""Draw the distribution of latent vectors during the search by DHP."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from lwdna.histograms import animate_histograms, plot_histograms
+from lwdna.latents import read_latents
+from lwdna.steps._options import FILE
+
+
+@click.command()
+@click.argument("record", type=FILE)
+@click.option("--layers", type=int, multiple=True, required=True, help="Number, from 1; again.")
+@click.option("--epochs", type=int, multiple=True, required=True, help="Number, from 0; again.")
+@click.option("--title", default="Latent vectors during the search by DHP", help="Of the figure.")
+@click.option("--scale", default="", help="Label of a run that is not at the paper's scale.")
+@click.option("--output", "outputs", type=FILE, multiple=True, required=True, help="png or svg.")
+@click.option("--animation", type=FILE, help="GIF to write: all epochs.")
+def main(
+    *,
+    record: Path,
+    layers: tuple[int, ...],
+    epochs: tuple[int, ...],
+    title: str,
+    scale: str,
+    outputs: tuple[Path, ...],
+    animation: Path | None,
+) -> None:
+    """Draw histograms of the latent vectors in the RECORD of a search (Fig. 3)."""
+    read = read_latents(record)
+    plot_histograms(read, outputs, layers=layers, epochs=epochs, scale=scale, title=title)
+    if animation is not None:
+        animate_histograms(read, animation, layers=layers, scale=scale, title=title)

@@ -1,0 +1,315 @@
+"""DHP: the search makes latent vectors sparse, resumes exactly, and is left by a plain network."""
+
+import signal
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import lwdna
+from lwdna.channels import ChannelGraph
+from lwdna.checkpoints import digest
+from lwdna.complexity import MaskedComplexity
+from lwdna.errors import BudgetError, ConfigError, TrainingError
+from lwdna.hypernet import attach_hypernetwork, detach_hypernetwork, draw_latents
+from lwdna.latents import read_latents, write_latents
+from lwdna.rivals import dhp
+from lwdna.rivals.dhp import Settings, search
+from lwdna.surgery import cut, silence
+
+SAMPLES, BATCH, STEPS = 32, 8, 4
+EXAMPLE = torch.empty(1, 3, 8, 8)
+
+
+class Noise(torch.utils.data.Dataset):
+    """Random images; ``hook`` sees every access."""
+
+    def __init__(self, hook=None):
+        generator = torch.Generator().manual_seed(5)
+        self.images = torch.randn(SAMPLES, 3, 8, 8, generator=generator)
+        self.labels = torch.randint(0, 4, (SAMPLES,), generator=generator).tolist()
+        self.hook = hook
+
+    def __len__(self):
+        return SAMPLES
+
+    def __getitem__(self, position):
+        epoch, index = position
+        if self.hook is not None:
+            self.hook(epoch, index)
+        return self.images[index], self.labels[index]
+
+
+class Residual(nn.Module):
+    """A stem, a depthwise block with a shortcut, and a classifier."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU())
+        self.depthwise = nn.Conv2d(16, 16, 3, padding=1, groups=16)
+        self.pointwise = nn.Conv2d(16, 16, 1)
+        self.norm = nn.BatchNorm2d(16)
+        self.last = nn.Conv2d(16, 24, 3, stride=2, padding=1)
+        self.classifier = nn.Linear(24, 4)
+
+    def forward(self, x):
+        x = self.stem(x)
+        x = x + self.norm(self.pointwise(self.depthwise(x)))
+        return self.classifier(torch.relu(self.last(x)).mean((2, 3)))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def network():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return Residual()
+
+
+FLOPS, _ = lwdna.complexity(network(), EXAMPLE)
+
+
+def settings(**changes):
+    return Settings(
+        **{
+            "target_flops": 0.5 * FLOPS,
+            "lambda_": 0.2,
+            "rho": 0.1,
+            "tau": 0.3,
+            "check_every": 1,
+            "embedding": 2,
+            **changes,
+        }
+    )
+
+
+def run(folder, *, model=None, hook=None, tests=None, epochs=40, minutes=15, **changes):
+    return search(
+        network() if model is None else model,
+        EXAMPLE,
+        Noise(hook),
+        tests,
+        settings(**changes),
+        task="classification",
+        protocol={
+            "epochs": epochs,
+            "batch_size": BATCH,
+            "optimizer": {"kind": "sgd", "lr": 0.05, "momentum": 0.9, "weight_decay": 1e-4},
+            "schedule": {"kind": "step", "milestones": [epochs], "gamma": 0.1},
+            "checkpoint_minutes": minutes,
+            "test_every": epochs,
+        },
+        seed=3,
+        checkpoint_dir=folder,
+        accelerator="cpu",
+    )
+
+
+@pytest.fixture(scope="module")
+def found(one_thread, tmp_path_factory):
+    return run(tmp_path_factory.mktemp("search"))
+
+
+def test_latent_vectors_become_sparse_until_the_budget_is_met(found):
+    steps, flops, elements = found.record.trajectory.T
+    target = 0.5 * FLOPS
+    assert (np.diff(steps) == 1).all()
+    assert flops[0] > 1.5 * target and (flops[:-1] > 1.02 * target).all()
+    assert flops[-1] <= 1.02 * target
+    assert elements[-1] < elements[0]
+    assert 0.98 * target <= found.shrunk.flops <= target
+    last = found.record.latents[max(found.record.latents)]
+    first = found.record.latents[0]
+    below = [sum(int((abs(v) < 5e-3).sum()) for v in vectors) for vectors in (first, last)]
+    assert below[0] < 3 < below[1]
+
+
+def test_an_unregularised_search_finds_nothing_and_says_what_to_change(tmp_path):
+    with pytest.raises(TrainingError, match=r"not sparse enough. Give lambda more than 0"):
+        run(tmp_path, lambda_=0.0, epochs=2)
+
+
+def test_a_target_out_of_reach_costs_no_search(tmp_path):
+    with pytest.raises(BudgetError, match="cannot be reached"):
+        run(tmp_path, target_flops=10.0)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("model", ["own", "ResNet8", "MobileNetV1", "DnCNN"])
+def test_the_derived_network_computes_what_the_masked_hypernetwork_does(model, tmp_path):
+    """At the moment of derivation, latents far from their start and biases far from zero."""
+    wide, example = {
+        "own": lambda: (network(), EXAMPLE),
+        "ResNet8": lambda: (lwdna.build("ResNet8", dataset="digits"), torch.empty(1, 3, 32, 32)),
+        "MobileNetV1": lambda: (
+            lwdna.build("MobileNetV1", dataset="digits", width=0.25),
+            torch.empty(1, 3, 32, 32),
+        ),
+        "DnCNN": lambda: (lwdna.build("DnCNN", blocks=1, channels=8), torch.empty(1, 1, 16, 16)),
+    }[model]()
+    graph = ChannelGraph(wide, example)
+    latents = attach_hypernetwork(graph, wide, draw_latents(graph, 1), seed=1, embedding=2)
+    generator = torch.Generator().manual_seed(7)
+    with torch.no_grad():
+        for parameter in wide.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
+        for vector in latents.vectors:
+            vector[::3] = 1e-4  # below T, but not zero
+    complexity = MaskedComplexity(graph)
+    mask = np.ones(graph.classes, bool)
+    for channels, vector in zip(graph.sets, latents.vectors, strict=True):
+        small = vector.detach().abs().numpy() < 5e-3
+        mask[channels.classes[small & ~channels.frozen]] = False
+    assert not mask.all()
+    x = torch.randn(2, *example.shape[1:], generator=generator)
+    with torch.no_grad():
+        generated = wide.eval()(x)
+        detach_hypernetwork(graph, wide)
+        expected = silence(graph, wide, mask)(x)
+        derived = cut(graph, wide, mask)
+        assert lwdna.complexity(derived, example)[0] == complexity.flops(mask)
+        torch.testing.assert_close(derived(x), expected, rtol=1e-4, atol=1e-5)
+        # And the weights that were detached are those that the hypernetwork generates.
+        torch.testing.assert_close(wide(x), generated)
+
+
+def test_the_network_found_is_plain_and_survives_save_and_load(found, tmp_path):
+    assert not any("parametrizations" in name for name, _ in found.shrunk.model.named_parameters())
+    found.shrunk.save(tmp_path / "n.safetensors")
+    again = lwdna.load(tmp_path / "n.safetensors", network=network)
+    assert digest(again.state_dict()) == digest(found.shrunk.model.state_dict())
+
+
+class _StopError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("step", [1, STEPS, 2 * STEPS + 1])
+def test_a_search_that_was_stopped_goes_on_to_the_same_bits(found, tmp_path, step):
+    seen = []
+
+    def stop(_epoch, index):
+        seen.append(index)
+        if len(seen) == step * BATCH + 1:
+            raise _StopError
+
+    with pytest.raises(_StopError):
+        run(tmp_path, hook=stop, minutes=1e-9)
+    again = run(tmp_path)
+    assert digest(again.shrunk.model.state_dict()) == digest(found.shrunk.model.state_dict())
+    assert again.history == found.history
+    assert (again.record.trajectory == found.record.trajectory).all()
+    for epoch, vectors in found.record.latents.items():
+        for ours, theirs in zip(again.record.latents[epoch], vectors, strict=True):
+            assert (ours == theirs).all()
+
+
+def test_a_signal_at_the_last_step_does_not_lose_the_end(found, tmp_path):
+    last = int(found.record.trajectory[-1, 0])
+    seen = []
+
+    def signal_at_the_end(_epoch, index):
+        seen.append(index)
+        if len(seen) == (last - 1) * BATCH + 1:
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(SystemExit):
+        run(tmp_path, hook=signal_at_the_end)
+    again = run(tmp_path)
+    assert digest(again.shrunk.model.state_dict()) == digest(found.shrunk.model.state_dict())
+    assert (again.record.trajectory == found.record.trajectory).all()
+
+
+class Stopping(list):
+    """Images for tests; the first access raises a signal."""
+
+    def __getitem__(self, index):
+        signal.raise_signal(signal.SIGTERM)
+        return super().__getitem__(index)
+
+
+def test_a_signal_during_the_last_test_does_not_lose_the_end(found, tmp_path):
+    data = Noise()
+    images = [data[0, index] for index in range(4)]
+    with pytest.raises(SystemExit):
+        run(tmp_path, tests=Stopping(images))
+    again = run(tmp_path, tests=images)
+    assert digest(again.shrunk.model.state_dict()) == digest(found.shrunk.model.state_dict())
+    assert (again.record.trajectory == found.record.trajectory).all()
+    assert len(again.history) == len(found.history)
+    assert again.history[-1]["test_loss"] is not None
+
+
+def test_a_complete_search_is_read_not_repeated(found, tmp_path):
+    run(tmp_path)
+
+    def fail(epoch, index):
+        raise AssertionError("the data were read again")
+
+    again = run(tmp_path, hook=fail)
+    assert (again.record.trajectory == found.record.trajectory).all()
+    assert digest(again.shrunk.model.state_dict()) == digest(found.shrunk.model.state_dict())
+
+
+def test_the_floor_of_each_latent_vector_stays(tmp_path):
+    deep = run(tmp_path, least=5, rho=0.0, tau=0.5, target_flops=0.45 * FLOPS, lambda_=0.5)
+    assert min(len(kept) for kept in deep.shrunk.kept.values() if len(kept) != 4) >= 5
+    assert len(deep.shrunk.kept["last"]) >= 12
+
+
+def test_proximal_steps_are_soft_thresholding():
+    model = network()
+    graph = ChannelGraph(model, EXAMPLE)
+    z = draw_latents(graph, 0)
+    latents = attach_hypernetwork(graph, model, z, seed=0, embedding=2)
+    steps = dhp._ProximalSteps(
+        graph, model, MaskedComplexity(graph), latents, settings(lambda_=2.0, least=1)
+    )
+    before = [vector.detach().clone() for vector in latents.vectors]
+    steps.after_step(0, 1, 0.05, last=False)
+    for channels, old, new in zip(graph.sets, before, latents.vectors, strict=True):
+        expected = torch.sign(old) * (old.abs() - 0.1).clamp(min=0)
+        if channels.frozen.all():
+            expected = old
+        torch.testing.assert_close(new.detach(), expected)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"lambda_": -1.0},
+        {"threshold": float("nan")},
+        {"threshold": 0.0},
+        {"target_flops": float("inf")},
+        {"rho": 2.0},
+        {"stop_limit": 1.5},
+        {"check_every": 0},
+    ],
+)
+def test_impossible_settings_are_refused(changes):
+    with pytest.raises(ConfigError, match="give"):
+        settings(**changes)
+
+
+def test_the_record_is_read_as_it_was_written(found, tmp_path):
+    path = tmp_path / "latents.h5"
+    write_latents(found.record, path)
+    again = read_latents(path)
+    assert again.layers == found.record.layers
+    assert again.layer_set == found.record.layer_set
+    assert (again.trajectory == found.record.trajectory).all()
+    assert sorted(again.latents) == sorted(found.record.latents)
+    depthwise = again.layers.index("depthwise") + 1
+    stem = again.layers.index("stem.0") + 1
+    # One latent vector controls both, and it is the one that was recorded.
+    for epoch, vector in again.of_layer(depthwise).items():
+        assert (vector == again.of_layer(stem)[epoch]).all() and len(vector) == 16
+    write_latents(again, tmp_path / "again.h5")
+    assert (tmp_path / "again.h5").read_bytes() == path.read_bytes()
