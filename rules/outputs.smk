@@ -190,13 +190,13 @@ rule latents:
         % experiment(wildcards)["seeds"][0],
         code=[BASE / "lwdna/histograms.py", BASE / "lwdna/figures.py"],
     output:
-        report(
+        png=report(
             "results/figures/latents-{experiment}.png",
             caption="../report/latents.rst",
             category="Figures",
             labels={"figure": "Fig. 3: latent vectors of {experiment}"},
         ),
-        "results/figures/latents-{experiment}.svg",
+        svg="results/figures/latents-{experiment}.svg",
         animation=report(
             "results/figures/latents-{experiment}.gif",
             caption="../report/latents.rst",
@@ -221,7 +221,7 @@ rule latents:
         "Draw the latent vectors of {wildcards.experiment}"
     shell:
         "python -m lwdna --log {log:q} latents {input.record:q} {params.chosen} {params.scale:q}"
-        " --title {params.title:q} --output {output[0]:q} --output {output[1]:q}"
+        " --title {params.title:q} --output {output.png:q} --output {output.svg:q}"
         " --animation {output.animation:q}"
 
 
