@@ -84,6 +84,8 @@ def widening(name: str, asked: float | None) -> float:
 class Widened:
     """A baseline, made wider to be shrunk to a budget."""
 
+    name: str
+    """Of the network."""
     graph: ChannelGraph
     """Of the baseline."""
     model: nn.Module
@@ -127,6 +129,7 @@ def widen(
         flops, _ = lwdna.complexity(baseline, example, batch_norm=batch_norm)
         target_flops = flops_ratio * flops
     return Widened(
+        name=spec["name"],
         graph=lwdna.ChannelGraph(baseline, example),
         model=build_seeded(spec | {"width": width}, seed, build),
         width=width,
@@ -141,7 +144,7 @@ def write_shrunk(shrunk: Shrunk, widened: Widened, output: Path, channels: Path 
     Raises:
         LwdnaError: if a file cannot be written.
     """
-    logger.info("Shrunk at width %g:\n%s", widened.width, shrunk.report())
+    logger.info("Shrunk %s at width %g:\n%s", widened.name, widened.width, shrunk.report())
     shrunk.save(output)
     if channels is not None:
         rows = [
