@@ -21,9 +21,9 @@ from pathlib import Path
 
 import click
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
 import lwdna
 from lwdna.channels import ChannelGraph
@@ -139,7 +139,7 @@ def measure(name: str, repeats: int, clock: Callable[[], float]) -> dict[str, ob
     case = Case(name)
     rounds = [
         {way: seconds(lambda run=run: run(case), clock) for way, run in WAYS.items()}
-        for _ in range(repeats + 1)
+        for _ in tqdm(range(repeats + 1), f"{name}: rounds", disable=None)
     ][1:]
     search = case.search()
     search_ms = 1000 * statistics.median(seconds(search, clock) for _ in range(repeats))
@@ -184,12 +184,14 @@ def main(
         click.echo(resident("VmHWM") - before)
         return
     clock = time.process_time if cpu_time else time.perf_counter
-    table = pd.DataFrame([measure(name, repeats, clock) for name in network or NETWORKS])
-    if as_csv:
-        click.echo(table.to_csv(index=False), nl=False)
-        return
-    for line in (table.columns, ["---"] * len(table.columns), *table.astype(str).to_numpy()):
-        click.echo(f"| {' | '.join(line)} |")
+    separator, edge = (",", "") if as_csv else (" | ", "|")
+    for index, name in enumerate(network or NETWORKS):
+        row = measure(name, repeats, clock)
+        lines = [row.values()]
+        if index == 0:
+            lines = [row, *([] if as_csv else [["---"] * len(row)]), *lines]
+        for line in lines:  # as soon as it is there: the next may take minutes
+            click.echo(f"{edge} {separator.join(map(str, line))} {edge}".strip())
 
 
 if __name__ == "__main__":

@@ -1,6 +1,13 @@
-"""DHP: the search makes latent vectors sparse, resumes exactly, and is left by a plain network."""
+"""DHP: the search makes latent vectors sparse, resumes exactly, and is left by a plain network.
 
+As a script: a search on two processes.
+"""
+
+import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -44,12 +51,13 @@ class Noise(torch.utils.data.Dataset):
 class Residual(nn.Module):
     """A stem, a depthwise block with a shortcut, and a classifier."""
 
-    def __init__(self):
+    def __init__(self, *, norm=True):
         super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU())
+        norms = [nn.BatchNorm2d(16) if norm else nn.Identity() for _ in range(2)]
+        self.stem = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), norms[0], nn.ReLU())
         self.depthwise = nn.Conv2d(16, 16, 3, padding=1, groups=16)
         self.pointwise = nn.Conv2d(16, 16, 1)
-        self.norm = nn.BatchNorm2d(16)
+        self.norm = norms[1]
         self.last = nn.Conv2d(16, 24, 3, stride=2, padding=1)
         self.classifier = nn.Linear(24, 4)
 
@@ -67,10 +75,10 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-def network():
+def network(*, norm=True):
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return Residual()
+        return Residual(norm=norm)
 
 
 FLOPS, _ = lwdna.complexity(network(), EXAMPLE)
@@ -90,7 +98,7 @@ def settings(**changes):
     )
 
 
-def run(folder, *, model=None, hook=None, tests=None, epochs=40, minutes=15, **changes):
+def run(folder, *, model=None, hook=None, tests=None, epochs=40, minutes=15, devices=1, **changes):
     return search(
         network() if model is None else model,
         EXAMPLE,
@@ -109,6 +117,7 @@ def run(folder, *, model=None, hook=None, tests=None, epochs=40, minutes=15, **c
         seed=3,
         checkpoint_dir=folder,
         accelerator="cpu",
+        devices=devices,
     )
 
 
@@ -313,3 +322,40 @@ def test_the_record_is_read_as_it_was_written(found, tmp_path):
         assert (vector == again.of_layer(stem)[epoch]).all() and len(vector) == 16
     write_latents(again, tmp_path / "again.h5")
     assert (tmp_path / "again.h5").read_bytes() == path.read_bytes()
+
+
+def test_two_processes_search_like_one(tmp_path):
+    """Without batch norm; the other process ends with the search."""
+    environment = {
+        **{name: value for name, value in os.environ.items() if name != "LOCAL_RANK"},
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "OMP_NUM_THREADS": "1",
+    }
+    done = subprocess.run(
+        [sys.executable, __file__, str(tmp_path)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    one, two = run(tmp_path / "one", model=network(norm=False)), read_latents(tmp_path / "two.h5")
+    assert (tmp_path / "kept").read_text() == repr(one.shrunk.kept)
+    assert (two.trajectory == one.record.trajectory).all() and len(two.trajectory) > 2
+    assert sorted(two.latents) == sorted(one.record.latents)
+    for epoch, vectors in one.record.latents.items():
+        for ours, theirs in zip(two.latents[epoch], vectors, strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def child(folder):
+    """A search on two processes."""
+    torch.set_num_threads(1)
+    outcome = run(folder / "two", model=network(norm=False), devices=2)
+    write_latents(outcome.record, folder / "two.h5")
+    (folder / "kept").write_text(repr(outcome.shrunk.kept))
+
+
+if __name__ == "__main__":
+    child(Path(sys.argv[1]))

@@ -42,7 +42,7 @@ GresTypes=gpu
 SlurmdParameters=config_overrides
 ReturnToService=2
 MinJobAge=86400
-SlurmdTimeout=10
+SlurmdTimeout=20
 KillWait=30
 SchedulerType=sched/backfill
 SchedulerParameters=sched_interval=2,bf_interval=2,batch_sched_delay=0,sched_min_interval=0
@@ -63,26 +63,21 @@ PartitionName=gpu Nodes=n[1-2] MaxTime=1-00:00:00 State=UP
 
 
 def missing():
-    """Why there can be no cluster here, or None."""
+    """Why there can be no cluster here, or None; Debian's packages are installed first, and stay."""
     if os.geteuid() != 0:
         return "only root can bring up a SLURM"
-    if shutil.which("slurmctld") is None and shutil.which("apt-get") is None:
-        return "there is neither a SLURM here nor apt-get to install one"
-    return None
-
-
-def install():
-    """Install Debian's packages where they are missing; they stay."""
     if all(shutil.which(name) for name in ("slurmctld", "slurmd", "sbatch", "munged")):
-        return
+        return None
+    if shutil.which("apt-get") is None:
+        return "there is neither a SLURM here nor apt-get to install one"
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for command in ("update -qq", f"install -y -qq --no-install-recommends {' '.join(PACKAGES)}"):
-        subprocess.run(
-            ["apt-get", *command.split()],
-            env=environment,
-            check=True,
-            stdout=subprocess.DEVNULL,
-        )
+    for words in ("update", f"install -y --no-install-recommends {' '.join(PACKAGES)}"):
+        command = ["apt-get", "-qq", *words.split()]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            said = (done.stderr.strip().splitlines() or ["nothing"])[-1]
+            return f"there is no SLURM here, and '{' '.join(command)}' failed: {said}"
+    return None
 
 
 def wait_for(condition, what, seconds=120):
@@ -234,7 +229,6 @@ def _free_ports(number):
 @contextmanager
 def cluster():
     """A cluster in a new folder, taken down however the block ends; SIGTERM included."""
-    install()
     former = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     folder = Path(tempfile.mkdtemp(prefix="lwdna-slurm-", dir="/tmp"))
     folder.chmod(0o755)
