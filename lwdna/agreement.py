@@ -30,7 +30,8 @@ from scipy.stats import spearmanr
 from lwdna.figures import COLOURS, Output, panels_of
 from lwdna.files import write_text
 from lwdna.methods import COMPARABLE, METHODS
-from lwdna.tables import Experiments, escape, to_html
+from lwdna.rendering import escape, to_html
+from lwdna.tables import Experiments
 
 _MARKERS = {"lw-dna": "o", "dhp": "s", "magnitude": "^", "random": "v", "uniform": "D"}
 

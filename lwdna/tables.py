@@ -1,4 +1,4 @@
-"""Tables 1 to 4: our numbers beside the paper's, as CSV for machines and Markdown for people.
+"""Tables 1 to 4: our numbers beside the paper's, as a data frame.
 
 A number of ours appears only if a run or a count gave it; otherwise the cell says ``not run`` or
 ``not counted``. The paper's numbers come from ``paper/`` and are shown as printed there.
@@ -14,10 +14,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
-from markdown import markdown as render
 
 from lwdna.errors import ConfigError, DataError, nearest
-from lwdna.files import write_text
 from lwdna.methods import BASELINES, METHODS
 from lwdna.statistics import paired_difference
 
@@ -36,27 +34,8 @@ NOT_SUPPLIED = "not in the supplied paper"
 _TITLES = {name: method.title for name, method in METHODS.items()}
 """Our methods, in the order of a table, and what they are called there."""
 
-_BASELINES = tuple(_TITLES[name] for name in BASELINES)
+UNTRAINED = tuple(_TITLES[name] for name in BASELINES)
 """Methods that train the network of the paper itself, so that its complexity is known untrained."""
-
-_HEAD = """<head>
-<meta charset="utf-8">
-<style>
-body { font-family: sans-serif; margin: 2em; }
-table { border-collapse: collapse; margin: 1em 0; }
-th, td { padding: 0.25em 0.7em; border-bottom: 1px solid #ddd; text-align: left; }
-th { border-bottom: 2px solid #444; }
-</style>
-</head>"""
-
-_DISPLAY_NAMES = {
-    "imagenet": "ImageNet",
-    "tiny-imagenet": "Tiny-ImageNet",
-    "cifar100": "CIFAR100",
-    "cifar10": "CIFAR10",
-    "bsd68": "BSD68",
-    "div2k-valid": "DIV2K",
-}
 
 _PSNR_COLUMNS = {"psnr_bsd68_db": "bsd68", "psnr_div2k_db": "div2k-valid"}
 """Columns of ``paper/table2.csv`` and our names of their test sets."""
@@ -64,10 +43,10 @@ _PSNR_COLUMNS = {"psnr_bsd68_db": "bsd68", "psnr_div2k_db": "div2k-valid"}
 _ABLATION = {"dataset": "tiny-imagenet", "network": "MobileNetV1", "method": "LW-DNA"}
 """What every row of Table 3 is about."""
 
-_VERSUS = ("vs_reference", "vs_reference_low", "vs_reference_high", "pairs", "excludes_zero")
+VERSUS = ("vs_reference", "vs_reference_low", "vs_reference_high", "pairs", "excludes_zero")
 """Parts of the comparison with the reference: mean difference, interval, number of seeds, mark."""
 
-_PAPER_KEYS = ["dataset", "network", "method", "rho", "tau", "test_set"]
+PAPER_KEYS = ["dataset", "network", "method", "rho", "tau", "test_set"]
 
 _METRICS_COLUMNS = {"experiment", "method", "seed", "test_set", "flops", "params"}
 _COMPLEXITY_COLUMNS = {"network", "dataset", "flops", "params"}
@@ -225,7 +204,7 @@ def make_table(
         ConfigError: for an unknown table, or an experiment that claims a row the table lacks.
         DataError: if a column is missing or a run occurs twice.
     """
-    columns = _columns(_layout(number))
+    columns = _columns(layout_of(number))
     builder = _Builder(
         number,
         printed=_printed(number, paper),
@@ -239,66 +218,12 @@ def make_table(
     return pd.DataFrame([*rows, *builder.paper_rows()], columns=columns)
 
 
-def to_markdown(number: int, frame: pd.DataFrame, scale: str = "", title: str | None = None) -> str:
-    """The table for people: title, scale, caption, and one Markdown table for each section.
-
-    Args:
-        number: of the table.
-        frame: from :func:`make_table`.
-        scale: the label printed above the numbers, or empty.
-        title: replaces the title of :data:`LAYOUTS`.
+def layout_of(number: int) -> Layout:
+    """The layout of a table.
 
     Raises:
-        ConfigError: for an unknown table.
+        ConfigError: if there is no such table.
     """
-    layout = _layout(number)
-    blocks = [f"# {title or layout.title}"]
-    if scale:
-        blocks.append(f"**{escape(scale)}**")
-    blocks.append(layout.caption)
-    for section, heading in _headings(number, frame, scale).items():
-        part = frame[frame["section"] == section]
-        if len(part):
-            blocks += [f"## {heading}", _markdown_rows(number, layout, part)]
-    if frame.empty:
-        blocks.append("Not run: no experiment of this configuration belongs to this table.")
-    notes = _notes(number, layout) + _notes_on_methods(frame)
-    blocks.append("\n".join(f"- {note}" for note in notes))
-    return "\n\n".join(blocks) + "\n"
-
-
-def write_table(
-    number: int,
-    frame: pd.DataFrame,
-    scale: str = "",
-    *,
-    csv: str | PathLike[str],
-    markdown: str | PathLike[str],
-    html: str | PathLike[str],
-    title: str | None = None,
-) -> None:
-    """Write a table of :func:`make_table` as CSV, Markdown and HTML, each atomically.
-
-    Equal tables give equal bytes. Arguments as in :func:`to_markdown`.
-
-    Raises:
-        LwdnaError: if a file cannot be written.
-    """
-    text = to_markdown(number, frame, scale, title)
-    write_text(html, to_html(text))
-    write_text(csv, frame.to_csv(index=False, lineterminator="\n"))
-    write_text(markdown, text)
-
-
-def to_html(markdown: str) -> str:
-    """A page that stands alone, from the Markdown of :func:`to_markdown`."""
-    # Names come from the configuration: they are text, not markup.
-    escaped = markdown.replace("&", "&amp;").replace("<", "&lt;")
-    body = render(escaped, extensions=["tables"])
-    return f'<!DOCTYPE html>\n<html lang="en">\n{_HEAD}\n<body>\n{body}\n</body>\n</html>\n'
-
-
-def _layout(number: int) -> Layout:
     if number not in LAYOUTS:
         raise ConfigError(
             f"There is no table {number!r}; allowed: {', '.join(map(str, LAYOUTS))}. "
@@ -312,7 +237,7 @@ def _columns(layout: Layout) -> list[str]:
     names += ["test_set", "status", "n", "seeds"]
     for measure in layout.measures:
         names += [f"{measure.column}_{part}" for part in ("mean", "std", "paper", "difference")]
-        names += [f"{measure.column}_{part}" for part in _VERSUS if layout.reference]
+        names += [f"{measure.column}_{part}" for part in VERSUS if layout.reference]
     for quantity in ("flops_g", "params_m"):
         kind = quantity.partition("_")[0]
         names += [quantity, f"{kind}_ratio_percent", f"paper_{quantity}"]
@@ -345,7 +270,7 @@ def _printed(number: int, paper: pd.DataFrame | None) -> list[_Printed]:
     fixed = _ABLATION if number == 3 else {}
     rows = []
     for record in paper.to_dict("records"):
-        text = {str(name): _text(value) for name, value in record.items()} | fixed
+        text = {str(name): as_text(value) for name, value in record.items()} | fixed
         names = {name: text.get(name, "") for name in ("dataset", "network", "method")}
         settings = {name: text.get(name, "") for name in ("rho", "tau")}
         counts = {name: text[name] for name in ("flops_g", "params_m")}
@@ -376,7 +301,7 @@ class _Builder:
         scale: str,
     ) -> None:
         self.number = number
-        self.layout = _layout(number)
+        self.layout = layout_of(number)
         self.printed = printed
         self.scale = scale
         if len(metrics):
@@ -489,7 +414,7 @@ class _Builder:
         if not len(self.complexity):
             return None, None
         for record in self.complexity.to_dict("records"):
-            there = _text(record["dataset"])
+            there = as_text(record["dataset"])
             if record["network"] == network and (not there or not dataset or there == dataset):
                 return _number(record["flops"]), _number(record["params"])
         return None, None
@@ -521,8 +446,8 @@ class _Builder:
             "dataset": dataset,
             "network": network,
             "method": method,
-            "rho": printed.rho if printed else _text(settings.get("rho")),
-            "tau": printed.tau if printed else _text(settings.get("tau")),
+            "rho": printed.rho if printed else as_text(settings.get("rho")),
+            "tau": printed.tau if printed else as_text(settings.get("tau")),
             "test_set": test_set,
         }
         runs = self._runs(name, method, test_set)
@@ -564,7 +489,7 @@ class _Builder:
         values = (found.mean, found.low, found.high) if found else (None, None, None)
         rounded = [None if value is None else round(value, 6) for value in values]
         cells = (*rounded, found.pairs if found else 0, bool(found and found.excludes_zero))
-        return {f"{column}_{part}": cell for part, cell in zip(_VERSUS, cells, strict=True)}
+        return {f"{column}_{part}": cell for part, cell in zip(VERSUS, cells, strict=True)}
 
     def _add_complexity(
         self, row: dict[str, Any], name: str | None, *, is_paper: bool, printed: _Printed | None
@@ -577,12 +502,12 @@ class _Builder:
             kind = quantity.partition("_")[0]
             counted = known[index]
             ours = self._mean(name, row["method"], kind)
-            if ours is None and row["method"] in _BASELINES:
+            if ours is None and row["method"] in UNTRAINED:
                 ours = counted
             base = next(
                 (
                     value
-                    for method in _BASELINES
+                    for method in UNTRAINED
                     if (value := self._mean(name, method, kind)) is not None
                 ),
                 counted,
@@ -591,7 +516,7 @@ class _Builder:
             row[f"{kind}_ratio_percent"] = _ratio(ours, base)
             theirs = getattr(printed, quantity) if printed else ""
             reference = printed and theirs_by_method.get(
-                (printed.dataset, printed.network, _BASELINES[0])
+                (printed.dataset, printed.network, UNTRAINED[0])
             )
             row[f"paper_{quantity}"] = NOT_SUPPLIED if self.number == 4 else theirs
             row[f"paper_{kind}_ratio_percent"] = _ratio(
@@ -618,16 +543,18 @@ def _require_unique(metrics: pd.DataFrame) -> None:
         )
 
 
-def _text(value: Any) -> str:
-    return "" if _missing(value) else str(value)
+def as_text(value: Any) -> str:
+    """A cell as text; empty if there is none."""
+    return "" if is_missing(value) else str(value)
 
 
-def _missing(value: Any) -> bool:
+def is_missing(value: Any) -> bool:
+    """Whether a cell is empty."""
     return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
 
 
 def _number(value: Any) -> float | None:
-    return None if _missing(value) else float(value)
+    return None if is_missing(value) else float(value)
 
 
 def _same(ours: Any, theirs: str) -> bool:
@@ -638,7 +565,8 @@ def _ratio(value: float | None, base: float | None) -> float | None:
     return None if value is None or not base else round(100 * value / base, 4)
 
 
-def _decimals(printed: str) -> int:
+def decimals_of(printed: str) -> int:
+    """How many decimals a number is printed with."""
     return len(printed.partition(".")[2])
 
 
@@ -646,177 +574,6 @@ def _versus(ours: float | None, theirs: str) -> str:
     """``=`` if ours rounds to the printed digits, else the difference of the rounded numbers."""
     if ours is None or not theirs:
         return ""
-    decimals = _decimals(theirs)
+    decimals = decimals_of(theirs)
     rounded = f"{ours:.{decimals}f}"
     return "=" if rounded == theirs else f"{float(rounded) - float(theirs):+.{decimals}f}"
-
-
-def _notes(number: int, layout: Layout) -> list[str]:
-    """How to read the cells, for the foot of the table."""
-    notes = [
-        "Ours: mean ± sample standard deviation over n seeds; FLOPs and parameters are means over "
-        "the seeds too. One multiply-accumulate is one FLOP, as in the paper."
-    ]
-    if layout.reference:
-        notes.append(
-            f"Against {layout.reference}: the mean difference over the seeds that both were run "
-            "with, and its 95 % bootstrap interval; a star marks one of three seeds or more that "
-            "excludes zero. Of few seeds such intervals are too narrow: of three it excludes zero "
-            "whenever all differences have one sign, which chance alone brings about one time in "
-            "four; and of many comparisons, some get a star by chance."
-        )
-    if layout.ratios:
-        notes.append("Ratios are relative to the Baseline of the same network.")
-    if number != 4:
-        notes.append(
-            "A difference is ours minus the paper's. (=) marks a count of ours that has the "
-            "paper's printed digits; otherwise the difference of the rounded numbers stands there."
-        )
-        if layout.ratios:
-            notes.append(
-                "The paper's ratios are computed from the numbers it prints; in the last digits "
-                "they can deviate from the ratios printed there."
-            )
-    return [*notes, "not run: no run gave this number. not counted: the network is not built here."]
-
-
-def _notes_on_methods(frame: pd.DataFrame) -> list[str]:
-    """What the methods are that are ours alone."""
-    there = set(frame["method"])
-    told = [f"{m.title}: {m.note}" for m in METHODS.values() if m.note and m.title in there]
-    return ["; ".join(told) + "."] if told else []
-
-
-def _headings(number: int, frame: pd.DataFrame, scale: str) -> dict[str, str]:
-    own = "runs that reproduce no row of the paper"
-    rows = frame[frame["section"] == PAPER]
-    # Methods of ours that the paper lacks are no rows of it; two experiments may share a row.
-    rows = rows[rows[f"{_layout(number).measures[0].column}_paper"] != ""]
-    run = rows["status"].eq(RUN).groupby([rows[key] for key in _PAPER_KEYS]).any()
-    paper = "Experiments of the paper" if number == 4 else "Rows of the paper"
-    return {
-        OURS: f"Demo: {own}" if scale else f"Our own {own}",
-        PAPER: f"{paper}: {int(run.sum())} of {len(run)} results obtained here",
-    }
-
-
-def _markdown_rows(number: int, layout: Layout, part: pd.DataFrame) -> str:
-    suffix = " / ratio [%]" if layout.ratios else ""
-    titles = list(layout.keys.values())
-    for measure in layout.measures:
-        titles.append(f"{measure.title}, ours")
-        if number != 4:
-            titles += [f"{measure.title}, paper", "Difference"]
-        if layout.reference:
-            titles.append(f"Against {layout.reference} [95 %]")
-    titles += ["Paper"] if number == 4 else []
-    for quantity in ("FLOPs [G]", "Params [M]"):
-        titles.append(f"{quantity}{suffix}, ours")
-        if number != 4:
-            titles.append(f"{quantity}{suffix}, paper")
-    left = len(layout.keys)
-    lines = [titles, [":--"] * left + ["--:"] * (len(titles) - left)]
-    previous: list[str] = []
-    for row in part.to_dict("records"):
-        names = [_name_cell(column, row) for column in layout.keys]
-        cells = names + _result_cells(number, layout, row)
-        # A name is printed where it changes; numbers and what follows a change always.
-        same = 0
-        while number != 3 and same < left - 1 and names[: same + 1] == previous[: same + 1]:
-            same += 1
-        lines.append([""] * same + cells[same:])
-        previous = names
-    return "\n".join("| " + " | ".join(map(escape, line)) + " |" for line in lines)
-
-
-def _name_cell(column: str, row: Mapping[Any, Any]) -> str:
-    text = _text(row[column])
-    if column == "network" and not _missing(row["label"]):
-        return str(row["label"]) if row["section"] == OURS else f"{text} ({row['label']})"
-    shown = _DISPLAY_NAMES.get(text, text)
-    tested = _text(row["test_set"])
-    if column == "dataset" and tested not in ("", text):
-        tested = _DISPLAY_NAMES.get(tested, tested)
-        return f"{shown}, tested on {tested}" if shown else tested
-    return shown
-
-
-def _result_cells(number: int, layout: Layout, row: Mapping[Any, Any]) -> list[str]:
-    cells = []
-    for measure in layout.measures:
-        column = measure.column
-        cells.append(_mean_cell(row, measure))
-        if number != 4:
-            difference = row[f"{column}_difference"]
-            cells.append(_text(row[f"{column}_paper"]) or "-")
-            cells.append("-" if _missing(difference) else f"{difference:+z.{measure.decimals}f}")
-        if layout.reference:
-            cells.append(_versus_cell(row, measure))
-    if number == 4:
-        cells.append(_text(row[f"{layout.measures[0].column}_paper"]))
-    for quantity, decimals in (
-        ("flops_g", layout.flops_decimals),
-        ("params_m", layout.params_decimals),
-    ):
-        cells.append(_count_cell(row, quantity, decimals, ratios=layout.ratios))
-        if number != 4:
-            ratio = row[f"paper_{quantity.partition('_')[0]}_ratio_percent"]
-            printed = _text(row[f"paper_{quantity}"])
-            cells.append((_with_ratio(printed, ratio) if layout.ratios else printed) or "-")
-    return cells
-
-
-def _mean_cell(row: Mapping[Any, Any], measure: Measure) -> str:
-    mean, std = row[f"{measure.column}_mean"], row[f"{measure.column}_std"]
-    if _missing(mean):
-        return NOT_RUN
-    text = f"{mean:.{measure.decimals}f}"
-    if not _missing(std):
-        text += f" ± {std:.{measure.decimals}f}"
-    return f"{text} (n={row['n']})"
-
-
-def _versus_cell(row: Mapping[Any, Any], measure: Measure) -> str:
-    """``-0.42 [-0.80, -0.10] *``; the star says that the interval excludes zero."""
-    mean, low, high, pairs, marked = (row[f"{measure.column}_{part}"] for part in _VERSUS)
-    if not pairs:
-        return "-"
-    texts = [
-        "" if _missing(value) else f"{value:+z.{measure.decimals}f}" for value in (mean, low, high)
-    ]
-    if not texts[1]:
-        return texts[0]
-    star = " *" if marked else ""
-    return f"{texts[0]} [{texts[1]}, {texts[2]}]{star}"
-
-
-def _count_cell(row: Mapping[Any, Any], quantity: str, decimals: int, *, ratios: bool) -> str:
-    kind = quantity.partition("_")[0]
-    ours, printed = row[quantity], _text(row[f"paper_{quantity}"])
-    if _missing(ours):
-        untrained = row["section"] == PAPER and row["method"] in _BASELINES
-        return NOT_COUNTED if untrained else NOT_RUN
-    versus = _text(row[f"{kind}_vs_paper"])
-    if versus:
-        decimals = _decimals(printed)
-    elif ours > 0:
-        # Small demo networks get at least three significant digits.
-        decimals = max(decimals, 2 - math.floor(math.log10(ours)))
-    text = f"{ours:.{decimals}f}"
-    if ratios:
-        text = _with_ratio(text, row[f"{kind}_ratio_percent"], unknown=" / -")
-    return f"{text} ({versus})" if versus else text
-
-
-def _with_ratio(text: str, ratio: Any, unknown: str = "") -> str:
-    """``0.0460 / 96.23``, as in the paper, which prints 100 with one decimal."""
-    if not text:
-        return ""
-    if _missing(ratio):
-        return text + unknown
-    return f"{text} / 100.0" if ratio == 100 else f"{text} / {ratio:.2f}"
-
-
-def escape(text: str) -> str:
-    """Text for a cell of a Markdown table."""
-    return text.replace("|", "\\|").replace("\n", " ")

@@ -29,7 +29,7 @@ rule table:
         metrics=lambda wildcards: metrics_of(of_table(wildcards.table)),
         paper=lambda wildcards: paper_csv(wildcards.table),
         complexity="results/complexity.csv",
-        code=BASE / "lwdna/tables.py",
+        code=[BASE / "lwdna/tables.py", BASE / "lwdna/rendering.py"],
     output:
         csv="results/tables/table{table}.csv",
         markdown="results/tables/table{table}.md",

@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
+from lwdna.rendering import write_table
 from lwdna.steps._options import FILE, Json, read_tables
-from lwdna.tables import make_table, read_paper, write_table
+from lwdna.tables import make_table, read_paper
 
 
 @click.command()

@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 
 from lwdna.errors import ConfigError, DataError
-from lwdna.tables import LAYOUTS, make_table, read_paper, to_markdown, write_table
+from lwdna.rendering import to_markdown, write_table
+from lwdna.tables import LAYOUTS, make_table, read_paper
 
 PAPER = Path(__file__).parents[2] / "paper"
 SCALE = "Demo at small scale."

@@ -63,7 +63,7 @@ PartitionName=gpu Nodes=n[1-2] MaxTime=1-00:00:00 State=UP
 
 
 def missing():
-    """Why there can be no cluster here, or None; Debian's packages are installed first, and stay."""
+    """Why there can be no cluster here, or None. Installs Debian's packages, which stay."""
     if os.geteuid() != 0:
         return "only root can bring up a SLURM"
     if all(shutil.which(name) for name in ("slurmctld", "slurmd", "sbatch", "munged")):
