@@ -78,10 +78,17 @@ class Protocol:
                     f"'{name}' of the training protocol is {getattr(protocol, name)}; "
                     "it must be 1 or more."
                 )
-        if protocol.accumulate > protocol.batch_size:
+        for name in ("channels_last", "compile"):
+            if not isinstance(value := getattr(protocol, name), bool):
+                raise ConfigError(
+                    f"'{name}' of the training protocol is {value!r}; it must be true or false."
+                )
+        most = max(1, protocol.batch_size // 2)
+        if protocol.accumulate > most:
             raise ConfigError(
                 f"'accumulate' of the training protocol splits batches of {protocol.batch_size} "
-                f"into {protocol.accumulate}; it must be {protocol.batch_size} or less."
+                f"into {protocol.accumulate}; it must be {most} or less, for at least two images "
+                "in each."
             )
         if protocol.precision not in PRECISIONS:
             raise ConfigError(
