@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.stats import bootstrap
 
 CONFIDENCE = 0.95
 LEAST_PAIRS = 3
@@ -48,6 +47,8 @@ def paired_difference(ours: pd.Series[float], theirs: pd.Series[float]) -> Diffe
         return None
     low = high = None
     if len(differences) > 1:
+        from scipy.stats import bootstrap  # noqa: PLC0415 - seconds, which others need not wait
+
         interval = bootstrap(
             (differences,),
             np.mean,
