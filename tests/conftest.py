@@ -11,6 +11,11 @@ def server():
         yield files
 
 
+def pytest_collection_modifyitems(items):
+    """Put the longest test first: the others fill the other processes meanwhile."""
+    items.sort(key=lambda item: item.path.name != "test_slurm.py")
+
+
 def pytest_terminal_summary(terminalreporter):
     """The table of foreign networks, and what was done to the jobs of a cluster."""
     noted = [
