@@ -12,11 +12,12 @@ The last column is the budget search: ``select`` at half of the FLOPs.
 
 from __future__ import annotations
 
+import csv
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import click
@@ -184,14 +185,20 @@ def main(
         click.echo(resident("VmHWM") - before)
         return
     clock = time.process_time if cpu_time else time.perf_counter
-    separator, edge = (",", "") if as_csv else (" | ", "|")
+    write = csv.writer(sys.stdout, lineterminator="\n").writerow if as_csv else markdown
     for index, name in enumerate(network or NETWORKS):
         row = measure(name, repeats, clock)
         lines = [row.values()]
         if index == 0:
             lines = [row, *([] if as_csv else [["---"] * len(row)]), *lines]
-        for line in lines:  # as soon as it is there: the next may take minutes
-            click.echo(f"{edge} {separator.join(map(str, line))} {edge}".strip())
+        for line in lines:
+            write(line)
+        sys.stdout.flush()  # the next may take minutes
+
+
+def markdown(cells: Iterable[object]) -> None:
+    """Print a line of a Markdown table."""
+    click.echo(f"| {' | '.join(map(str, cells))} |")
 
 
 if __name__ == "__main__":

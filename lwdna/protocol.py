@@ -83,12 +83,10 @@ class Protocol:
                 raise ConfigError(
                     f"'{name}' of the training protocol is {value!r}; it must be true or false."
                 )
-        most = max(1, protocol.batch_size // 2)
-        if protocol.accumulate > most:
+        if protocol.accumulate > protocol.batch_size:
             raise ConfigError(
                 f"'accumulate' of the training protocol splits batches of {protocol.batch_size} "
-                f"into {protocol.accumulate}; it must be {most} or less, for at least two images "
-                "in each."
+                f"into {protocol.accumulate}; it must be {protocol.batch_size} or less."
             )
         if protocol.precision not in PRECISIONS:
             raise ConfigError(

@@ -1,4 +1,7 @@
-"""Tables 1 to 4 for people: Markdown and HTML of what :mod:`lwdna.tables` puts together."""
+"""Tables 1 to 4 as files: CSV, Markdown and HTML of what :mod:`lwdna.tables` puts together.
+
+For people, a cell without a number says ``not run`` or ``not counted``.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +16,12 @@ from markdown import markdown as render
 from lwdna.files import write_text
 from lwdna.methods import METHODS
 from lwdna.tables import (
-    NOT_COUNTED,
+    BASELINE_TITLES,
     NOT_RUN,
     OURS,
     PAPER,
     PAPER_KEYS,
     RUN,
-    UNTRAINED,
     VERSUS,
     Layout,
     Measure,
@@ -28,6 +30,8 @@ from lwdna.tables import (
     is_missing,
     layout_of,
 )
+
+NOT_COUNTED = "not counted"
 
 _HEAD = """<head>
 <meta charset="utf-8">
@@ -252,7 +256,7 @@ def _count_cell(row: Mapping[Any, Any], quantity: str, decimals: int, *, ratios:
     kind = quantity.partition("_")[0]
     ours, printed = row[quantity], as_text(row[f"paper_{quantity}"])
     if is_missing(ours):
-        untrained = row["section"] == PAPER and row["method"] in UNTRAINED
+        untrained = row["section"] == PAPER and row["method"] in BASELINE_TITLES
         return NOT_COUNTED if untrained else NOT_RUN
     versus = as_text(row[f"{kind}_vs_paper"])
     if versus:

@@ -47,7 +47,7 @@ def paired_difference(ours: pd.Series[float], theirs: pd.Series[float]) -> Diffe
         return None
     low = high = None
     if len(differences) > 1:
-        from scipy.stats import bootstrap  # noqa: PLC0415 - seconds, which others need not wait
+        from scipy.stats import bootstrap  # noqa: PLC0415 - seconds, only for intervals
 
         interval = bootstrap(
             (differences,),

@@ -1,7 +1,7 @@
 """Tables 1 to 4: our numbers beside the paper's, as a data frame.
 
-A number of ours appears only if a run or a count gave it; otherwise the cell says ``not run`` or
-``not counted``. The paper's numbers come from ``paper/`` and are shown as printed there.
+A number of ours appears only if a run or a count gave it. The paper's numbers come from ``paper/``
+and are shown as printed there.
 """
 
 from __future__ import annotations
@@ -28,14 +28,13 @@ OURS, PAPER = "ours", "paper"
 RUN, NOT_RUN = "run", "not run"
 """Values of the column ``status``."""
 
-NOT_COUNTED = "not counted"
 NOT_SUPPLIED = "not in the supplied paper"
 
 _TITLES = {name: method.title for name, method in METHODS.items()}
 """Our methods, in the order of a table, and what they are called there."""
 
-UNTRAINED = tuple(_TITLES[name] for name in BASELINES)
-"""Methods that train the network of the paper itself, so that its complexity is known untrained."""
+BASELINE_TITLES = tuple(_TITLES[name] for name in BASELINES)
+"""What the methods that train the network of the paper itself are called."""
 
 _PSNR_COLUMNS = {"psnr_bsd68_db": "bsd68", "psnr_div2k_db": "div2k-valid"}
 """Columns of ``paper/table2.csv`` and our names of their test sets."""
@@ -47,6 +46,7 @@ VERSUS = ("vs_reference", "vs_reference_low", "vs_reference_high", "pairs", "exc
 """Parts of the comparison with the reference: mean difference, interval, number of seeds, mark."""
 
 PAPER_KEYS = ["dataset", "network", "method", "rho", "tau", "test_set"]
+"""Columns that name a row of the paper."""
 
 _METRICS_COLUMNS = {"experiment", "method", "seed", "test_set", "flops", "params"}
 _COMPLEXITY_COLUMNS = {"network", "dataset", "flops", "params"}
@@ -502,12 +502,12 @@ class _Builder:
             kind = quantity.partition("_")[0]
             counted = known[index]
             ours = self._mean(name, row["method"], kind)
-            if ours is None and row["method"] in UNTRAINED:
+            if ours is None and row["method"] in BASELINE_TITLES:
                 ours = counted
             base = next(
                 (
                     value
-                    for method in UNTRAINED
+                    for method in BASELINE_TITLES
                     if (value := self._mean(name, method, kind)) is not None
                 ),
                 counted,
@@ -516,7 +516,7 @@ class _Builder:
             row[f"{kind}_ratio_percent"] = _ratio(ours, base)
             theirs = getattr(printed, quantity) if printed else ""
             reference = printed and theirs_by_method.get(
-                (printed.dataset, printed.network, UNTRAINED[0])
+                (printed.dataset, printed.network, BASELINE_TITLES[0])
             )
             row[f"paper_{quantity}"] = NOT_SUPPLIED if self.number == 4 else theirs
             row[f"paper_{kind}_ratio_percent"] = _ratio(

@@ -35,7 +35,7 @@ rule complexity_table:
             f"results/complexity/networks/{name}.csv"
             for name in replicas(int(wildcards.table))
         ],
-        code=BASE / "lwdna/replication.py",
+        code=[BASE / "lwdna/replication.py", BASE / "lwdna/rendering.py"],
     output:
         csv="results/complexity/table{table}.csv",
         markdown="results/complexity/table{table}.md",

@@ -29,7 +29,11 @@ rule table:
         metrics=lambda wildcards: metrics_of(of_table(wildcards.table)),
         paper=lambda wildcards: paper_csv(wildcards.table),
         complexity="results/complexity.csv",
-        code=[BASE / "lwdna/tables.py", BASE / "lwdna/rendering.py"],
+        code=[
+            BASE / "lwdna/tables.py",
+            BASE / "lwdna/statistics.py",
+            BASE / "lwdna/rendering.py",
+        ],
     output:
         csv="results/tables/table{table}.csv",
         markdown="results/tables/table{table}.md",
@@ -228,7 +232,11 @@ rule latents:
 rule agreement:
     input:
         networks=kept_channels(),
-        code=[BASE / "lwdna/agreement.py", BASE / "lwdna/figures.py"],
+        code=[
+            BASE / "lwdna/agreement.py",
+            BASE / "lwdna/rendering.py",
+            BASE / "lwdna/figures.py",
+        ],
     output:
         csv="results/tables/agreement.csv",
         markdown="results/tables/agreement.md",

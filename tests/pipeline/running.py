@@ -2,6 +2,7 @@
 
 import io
 import logging
+import os
 import subprocess
 import sys
 import tempfile
@@ -15,6 +16,13 @@ from lwdna.__main__ import main
 
 ROOT = Path(__file__).parents[2]
 TINY = Path(__file__).parent / "tiny.yaml"
+
+FRESH_PROCESS = {
+    **{name: value for name, value in os.environ.items() if name != "LOCAL_RANK"},
+    "PYTHONPATH": os.pathsep.join(map(str, (ROOT, Path(__file__).parent))),
+    "OMP_NUM_THREADS": "1",
+}
+"""The environment of a test's own process, which may start others by Lightning Fabric."""
 
 
 def start(folder, *arguments, config=TINY):

@@ -3,6 +3,7 @@
 As a script: a search on two processes.
 """
 
+import json
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from running import FRESH_PROCESS
 from torch import nn
 
 import lwdna
@@ -325,21 +327,21 @@ def test_the_record_is_read_as_it_was_written(found, tmp_path):
 
 
 def test_two_processes_search_like_one(tmp_path):
-    """Without batch norm; the other process ends with the search."""
-    environment = {
-        **{name: value for name, value in os.environ.items() if name != "LOCAL_RANK"},
-        "PYTHONPATH": str(Path(__file__).parents[2]),
-        "OMP_NUM_THREADS": "1",
-    }
+    """Without batch norm."""
     done = subprocess.run(
         [sys.executable, __file__, str(tmp_path)],
-        env=environment,
+        env=FRESH_PROCESS,
         capture_output=True,
         text=True,
         check=False,
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
+    seen = [json.loads((tmp_path / f"seen{rank}.json").read_text()) for rank in (0, 1)]
+    assert len(seen[0]) == len(seen[1])
+    assert sorted(index for part in seen for epoch, index in part if epoch == 0) == [
+        *range(SAMPLES)
+    ]
     one, two = run(tmp_path / "one", model=network(norm=False)), read_latents(tmp_path / "two.h5")
     assert (tmp_path / "kept").read_text() == repr(one.shrunk.kept)
     assert (two.trajectory == one.record.trajectory).all() and len(two.trajectory) > 2
@@ -352,7 +354,17 @@ def test_two_processes_search_like_one(tmp_path):
 def child(folder):
     """A search on two processes."""
     torch.set_num_threads(1)
-    outcome = run(folder / "two", model=network(norm=False), devices=2)
+    seen = []
+    try:
+        outcome = run(
+            folder / "two",
+            model=network(norm=False),
+            hook=lambda epoch, index: seen.append((epoch, index)),
+            devices=2,
+        )
+    finally:  # the second process ends in there
+        rank = os.environ.get("LOCAL_RANK", "0")
+        (folder / f"seen{rank}.json").write_text(json.dumps(seen))
     write_latents(outcome.record, folder / "two.h5")
     (folder / "kept").write_text(repr(outcome.shrunk.kept))
 

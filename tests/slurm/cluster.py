@@ -23,6 +23,7 @@ NODES = ("n1", "n2")
 
 # A GPU must have a device file: any will do. `config_overrides`: a node may claim more than there
 # is. OverMemoryKill: a job that needs more memory than it asked for dies, as on a real cluster.
+# SlurmdTimeout: long enough that a node of a busy machine is not taken for a dead one.
 SLURM_CONF = """\
 ClusterName=lwdna-test
 SlurmctldHost={host}(127.0.0.1)
@@ -63,21 +64,28 @@ PartitionName=gpu Nodes=n[1-2] MaxTime=1-00:00:00 State=UP
 
 
 def missing():
-    """Why there can be no cluster here, or None. Installs Debian's packages, which stay."""
+    """Why there can be no cluster here, or None."""
     if os.geteuid() != 0:
         return "only root can bring up a SLURM"
-    if all(shutil.which(name) for name in ("slurmctld", "slurmd", "sbatch", "munged")):
-        return None
-    if shutil.which("apt-get") is None:
+    if not _installed() and shutil.which("apt-get") is None:
         return "there is neither a SLURM here nor apt-get to install one"
+    return None
+
+
+def _installed():
+    return all(shutil.which(name) for name in ("slurmctld", "slurmd", "sbatch", "munged"))
+
+
+def install():
+    """Install Debian's packages where they are missing; they stay."""
+    if _installed():
+        return
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for words in ("update", f"install -y --no-install-recommends {' '.join(PACKAGES)}"):
         command = ["apt-get", "-qq", *words.split()]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if done.returncode != 0:
-            said = (done.stderr.strip().splitlines() or ["nothing"])[-1]
-            return f"there is no SLURM here, and '{' '.join(command)}' failed: {said}"
-    return None
+            raise RuntimeError(f"'{' '.join(command)}' failed: {done.stderr.strip()}")
 
 
 def wait_for(condition, what, seconds=120):
@@ -229,6 +237,7 @@ def _free_ports(number):
 @contextmanager
 def cluster():
     """A cluster in a new folder, taken down however the block ends; SIGTERM included."""
+    install()
     former = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     folder = Path(tempfile.mkdtemp(prefix="lwdna-slurm-", dir="/tmp"))
     folder.chmod(0o755)

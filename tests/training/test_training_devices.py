@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner
+from running import FRESH_PROCESS
 from torch import nn
 
 import lwdna
@@ -93,12 +94,6 @@ def losses(rows, kind="train"):
 
 # Two processes.
 
-ENVIRONMENT = {
-    **{name: value for name, value in os.environ.items() if name != "LOCAL_RANK"},
-    "PYTHONPATH": str(Path(__file__).parents[2]),
-    "OMP_NUM_THREADS": "1",
-}
-
 
 def child(folder, kind):
     """A training on two processes: what `start` starts."""
@@ -137,7 +132,7 @@ HUGE = {"kind": "sgd", "lr": 1e38}
 def start(folder, kind):
     command = [sys.executable, __file__, str(folder), kind]
     return subprocess.Popen(
-        command, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command, env=FRESH_PROCESS, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
 
 
@@ -241,7 +236,7 @@ def test_the_command_line_trains_on_two_processes(tmp_path):
 
     two = [sys.executable, "-m", "lwdna", "train", *options("two", 2, 1)]
     done = subprocess.run(
-        two, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=300
+        two, env=FRESH_PROCESS, capture_output=True, text=True, check=False, timeout=300
     )
     assert done.returncode == 0, done.stderr
     assert CliRunner().invoke(train_step, options("one", 1, 2)).exit_code == 0

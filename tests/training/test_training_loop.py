@@ -426,7 +426,7 @@ def test_the_random_state_of_the_caller_is_left_alone(tmp_path):
         ({"task": "denoising", "teacher": nn.Identity()}, "no distillation"),
         ({"seed": -1}, "seed is -1"),
         ({"protocol": protocol(precision="16-mixed")}, "did you mean 'bf16-mixed'"),
-        ({"protocol": protocol(accumulate=5)}, "splits batches of 8 into 5; it must be 4 or less"),
+        ({"protocol": protocol(accumulate=9)}, "splits batches of 8 into 9"),
         ({"protocol": protocol(channels_last="yes")}, "is .yes.; it must be true or false"),
         ({"accelerator": "tpu"}, "accelerator 'tpu' does not exist"),
         ({"devices": 0}, "0 devices were asked for"),
