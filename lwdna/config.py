@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import csv
+import math
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -55,6 +56,7 @@ def check(config: Mapping[str, Any], schema: str | os.PathLike[str]) -> dict[str
     rules = yaml.safe_load(Path(schema).read_text(encoding="utf-8"))
     complete: dict[str, Any] = _with_text_keys(config)
     _read_numbers(rules, complete)
+    _require_finite(complete)
     problem = next(_problems(rules, complete), None)
     if problem is not None:
         raise ConfigError(problem)
@@ -353,6 +355,19 @@ def _read_numbers(rules: dict[str, Any], config: dict[str, Any]) -> None:
                 for step in path:
                     holder = holder[step]
                 holder[last] = value
+
+
+def _require_finite(config: dict[str, Any]) -> None:
+    """Refuse .nan and .inf, which YAML knows and no key wants."""
+    stack: list[tuple[str, Any]] = list(config.items())
+    while stack:
+        where, value = stack.pop()
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(f"The configuration has {value} at {where}; give a finite number.")
+        if isinstance(value, dict):
+            stack += [(f"{where}.{name}", inner) for name, inner in value.items()]
+        elif isinstance(value, list):
+            stack += [(f"{where}.{index}", inner) for index, inner in enumerate(value)]
 
 
 def _problems(rules: dict[str, Any], config: dict[str, Any]) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -90,8 +91,7 @@ def animate_histograms(
         ConfigError: if the output does not end in ``.gif``.
         LwdnaError: if the file cannot be written.
     """
-    if Path(output).suffix != ".gif":
-        raise ConfigError(f"The animation '{output}' does not end in .gif; give it such a name.")
+    check_animation(output)
     vectors = [record.of_layer(number) for number in layers]
     with matplotlib.style.context(["default", STYLE]):
         figure = Figure(figsize=(10, 3.2), dpi=_DPI)
@@ -111,6 +111,12 @@ def animate_histograms(
         animation = FuncAnimation(figure, draw, frames=frames, repeat=False, cache_frame_data=False)
         with atomic(output) as temporary:
             animation.save(temporary, writer=PillowWriter(fps=_FRAMES_A_SECOND), dpi=_DPI)
+
+
+def check_animation(path: str | os.PathLike[str]) -> None:
+    """Raise ConfigError unless the path ends in ``.gif``."""
+    if Path(path).suffix != ".gif":
+        raise ConfigError(f"The animation '{path}' does not end in .gif; give it such a name.")
 
 
 def _plot(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import click
 
 from lwdna.agreement import Kept, compare, plot_agreement, write_agreement
-from lwdna.errors import CheckpointError
+from lwdna.errors import CheckpointError, ConfigError
 from lwdna.steps._options import FILE, Json
 from lwdna.surgery import read_provenance
 
@@ -34,14 +34,33 @@ def main(
     output: tuple[Path, ...],
 ) -> None:
     """Compare the channels that are left of the NETWORKS."""
+    for name, section in experiments.items():
+        if not isinstance(section, dict):
+            raise ConfigError(
+                f"--experiments has {section!r} for '{name}'; give an object such as "
+                '{"label": "ResNet56"}.'
+            )
     kept = {}
     for path in networks:
-        label, provenance = labels[str(path)], read_provenance(path)
+        label = labels.get(str(path))
+        if not _is_label(label):
+            raise ConfigError(
+                f"--labels has {label!r} for '{path}'; give an object such as "
+                '{"experiment": "digits", "method": "dhp", "seed": 0}.'
+            )
+        provenance = read_provenance(path)
         if provenance.kept is None or provenance.shrinkage is None:
             raise CheckpointError(f"'{path}' holds a network that was not shrunk; give others.")
-        kept[label["experiment"], label["method"], int(label["seed"])] = Kept.of(
+        kept[label["experiment"], label["method"], label["seed"]] = Kept.of(
             provenance.kept, provenance.shrinkage.channels_before
         )
     frame = compare(kept, experiments)
     write_agreement(frame, scale, csv=csv, markdown=markdown, html=html)
     plot_agreement(kept, output, experiments=experiments, scale=scale)
+
+
+def _is_label(value: Any) -> TypeGuard[dict[str, Any]]:
+    kinds = {"experiment": str, "method": str, "seed": int}
+    return isinstance(value, dict) and all(
+        isinstance(value.get(name), kind) for name, kind in kinds.items()
+    )

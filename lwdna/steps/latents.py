@@ -6,15 +6,19 @@ from pathlib import Path
 
 import click
 
-from lwdna.histograms import animate_histograms, plot_histograms
+from lwdna.histograms import animate_histograms, check_animation, plot_histograms
 from lwdna.latents import read_latents
 from lwdna.steps._options import FILE
 
 
 @click.command()
 @click.argument("record", type=FILE)
-@click.option("--layers", type=int, multiple=True, required=True, help="Number, from 1; again.")
-@click.option("--epochs", type=int, multiple=True, required=True, help="Number, from 0; again.")
+@click.option(
+    "--layers", type=click.IntRange(1), multiple=True, required=True, help="Number, from 1; again."
+)
+@click.option(
+    "--epochs", type=click.IntRange(0), multiple=True, required=True, help="Number, from 0; again."
+)
 @click.option("--title", default="Latent vectors during the search by DHP", help="Of the figure.")
 @click.option("--scale", default="", help="Label of a run that is not at the paper's scale.")
 @click.option("--output", "outputs", type=FILE, multiple=True, required=True, help="png or svg.")
@@ -30,6 +34,8 @@ def main(
     animation: Path | None,
 ) -> None:
     """Draw histograms of the latent vectors in the RECORD of a search (Fig. 3)."""
+    if animation is not None:
+        check_animation(animation)
     read = read_latents(record)
     plot_histograms(read, outputs, layers=layers, epochs=epochs, scale=scale, title=title)
     if animation is not None:

@@ -1,10 +1,15 @@
 """Agreement of criteria: the measures on hand-made networks, the table and the figure."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
 from lwdna.agreement import Kept, compare, plot_agreement, to_markdown, write_agreement
+from lwdna.errors import ConfigError
+from lwdna.steps.agreement import main
 
 EXPERIMENTS = {"e": {"label": "Net | 1"}}
 
@@ -89,3 +94,22 @@ def test_masks_are_made_of_the_indices_kept():
     found = Kept.of({"a": [0, 3], "b": [1]}, {"a": 4, "b": 2})
     assert found.channels["a"].tolist() == [True, False, False, True]
     assert found.channels["b"].tolist() == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("labels", "experiments", "sentence"),
+    [
+        ({}, EXPERIMENTS, "--labels has None for 'a.safetensors'"),
+        ({"a.safetensors": {"experiment": "e", "method": "dhp"}}, EXPERIMENTS, "--labels has"),
+        ({"a.safetensors": {"experiment": "e", "method": "dhp", "seed": "x"}}, {}, "--labels has"),
+        ({}, {"e": "Net"}, "--experiments has 'Net' for 'e'"),
+    ],
+)
+def test_wrong_labels_on_the_command_line_are_refused(tmp_path, labels, experiments, sentence):
+    options = {"labels": json.dumps(labels), "experiments": json.dumps(experiments)}
+    options |= {kind: str(tmp_path / kind) for kind in ("csv", "markdown", "html")}
+    options["output"] = str(tmp_path / "a.png")
+    words = [word for name, value in options.items() for word in (f"--{name}", value)]
+    outcome = CliRunner().invoke(main, ["a.safetensors", *words])
+    assert isinstance(outcome.exception, ConfigError) and sentence in str(outcome.exception)
+    assert not list(tmp_path.iterdir())

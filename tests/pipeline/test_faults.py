@@ -124,6 +124,10 @@ def test_two_runs_in_one_folder_are_refused(copy):
             "did you mean 'adam'?",
         ),
         (lambda c: c["protocols"]["restoration"].update(epochs="many"), "'many' is not of type"),
+        (
+            lambda c: c["protocols"]["restoration"]["optimizer"].update(lr=float("nan")),
+            "nan at protocols.restoration.optimizer.lr; give a finite number",
+        ),
         (lambda c: c["experiments"]["digits"].update(train="digit"), "did you mean 'digits'?"),
         (lambda c: c["experiments"]["digits"].update(protocol="x"), "allowed: 'classification'"),
         (lambda c: c["experiments"]["digits"].pop("teacher"), "baseline-kd but no 'teacher'"),
