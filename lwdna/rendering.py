@@ -242,14 +242,12 @@ def _versus_cell(row: Mapping[Any, Any], measure: Measure) -> str:
     mean, low, high, pairs, marked = (row[f"{measure.column}_{part}"] for part in VERSUS)
     if not pairs:
         return "-"
-    texts = [
-        "" if is_missing(value) else f"{value:+z.{measure.decimals}f}"
-        for value in (mean, low, high)
-    ]
-    if not texts[1]:
-        return texts[0]
-    star = " *" if marked else ""
-    return f"{texts[0]} [{texts[1]}, {texts[2]}]{star}"
+    text = f"{mean:+z.{measure.decimals}f}"
+    if is_missing(low):
+        return text
+    # A bound keeps the sign of what is rounded to zero: the star hangs on it.
+    bounds = ", ".join(f"{bound:+.{measure.decimals}f}" for bound in (low, high))
+    return f"{text} [{bounds}]{' *' if marked else ''}"
 
 
 def _count_cell(row: Mapping[Any, Any], quantity: str, decimals: int, *, ratios: bool) -> str:

@@ -399,3 +399,15 @@ def test_without_distillation_the_reference_is_the_baseline() -> None:
     assert "Against Baseline [95 %]" in text
     assert "| +0.50 [+0.50, +0.50] |" in text  # of two seeds, which prove nothing
     assert "DHP: the DHP version trained without knowledge distillation" in text
+
+
+def test_a_bound_just_below_zero_is_not_printed_as_above_it() -> None:
+    """A star beside ``+0.00`` would contradict what it stands for."""
+    runs = [
+        run("digits", method, seed=seed, top1_error_percent=7.0 + change)
+        for method, changes in (("baseline-kd", (0, 0, 0)), ("uniform", (-0.5, -0.2, -0.004)))
+        for seed, change in enumerate(changes)
+    ]
+    digits = DIGITS | {"methods": ["baseline-kd", "uniform"]}
+    text = to_markdown(1, table(1, runs, {"digits": digits}), SCALE)
+    assert "| -0.23 [-0.50, -0.00] * |" in text
