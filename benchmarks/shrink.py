@@ -30,7 +30,7 @@ import lwdna
 from lwdna.channels import ChannelGraph
 from lwdna.complexity import MaskedComplexity
 from lwdna.hypernet import explicit_gradients, latent_gradients
-from lwdna.networks import DATASETS
+from lwdna.registry import DATASETS
 from lwdna.shrink import floors, select
 
 NETWORKS = {

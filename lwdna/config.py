@@ -15,6 +15,7 @@ import yaml
 
 from lwdna.errors import ConfigError, nearest
 from lwdna.methods import DHP, METHODS, NEED_TEACHER, shrink_settings
+from lwdna.registry import DATASETS, NETWORKS
 
 FILTERS = ("datasets", "networks", "methods", "experiments")
 """What the part of the experiments to run can be named by, in the section ``only``."""
@@ -24,6 +25,16 @@ _TASKS = {
     "super-resolution": ("scale", "patch_size"),
     "denoising": ("sigma", "patch_size"),
 }
+_CONVENTIONS: Mapping[str, tuple[str, ...]] = {
+    "classification": (),
+    "super-resolution": ("sr-benchmark", "sr-div2k"),
+    "denoising": ("denoising", "denoising-whole"),
+}
+"""By task, how its results can be measured: names of ``lwdna.metrics.PRESETS``."""
+
+TABLES_WITHOUT_BATCH_NORM = (2,)
+"""Tables whose FLOPs do not count batch norm: only so is DnCNN 9.10 G."""
+
 _ARCHIVES = ("cifar10", "cifar100", "tiny-imagenet")
 """Kinds of datasets whose official archive holds the images of training and test."""
 
@@ -47,7 +58,7 @@ def check(config: Mapping[str, Any], schema: str | os.PathLike[str]) -> dict[str
         schema: path of the JSON Schema, in YAML.
 
     Returns:
-        The complete configuration. Every experiment has "seeds" and "label".
+        The complete configuration. Every experiment has "seeds", "label" and "count_batch_norm".
 
     Raises:
         ConfigError: one sentence on the first thing that is wrong: where, what, what is allowed.
@@ -67,6 +78,9 @@ def check(config: Mapping[str, Any], schema: str | os.PathLike[str]) -> dict[str
     for name, experiment in complete["experiments"].items():
         experiment.setdefault("seeds", complete["seeds"])
         experiment.setdefault("label", _label(experiment["network"]))
+        experiment.setdefault(
+            "count_batch_norm", not set(experiment["tables"]) & set(TABLES_WITHOUT_BATCH_NORM)
+        )
         _check_experiment(name, experiment, complete)
         _check_claim(f"experiments.{name}", experiment, Path(schema).parents[1] / "paper")
     selected(complete)
@@ -125,7 +139,10 @@ def selected(config: Mapping[str, Any]) -> dict[str, list[str]]:
     for key, names in only.items():
         there = dict.fromkeys(name for facet in facets.values() for name in facet[key])
         for name in names:
-            _known(name, there, f"only.{key}")
+            if name not in there:
+                raise ConfigError(
+                    f"only.{key} names '{name}', which no experiment has: {nearest(name, there)}"
+                )
     chosen = {
         name: [m for m in e["methods"] if m in only.get("methods", e["methods"])]
         for name, e in experiments.items()
@@ -259,14 +276,15 @@ def _check_experiment(name: str, experiment: dict[str, Any], config: Mapping[str
             f"names '{dataset}' of kind {section['kind']}, which does not serve {kind}",
         )
         _check_sizes(where, experiment["task"], dataset, section)
+    _check_network(f"{where}.network", experiment["network"], kind)
+    convention = experiment.get("convention")
+    _require(
+        convention is None or convention in _CONVENTIONS[kind],
+        f"{where}.convention",
+        f"is '{convention}', which is not for {kind}",
+    )
     source = config["datasets"][experiment["train"]]
-    if kind == "classification":
-        _require(
-            "dataset" in experiment["network"],
-            f"{where}.network",
-            "lacks 'dataset', which says how many classes and pixels there are",
-        )
-    else:
+    if kind != "classification":
         _require(
             "crop" in source, f"datasets.{experiment['train']}", "is trained on but lacks 'crop'"
         )
@@ -303,20 +321,48 @@ def _check_experiment(name: str, experiment: dict[str, Any], config: Mapping[str
         )
 
 
+def _check_network(where: str, network: Mapping[str, Any], kind: str) -> None:
+    """A network of the paper must exist, for this task and this dataset."""
+    classifies = kind == "classification"
+    _require(
+        not classifies or "dataset" in network,
+        where,
+        "lacks 'dataset', which says how many classes and pixels there are",
+    )
+    name = network["name"]
+    if ":" in name:
+        return  # of the user's own: file.py:function
+    entry = NETWORKS[_known(name, NETWORKS, f"{where}.name")]
+    _require(
+        classifies == (entry.dataset is not None),
+        f"{where}.name",
+        f"is '{name}', which does not serve {kind}",
+    )
+    _require(
+        classifies or "dataset" not in network,
+        f"{where}.dataset",
+        f"is not for {kind}: leave it out",
+    )
+    if classifies:
+        _known(network["dataset"], DATASETS, f"{where}.dataset")
+
+
 def _check_shrinkage(
     where: str, experiment: Mapping[str, Any], method: str, protocols: Mapping[str, Any]
 ) -> None:
     """A shrinkage needs one budget, and a search a protocol."""
-    section, shrinkage = "shrink", str(METHODS[method].shrinkage)
-    _require("shrink" in experiment, where, f"has the method {method} but no 'shrink'")
+    shrinkage = str(METHODS[method].shrinkage)
+    _require("shrink" in experiment, where, f"has the method {method} but no section 'shrink'")
+    budget = "shrink"
     if shrinkage == DHP:
-        section = DHP
-        _require(DHP in experiment, where, f"has the method {method} but no 'dhp'")
+        _require(DHP in experiment, where, f"has the method {method} but no section 'dhp'")
         _known(experiment[DHP]["protocol"], protocols, f"{where}.dhp.protocol")
+        if {"target_flops", "flops_ratio"} & set(experiment[DHP]):
+            budget = DHP
     settings = shrink_settings(experiment, shrinkage)
     _require(
         ("target_flops" in settings) != ("flops_ratio" in settings),
-        f"{where}.{section}",
+        f"{where}.{budget}",
         "must have either 'target_flops' or 'flops_ratio'",
     )
 

@@ -24,7 +24,8 @@ from lwdna.config import CLASSIFIED
 from lwdna.data.versions import read_versions
 from lwdna.hypernet import EMBEDDING, hypernetwork_size
 from lwdna.methods import DHP, METHODS, shrink_settings
-from lwdna.networks import build_seeded, input_shape
+from lwdna.networks import build_seeded
+from lwdna.registry import input_shape
 
 THROUGHPUT = 2e12
 """FLOPs a second of a device that nobody has measured: the order of a data centre's GPU in 32 bits

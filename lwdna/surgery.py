@@ -30,8 +30,9 @@ from lwdna.checkpoints import digest
 from lwdna.errors import CheckpointError, LwdnaError, first_line
 from lwdna.files import atomic
 from lwdna.layers import BATCH_NORMS, CONVOLUTIONS, INSTANCE_NORMS, TRANSPOSED
-from lwdna.networks import build, input_shape
+from lwdna.networks import build
 from lwdna.provenance import NetworkSpec, Provenance, Shrinkage, provenance_of, set_provenance
+from lwdna.registry import input_shape
 from lwdna.tensors import parse_json, read_tensors
 
 FORMAT = "lwdna-network"
@@ -340,7 +341,8 @@ def _read(path: str | PathLike[str]) -> tuple[dict[str, Tensor], Provenance, str
         metadata, state = read_tensors(path)
     except (ValueError, OSError) as error:
         raise CheckpointError(
-            f"'{path}' is not a whole safetensors file ({error}); delete it and make it again."
+            f"'{path}' is not a whole safetensors file ({error}); give one that `lwdna shrink` or "
+            "the pipeline wrote, or, if this was one, delete it and make it again."
         ) from error
     try:
         about = parse_json(metadata.get("lwdna", "{}"))

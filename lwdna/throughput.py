@@ -20,9 +20,10 @@ from lwdna.errors import ConfigError, DataError
 from lwdna.files import write_text
 from lwdna.learner import Learner
 from lwdna.losses import task_for
-from lwdna.networks import build_seeded, dataset_shape
+from lwdna.networks import build_seeded
 from lwdna.plan import PASSES, THROUGHPUT, DryRun, count, label, networks_of, shape_of
 from lwdna.protocol import Protocol
+from lwdna.registry import dataset_shape
 
 logger = logging.getLogger(__name__)
 

@@ -19,8 +19,9 @@ from lwdna.checked import write_csv
 from lwdna.data.datasets import ClassificationTest, ClassificationTrain
 from lwdna.errors import ConfigError
 from lwdna.evaluation import input_multiple
-from lwdna.networks import build_seeded, dataset_shape, input_shape
+from lwdna.networks import build_seeded
 from lwdna.provenance import Provenance, provenance_of, set_provenance
+from lwdna.registry import dataset_shape, input_shape
 from lwdna.shrink import Shrunk
 from lwdna.steps._options import check_suffix
 from lwdna.steps._own import Own, is_own

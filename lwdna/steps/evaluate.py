@@ -15,8 +15,8 @@ from lwdna.checked import write_csv
 from lwdna.data.datasets import test_dataset
 from lwdna.errors import CheckpointError
 from lwdna.evaluation import evaluate, input_multiple, pick_accelerator
-from lwdna.networks import input_shape
 from lwdna.provenance import provenance_of
+from lwdna.registry import input_shape
 from lwdna.steps._build import check_fits
 from lwdna.steps._options import ANY_PATH, FILE, Json, accelerator, output, task, threads
 

@@ -12,7 +12,8 @@ from torch.nn import functional
 
 from lwdna.channels import ChannelGraph
 from lwdna.complexity import MaskedComplexity, complexity
-from lwdna.networks import build, input_shape
+from lwdna.networks import build
+from lwdna.registry import input_shape
 
 PAPER = Path(__file__).parents[2] / "paper"
 

@@ -8,12 +8,13 @@ from torch import nn
 from lwdna.channels import ChannelGraph
 from lwdna.complexity import MaskedComplexity, complexity
 from lwdna.errors import ConfigError
-from lwdna.networks import DATASETS, NETWORKS, build, draw_again, input_shape, network_names
+from lwdna.networks import build, draw_again
 from lwdna.networks._widths import rounded
 from lwdna.networks.edsr import RGB_MEAN
 from lwdna.networks.mobilenetv3 import SqueezeExcitation
 from lwdna.networks.resnet import ResNet
 from lwdna.provenance import NetworkSpec
+from lwdna.registry import DATASETS, NETWORKS, input_shape
 from lwdna.surgery import cut, silence
 
 
@@ -53,7 +54,7 @@ def test_build_refuses(arguments, sentence):
 
 
 @pytest.mark.parametrize("width", [0.001, float("inf")])
-@pytest.mark.parametrize("name", network_names())
+@pytest.mark.parametrize("name", NETWORKS)
 def test_build_refuses_a_width_that_leaves_no_channel_or_no_end(name, width):
     with pytest.raises(ConfigError, match=f"{name}.*{width}|{width}"):
         build(name, width=width)

@@ -17,8 +17,9 @@ import lwdna
 from lwdna.channels import ChannelGraph
 from lwdna.complexity import MaskedComplexity, complexity
 from lwdna.errors import CheckpointError, GraphError, LwdnaError
-from lwdna.networks import build, input_shape
+from lwdna.networks import build
 from lwdna.provenance import NetworkSpec
+from lwdna.registry import input_shape
 from lwdna.surgery import cut, save, seal, silence
 
 models = torchvision.models
