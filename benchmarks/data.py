@@ -65,8 +65,8 @@ def main(repeats: int, steps: int, patches: int) -> None:
         gray_store(store, folder / "gray.h5")
         for size in (192, 64):
             ours, theirs = compare(
-                lambda size=size: take(patches, size, from_store(store)),
-                lambda size=size: take(patches, size, from_pngs(files)),
+                lambda size=size: take(patches, size, len(files), from_store(store)),
+                lambda size=size: take(patches, size, len(files), from_pngs(files)),
                 repeats,
             )
             report(f"a random {size} x {size} patch, ms", ours / patches, theirs / patches)
@@ -154,12 +154,12 @@ def from_pngs(files: Sequence[Path]) -> Reader:
     return read
 
 
-def take(patches: int, size: int, read: Reader) -> int:
-    """Read random patches; both readers are asked for the same."""
+def take(patches: int, size: int, images: int, read: Reader) -> int:
+    """Read random patches of so many sub-images; both readers are asked for the same."""
     rng = np.random.default_rng(0)
     count = 0
     for _ in range(patches):
-        index = int(rng.integers(100))
+        index = int(rng.integers(images))
         y, x = (int(start) for start in rng.integers(0, RULE["size"] - size + 1, 2))
         count += read(index, y, x, size).size
     return count

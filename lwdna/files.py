@@ -57,8 +57,9 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
 def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary folder beside ``path``; rename it to ``path`` if the block succeeds.
 
-    As :func:`atomic`; a process of a killed run that still makes the same folder has one of its
-    own. An empty folder at ``path`` is replaced, any other is left alone.
+    As :func:`atomic`, all files in it flushed to disk; a process of a killed run that still makes
+    the same folder has one of its own. An empty folder at ``path`` is replaced, any other is left
+    alone.
 
     Raises:
         LwdnaError: if the folder cannot be written, or there is one that is not empty.
@@ -70,6 +71,10 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise _cannot_write(target, error) from error
     try:
         yield temporary
+        for inside in temporary.rglob("*"):
+            if inside.is_file() and not inside.is_symlink():
+                with inside.open("rb+") as file:
+                    os.fsync(file.fileno())
         temporary.chmod(0o777 & ~_umask())
         temporary.rename(target)
     except OSError as error:

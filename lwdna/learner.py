@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ from lwdna.protocol import Protocol
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,15 @@ class Learner:
         if teacher is not None:
             self._place(teacher.to(fabric.device).eval())
             self.teacher = self._compiled(teacher)
+        share = protocol.batch_size // fabric.world_size
+        if fabric.is_global_zero and self._parts(share) < protocol.accumulate:
+            logger.warning(
+                "'accumulate' is %d, but the %d images of a batch for each device are split into "
+                "%d: a micro-batch has two images or more.",
+                protocol.accumulate,
+                share,
+                self._parts(share),
+            )
 
     def load(self, model: Mapping[str, Tensor], optimizer: OptimizerState) -> None:
         """Go on from a checkpoint; without a state of the optimiser, that starts afresh."""
@@ -100,7 +112,7 @@ class Learner:
             raise
 
     def _step(self, inputs: Tensor, targets: Tensor, batch_size: int) -> list[Outcome]:
-        parts = min(self.protocol.accumulate, max(1, len(inputs) // 2))
+        parts = self._parts(len(inputs))
         outcomes = []
         self.optimizer.zero_grad()
         for part in range(parts):
@@ -118,6 +130,10 @@ class Learner:
             outcomes.append(Outcome(len(x), loss, metrics))
         self.optimizer.step()
         return outcomes
+
+    def _parts(self, images: int) -> int:
+        """The number of micro-batches of a device's share of a batch."""
+        return min(self.protocol.accumulate, max(1, images // 2))
 
     def _place(self, module: nn.Module) -> None:
         if self.protocol.channels_last:

@@ -49,6 +49,8 @@ def setup(log: str | None = None) -> None:
         handlers=handlers,
         force=True,
     )
+    # It reports which program writes an animation.
+    logging.getLogger("matplotlib.animation").setLevel(logging.WARNING)
     logging.captureWarnings(True)
 
 

@@ -23,8 +23,9 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     "sr-benchmark": {"luma": True, "quantise": True, "border": 0, "border_per_scale": 1},
     # DIV2K validation as in NTIRE and EDSR: all channels, a border of the scale + 6.
     "sr-div2k": {"luma": False, "quantise": True, "border": 6, "border_per_scale": 1},
-    # Grey images. The authors' code cuts 1 pixel, KAIR none: `conventions(..., border=0)`.
+    # Grey images. The authors' code cuts 1 pixel off, KAIR none.
     "denoising": {"luma": False, "quantise": True, "border": 1, "border_per_scale": 0},
+    "denoising-whole": {"luma": False, "quantise": True, "border": 0, "border_per_scale": 0},
 }
 """Named conventions. The border, in pixels, is ``border + border_per_scale * scale``."""
 

@@ -343,10 +343,18 @@ def _with(mask: Mask, elements: NDArray[np.int64]) -> Mask:
     return mask
 
 
-def check_target(complexity: MaskedComplexity, protected: Mask, target_flops: float) -> None:
+def check_target(
+    complexity: MaskedComplexity,
+    protected: Mask,
+    target_flops: float,
+    *,
+    limits: str = "rho or tau",
+) -> None:
     """Raise BudgetError, naming the reachable interval, if no mask can meet the target.
 
-    ``protected`` is what always stays: ``(classes,)``.
+    Args:
+        protected: what always stays: ``(classes,)``.
+        limits: the settings that make it stay.
     """
     least = complexity.flops(protected)
     most = complexity.flops(np.ones_like(protected))
@@ -355,7 +363,7 @@ def check_target(complexity: MaskedComplexity, protected: Mask, target_flops: fl
             f"The target of {target_flops:,.0f} FLOPs cannot be reached: with this rho, tau and "
             f"width a network has between {least:,} and {most:,} FLOPs. Give a target in that "
             + (
-                "interval, or lower rho or tau."
+                f"interval, or lower {limits}."
                 if target_flops < least
                 else "interval, or widen the network."
             )

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import inspect
 import linecache
+import os
 import traceback
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,6 +22,9 @@ from torch.fx.proxy import Attribute
 
 from lwdna.errors import GraphError, first_line
 from lwdna.layers import BATCH_NORMS, is_known
+
+_TORCH = f"{Path(torch.__file__).parent}{os.sep}"
+"""PyTorch's own folder."""
 
 
 def trace(model: nn.Module, inputs: tuple[Tensor, ...]) -> fx.Graph:
@@ -68,7 +73,7 @@ def _place(error: Exception) -> str:
 
 def _is_own(filename: str) -> bool:
     """Whether a file is the network's, neither of PyTorch nor this one."""
-    return "/torch/" not in filename and filename != __file__
+    return not filename.startswith(_TORCH) and filename != __file__
 
 
 def _calling() -> tuple[str, int] | None:

@@ -30,8 +30,14 @@ def configuration(arguments: Sequence[str]) -> tuple[dict[str, Any], Path]:
         from snakemake.utils import update_config  # noqa: PLC0415
     except ImportError as error:
         raise ConfigError(
-            "A plan needs Snakemake, which is not installed; run `pip install lwdna[pipeline]`."
+            "A plan needs Snakemake, which is not installed; run `make` in a clone of the project, "
+            "or `pip install -e .[pipeline]` there."
         ) from error
+    if not (ROOT / "Snakefile").is_file():
+        raise ConfigError(
+            f"There is no Snakefile in '{ROOT}'; run from a clone of the project, installed with "
+            "`pip install -e .`."
+        )
     _, settings = parse_args([*arguments, "--dry-run"])
     sections: dict[str, Any] = {}
     try:

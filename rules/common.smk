@@ -289,20 +289,26 @@ def train_start(wildcards):
     return ["--network", as_json(section["network"] | {"width": width}), *words]
 
 
+def convention(section, test_set):
+    """How restored images of a test set are measured; None as the task has it."""
+    own = section.get("convention")
+    if own or section["task"]["kind"] != "super-resolution":
+        return own
+    return DATASETS[test_set]["convention"]
+
+
 def convention_of(wildcards):
-    """How super-resolution is measured on the first test set, for the command line."""
+    """How the first test set is measured, for the command line."""
     section = experiment(wildcards)
-    if section["task"]["kind"] != "super-resolution":
-        return []
-    return ["--convention", DATASETS[section["test"][0]]["convention"]]
+    chosen = convention(section, section["test"][0])
+    return ["--convention", chosen] if chosen else []
 
 
 def conventions_of(wildcards):
-    """By test set, how super-resolution is measured."""
+    """By test set, how it is measured."""
     section = experiment(wildcards)
-    if section["task"]["kind"] != "super-resolution":
-        return as_json({})
-    return as_json({name: DATASETS[name]["convention"] for name in section["test"]})
+    chosen = {name: convention(section, name) for name in section["test"]}
+    return as_json({name: value for name, value in chosen.items() if value})
 
 
 def shrunk_of(wildcards):
@@ -330,13 +336,9 @@ def protocol_of(wildcards):
 
 
 def batch_norm_flag(wildcards):
-    """Whether the FLOPs of an experiment count batch norm."""
-    # Only so is DnCNN 9.10 G, as Table 2 has it.
-    return (
-        "--no-count-batch-norm"
-        if 2 in experiment(wildcards)["tables"]
-        else "--count-batch-norm"
-    )
+    """Whether the FLOPs of an experiment count batch norm, for the command line."""
+    counts = experiment(wildcards)["count_batch_norm"]
+    return "--count-batch-norm" if counts else "--no-count-batch-norm"
 
 
 def scale(wildcards):

@@ -37,6 +37,9 @@ _TABLES = ("labels", "classes", "source", "shape", "offset", "bytes")
 _BROKEN = (AttributeError, OSError, RuntimeError, KeyError, ValueError, TypeError)
 """What h5py raises for metadata that does not hold together."""
 
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+"""What every HDF5 file without a block of its user's begins with, and so every store."""
+
 _SPARE_BYTES = 2**20
 """Room for what is not pixels when disk space is first reserved."""
 
@@ -342,11 +345,10 @@ class Store:
 
     def _check(self, file: h5py.File) -> None:
         if not _has_format(file) or file.attrs["format"] != FORMAT.encode():
-            raise DataError(
-                f"'{self.path}' is an HDF5 file, but not a store of this project; "
-                "delete or move it and run again to make the store."
-            )
+            raise _foreign(self.path)
         _check_version(file, self.path)
+        if "images" not in file:
+            raise _without(self.path, "images")
         for name in _TABLES:
             if name in file and _table_checksum(file[name][()]) != file[name].attrs["crc32"]:
                 raise self._damaged(f"the table '{name}' has changed since it was written")
@@ -400,12 +402,17 @@ def read_tables(
     """Read tables and attributes that :func:`create_store` wrote; text is bytes in UTF-8.
 
     Raises:
-        DataError: if the file is missing, damaged or of another version.
+        DataError: if the file is missing, damaged, of another version, or without such a table.
     """
     path = Path(path)
     try:
         with _open(path) as file:
+            if not _has_format(file):
+                raise _foreign(path)
             _check_version(file, path)
+            for name in names:
+                if name not in file:
+                    raise _without(path, name)
             tables: dict[str, NDArray[Any]] = {name: file[name][()] for name in names}
             for name, values in tables.items():
                 if _table_checksum(values) != file[name].attrs["crc32"]:
@@ -475,10 +482,30 @@ def _damaged(path: Path, reason: str) -> DataError:
     )
 
 
+def _foreign(path: Path) -> DataError:
+    return DataError(
+        f"'{path}' is an HDF5 file, but not a store of this project; give another file, or move "
+        "this one away and run again to make the store."
+    )
+
+
+def _without(path: Path, name: str) -> DataError:
+    return DataError(
+        f"The store '{path}' is one of another kind, as it has no '{name}'; give another file, or, "
+        "if it had, it is damaged: delete it and run again."
+    )
+
+
 @contextmanager
 def _open(path: Path) -> Iterator[h5py.File]:
     if not path.is_file():
         raise DataError(f"The store '{path}' does not exist; run the step that makes it.")
+    with path.open("rb") as start:
+        if start.read(len(_SIGNATURE)) != _SIGNATURE:
+            raise DataError(
+                f"'{path}' is not an HDF5 file, as stores are; give another file, or, if it was "
+                "one, it is damaged: delete it and run again."
+            )
     # Stores are never changed in place, so they need no lock, which some network file systems
     # refuse.
     with h5py.File(path, "r", locking=False) as file:

@@ -12,6 +12,7 @@ As everywhere in this package, the final threshold is moved to meet the target, 
 from __future__ import annotations
 
 import copy
+import logging
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -39,6 +40,8 @@ from lwdna.hypernet import (
 from lwdna.latents import TRAJECTORY, LatentRecord
 from lwdna.shrink import Shrunk, check_target, derive, floors, protect, select
 from lwdna.training import Companion, train
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -73,9 +76,9 @@ class Settings:
     def __post_init__(self) -> None:
         for name in ("target_flops", "threshold"):
             if not 0 < getattr(self, name) < math.inf:
-                raise ConfigError(f"{name} is {getattr(self, name)}; give more than 0.")
+                raise ConfigError(f"{name} is {getattr(self, name)}; give a finite number above 0.")
         if not 0 <= self.lambda_ < math.inf:
-            raise ConfigError(f"lambda is {self.lambda_}; give 0 or more.")
+            raise ConfigError(f"lambda is {self.lambda_}; give a finite number of 0 or more.")
         for name in ("rho", "tau", "stop_limit"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; give a share between 0 and 1.")
@@ -131,7 +134,12 @@ def search(
     z = draw_latents(graph, seed)
     latents = attach_hypernetwork(graph, wide, z, seed=seed, embedding=settings.embedding)
     proximal = _ProximalSteps(graph, wide, complexity, latents, settings)
-    check_target(complexity, proximal.protected(proximal.scores()), settings.target_flops)
+    check_target(
+        complexity,
+        proximal.protected(proximal.scores()),
+        settings.target_flops,
+        limits="rho, tau or least" if settings.least > 1 else "rho or tau",
+    )
     history = train(
         wide,
         train_data,
@@ -145,6 +153,7 @@ def search(
         **run,
     )
     proximal.require_sparse(len(history))
+    proximal.warn_if_sudden()
     mask = select(graph, complexity, proximal.scores(), proximal.floor, settings.target_flops)
     detach_hypernetwork(graph, wide)
     shrunk = derive(
@@ -277,4 +286,16 @@ class _ProximalSteps(Companion):
                 f"{self.settings.threshold:g} the latent vectors are not sparse enough. Give "
                 f"lambda more than {self.settings.lambda_:g}, a protocol of more epochs, or a "
                 "larger threshold."
+            )
+
+    def warn_if_sudden(self) -> None:
+        """Say so if the search was over when the FLOPs were counted for the first time."""
+        trajectory = self.record["trajectory"]
+        if len(trajectory) == 1:
+            logger.warning(
+                "The search by DHP was over at its first count of the FLOPs, after %d step(s): "
+                "its channels are chosen by the random start more than by what was learnt. Give a "
+                "threshold of less than %g, a smaller lambda or a lower target.",
+                int(trajectory[0, 0]),
+                self.settings.threshold,
             )

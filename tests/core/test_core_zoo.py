@@ -410,6 +410,14 @@ def initialise(model):
                 tensor.uniform_(-0.1, 0.1, generator=generator)
 
 
+def test_no_convolutional_network_is_left_out():
+    """As many as torchvision 0.29 has; later ones may have more."""
+    segmenting = torchvision.models.list_models(torchvision.models.segmentation)
+    names = set(networks(transformers=False))
+    assert len(names - set(segmenting)) >= 68
+    assert len(names & set(segmenting)) >= 6
+
+
 @pytest.mark.parametrize("name", networks(transformers=False) if ALL else QUICK)
 @torch.no_grad()
 def test_torchvision(name, tmp_path, record_property):

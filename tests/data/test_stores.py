@@ -16,6 +16,7 @@ import torch.utils.data
 from lwdna.data.images import GRAY_CONVERSION, to_gray
 from lwdna.data.stores import Store, create_store, gray_store
 from lwdna.errors import DataError, LwdnaError
+from lwdna.latents import read_latents
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 12, 10, 3), dtype=np.uint8)
 
@@ -103,12 +104,23 @@ def test_truncated_store(tmp_path: Path, share: float) -> None:
 
 def test_foreign_files(tmp_path: Path) -> None:
     (tmp_path / "text.h5").write_text("hello")
-    with pytest.raises(DataError, match=r"text\.h5.*delete it and run again"):
+    with pytest.raises(DataError, match=r"text\.h5' is not an HDF5 file.*delete it and run again"):
         Store(tmp_path / "text.h5")
     with h5py.File(tmp_path / "foreign.h5", "w") as file:
         file["images"] = PIXELS
-    with pytest.raises(DataError, match=r"foreign\.h5.*not a store of this project"):
-        Store(tmp_path / "foreign.h5")
+    for read in (Store, read_latents):
+        with pytest.raises(DataError, match=r"foreign\.h5.*not a store of this project"):
+            read(tmp_path / "foreign.h5")
+
+
+def test_stores_of_another_kind(tmp_path: Path) -> None:
+    images, tables = make(tmp_path / "images.h5"), tmp_path / "tables.h5"
+    with create_store(tables, images={}, tables={"numbers": np.arange(3)}, attributes={}):
+        pass
+    with pytest.raises(DataError, match=r"images\.h5' is one of another kind.*no 'layers'"):
+        read_latents(images)
+    with pytest.raises(DataError, match=r"tables\.h5' is one of another kind.*no 'images'"):
+        Store(tables)
 
 
 def change(path: Path, what: str) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psutil
 
-SHRUNK = "shrink/digits/lw-dna/seed0"
+SHRUNK, SEARCHED = "shrink/digits/lw-dna/seed0", "shrink/digits/dhp/seed0"
 RUNS = ("digits/baseline", "digits/lw-dna", "denoising/baseline")
 HISTORY = "history.csv"
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
@@ -28,8 +28,9 @@ STAGES = {
     "images": ("images/photographs/test",),
     "crop": ("data/photographs/colour.h5",),
     "gray": ("data/photographs/gray.h5",),
-    "shrink": tuple(
-        f"shrink/digits/lw-dna/seed0/{n}" for n in ("network.safetensors", "channels.csv")
+    "shrink": tuple(f"{SHRUNK}/{n}" for n in ("network.safetensors", "channels.csv")),
+    "search": tuple(
+        f"{SEARCHED}/{n}" for n in ("network.safetensors", "channels.csv", HISTORY, "latents.h5")
     ),
     **{
         f"train {run}": tuple(f"runs/{run}/seed0/{n}" for n in ("weights.safetensors", HISTORY))
@@ -45,12 +46,14 @@ STAGES = {
 LIGHT = ("digits", "images", "crop", "gray", "tables", "figures")
 """The stages that need no PyTorch, which are struck as often as all others together."""
 
-TRAININGS = [stage for stage in STAGES if stage.startswith("train ")]
+CHECKPOINTS = {"search": "digits/dhp-search", **{f"train {run}": run for run in RUNS}}
+"""Where the stages that train keep their checkpoints, below results/checkpoints."""
 
 WEIGHTS = "runs/{}/seed0/weights.safetensors"
 SUBJECTS = [
     # A file, and what is taken away so that a step reads it.
     ("store", "results/data/digits/train.h5", "shrink"),
+    ("store", "results/data/digits/train.h5", "search"),
     ("store", "results/data/digits/train.h5", "train digits/baseline"),
     ("store", "results/data/digits/test.h5", "evaluate digits/baseline"),
     ("store", "results/data/photographs/colour.h5", "gray"),
@@ -68,6 +71,7 @@ SUBJECTS = [
     ("checkpoint", "previous", "train digits/baseline"),
     ("checkpoint", "both", "train digits/baseline"),
     ("checkpoint", "finished", "train denoising/baseline"),
+    ("checkpoint", "finished", "search"),
     ("bookkeeping", ".snakemake/metadata", "tables"),
 ]
 
@@ -86,8 +90,8 @@ def remove(tree, stage):
             shutil.rmtree(path)
         else:
             path.unlink()
-    if stage.startswith("train "):
-        shutil.rmtree(results / "checkpoints" / stage.removeprefix("train "))
+    if stage in CHECKPOINTS:
+        shutil.rmtree(results / "checkpoints" / CHECKPOINTS[stage])
     tree.targets = tuple(f"results/{name}" for name in STAGES[stage])
 
 
@@ -110,7 +114,7 @@ class Kill:
 
     def __init__(self, rng, victim, light=False):
         self.victim, self.signal = victim, rng.choice(SIGNALS)
-        self.stage = rng.choice(TRAININGS) if victim == "worker" else some_stage(rng, light)
+        self.stage = rng.choice(list(CHECKPOINTS)) if victim == "worker" else some_stage(rng, light)
         self.share, self.orphans = rng.random(), rng.random() < 0.5
         if victim == "worker" and self.signal == signal.SIGINT:
             self.signal = signal.SIGKILL
@@ -275,7 +279,7 @@ class Damage:
             return [folder / self.name]
         if self.name == "finished":
             # The training itself is not taken away, only its products.
-            run = self.stage.removeprefix("train ")
+            run = CHECKPOINTS[self.stage]
             golden = tree.source.folder / "results/checkpoints" / run
             shutil.copytree(golden, folder / "results/checkpoints" / run)
             wanted = ["checkpoint.safetensors"]
@@ -286,7 +290,7 @@ class Damage:
                 "previous": ["checkpoint.previous.safetensors"],
                 "both": ["checkpoint.safetensors", "checkpoint.previous.safetensors"],
             }[self.name]
-        base = folder / "results/checkpoints" / self.stage.removeprefix("train ")
+        base = folder / "results/checkpoints" / CHECKPOINTS[self.stage]
         return [path for name in wanted for path in base.rglob(name)]
 
     def _damage(self, path):

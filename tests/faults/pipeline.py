@@ -31,7 +31,7 @@ NOT_COMPARED = ("logs", "benchmarks", "checkpoints")
 
 
 def configuration():
-    """The tiny pipeline of the tests, cut down to two datasets and three trainings."""
+    """The tiny pipeline of the tests, cut down to two datasets, three trainings and a search."""
     config = yaml.safe_load(TINY.read_text(encoding="utf-8"))
     config["datasets"]["photographs"] = {
         "kind": "images",
@@ -62,9 +62,11 @@ TARGETS = (
     "results/images/photographs/test",
     *(f"results/data/digits/{split}.h5" for split in ("train", "test")),
     *(
-        f"results/shrink/digits/lw-dna/seed0/{name}"
+        f"results/shrink/digits/{criterion}/seed0/{name}"
+        for criterion in ("lw-dna", "dhp")
         for name in ("network.safetensors", "channels.csv")
     ),
+    *(f"results/shrink/digits/dhp/seed0/{name}" for name in ("history.csv", "latents.h5")),
     *(
         f"results/runs/{run}/{name}"
         for run in ("digits/baseline", "digits/lw-dna", "denoising/baseline")

@@ -136,6 +136,30 @@ def test_two_runs_in_one_folder_are_refused(copy):
         (lambda c: c["experiments"].update({"../x": {}}), "does not match"),
         (lambda c: c.update({5: 1}), "no key '5' at the top level"),
         (lambda c: c["experiments"]["digits"]["network"].pop("dataset"), "lacks 'dataset'"),
+        (
+            lambda c: c["experiments"]["digits"]["network"].update(name="MobileNetV11"),
+            "experiments.digits.network.name names 'MobileNetV11', which does not exist: did you",
+        ),
+        (
+            lambda c: c["experiments"]["digits"]["network"].update(dataset="cifar-10"),
+            "did you mean 'cifar10'?",
+        ),
+        (
+            lambda c: c["experiments"]["digits"]["network"].update(name="EDSR"),
+            "is 'EDSR', which does not serve classification",
+        ),
+        (
+            lambda c: c["experiments"]["denoising"]["network"].update(name="ResNet56"),
+            "is 'ResNet56', which does not serve denoising",
+        ),
+        (
+            lambda c: c["experiments"]["denoising"]["network"].update(dataset="digits"),
+            "network.dataset is not for denoising: leave it out",
+        ),
+        (
+            lambda c: c["experiments"]["denoising"].update(convention="sr-div2k"),
+            "convention is 'sr-div2k', which is not for denoising",
+        ),
         (lambda c: c["datasets"]["photographs"].update(test=["chelsea"]), "both training and test"),
         (
             lambda c: c["datasets"]["photographs"].update(
@@ -155,6 +179,18 @@ def test_two_runs_in_one_folder_are_refused(copy):
             "did you mean 'cifar10 / ResNet56'",
         ),
         (lambda c: c["protocols"]["restoration"]["schedule"].pop("gamma"), "lacks 'gamma'"),
+        (
+            lambda c: c["experiments"]["digits"]["shrink"].update(target_flops=1, flops_ratio=0.5),
+            "experiments.digits.shrink must have either 'target_flops' or 'flops_ratio'",
+        ),
+        (
+            lambda c: c["experiments"]["digits"]["dhp"].update(target_flops=1, flops_ratio=0.5),
+            "experiments.digits.dhp must have either 'target_flops' or 'flops_ratio'",
+        ),
+        (
+            lambda c: c["experiments"]["digits"].pop("dhp"),
+            "experiments.digits has the method dhp-kd but no section 'dhp'",
+        ),
         (lambda c: c["experiments"]["digits"].update(test=["digits", "digits"]), "non-unique"),
     ],
 )

@@ -261,6 +261,20 @@ def test_damaged_file(tmp_path, step):
     refused(command(step, path, *extra), "is not a whole safetensors file")
 
 
+def test_a_line_in_a_folder_called_torch_is_named(tmp_path):
+    path = tmp_path / "torch/net.py"
+    path.parent.mkdir()
+    path.write_text(
+        "from torch import nn\n"
+        "class Net(nn.Module):\n"
+        "    def forward(self, x):\n"
+        "        return x if x.sum() > 0 else -x\n"
+        "def make_network():\n"
+        "    return Net()\n"
+    )
+    refused(command("explain", f"{path}:make_network", "--input", "1x3x8x8"), f"{path}:4")
+
+
 def test_an_error_of_lwdna_in_a_function_passes(tmp_path):
     path = tmp_path / "net.py"
     path.write_text("import lwdna\ndef make_network():\n    return lwdna.build('ResNet9')\n")

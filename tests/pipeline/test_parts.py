@@ -8,6 +8,7 @@ import pytest
 import yaml
 from running import ROOT, TINY, lwdna, planned, snakemake
 
+from lwdna import workflow
 from lwdna.config import check, selected, with_filters
 from lwdna.errors import ConfigError
 from lwdna.plan import DryRun, Plan, count, notes, read_dry_run
@@ -50,6 +51,15 @@ def test_names_where_a_section_belongs_are_a_filter(only, experiments):
     assert set(config["experiments"]) == set(SECTIONS["experiments"])
 
 
+def test_how_results_are_counted_and_measured_follows_from_the_table_or_a_key():
+    experiments = read()["experiments"]
+    assert [experiments[e]["count_batch_norm"] for e in ("dncnn", "edsr")] == [False, True]
+    dncnn = {k: v for k, v in SECTIONS["experiments"]["dncnn"].items() if k != "count_batch_norm"}
+    for given, expected in (({}, False), ({"count_batch_norm": True}, True)):
+        found = read(experiments={"dncnn": dncnn | given})["experiments"]["dncnn"]
+        assert found["count_batch_norm"] is expected
+
+
 def test_a_filter_of_methods_leaves_the_others_out():
     chosen = selected(read(methods="baseline-kd"))
     assert set(map(tuple, chosen.values())) == {("baseline-kd",)} and "dncnn" not in chosen
@@ -62,6 +72,7 @@ def test_a_filter_of_methods_leaves_the_others_out():
         ({"datasets": "cifar-10"}, "only.datasets names 'cifar-10'.*did you mean 'cifar10'"),
         ({"networks": "ResNet65"}, "did you mean 'ResNet56'"),
         ({"methods": "lwdna"}, "did you mean 'lw-dna'"),
+        ({"methods": "uniform"}, "only.methods names 'uniform', which no experiment has"),
         ({"experiments": ""}, "only.experiments"),
         ({"only": {"network": ["DnCNN"]}}, "did you mean 'networks'"),
         ({"networks": "DnCNN", "methods": "baseline-kd"}, "No experiment is of networks DnCNN and"),
@@ -118,6 +129,19 @@ def test_a_plan_counts_the_jobs_of_the_dry_run(papers_plan):
     runs = frame[frame["table"].notna()]
     assert runs["jobs"].sum() == sum(there[r] for r in ("train", "shrink", "dhp", "evaluate"))
     assert frame["jobs"].iloc[:-1].sum() == frame["jobs"].iloc[-1]
+
+
+def test_the_papers_results_are_counted_and_measured_as_its_tables_are(papers_plan):
+    lines = re.findall(r"lwdna --log \S+ evaluate .*", papers_plan[2])
+    wanted = {
+        "/dncnn/": ("--no-count-batch-norm", '"bsd68": "denoising"'),
+        "/unet/": ("--no-count-batch-norm", '"div2k-valid": "denoising"'),
+        "/edsr/": ("--count-batch-norm", '"div2k-valid": "sr-div2k", "set14": "sr-benchmark"'),
+        "/cifar10-resnet56/": ("--count-batch-norm", "--conventions '{}'"),
+    }
+    for part, words in wanted.items():
+        own = [line for line in lines if part in line]
+        assert own and all(word in line for line in own for word in words), part
 
 
 def test_a_plan_adds_up_flops_images_and_epochs(papers_plan):
@@ -187,6 +211,12 @@ def test_a_plan_that_cannot_be_is_refused_in_a_sentence(tmp_path):
         assert status == 1 and re.search(message, text), (arguments, text)
         assert "Traceback" not in text
     assert not (tmp_path / "results").exists()
+
+
+def test_a_plan_needs_a_clone(tmp_path, monkeypatch):
+    monkeypatch.setattr(workflow, "ROOT", tmp_path)
+    status, text = lwdna("plan")
+    assert status == 1 and "run from a clone of the project" in text
 
 
 def test_a_measured_throughput_is_kept_and_used(tmp_path):

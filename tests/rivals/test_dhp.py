@@ -148,8 +148,10 @@ def test_an_unregularised_search_finds_nothing_and_says_what_to_change(tmp_path)
 
 
 def test_a_target_out_of_reach_costs_no_search(tmp_path):
-    with pytest.raises(BudgetError, match="cannot be reached"):
+    with pytest.raises(BudgetError, match=r"cannot be reached.*lower rho or tau"):
         run(tmp_path, target_flops=10.0)
+    with pytest.raises(BudgetError, match=r"cannot be reached.*lower rho, tau or least"):
+        run(tmp_path, target_flops=10.0, least=2)
     assert not list(tmp_path.iterdir())
 
 
@@ -273,6 +275,11 @@ def test_the_floor_of_each_latent_vector_stays(tmp_path):
     deep = run(tmp_path, least=5, rho=0.0, tau=0.5, target_flops=0.45 * FLOPS, lambda_=0.5)
     assert min(len(kept) for kept in deep.shrunk.kept.values() if len(kept) != 4) >= 5
     assert len(deep.shrunk.kept["last"]) >= 12
+
+
+def test_a_search_that_is_over_at_once_says_so(tmp_path, caplog):
+    run(tmp_path, threshold=100.0)
+    assert "was over at its first count of the FLOPs, after 1 step" in caplog.text
 
 
 def test_proximal_steps_are_soft_thresholding():

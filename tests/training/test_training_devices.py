@@ -249,15 +249,23 @@ def test_the_command_line_trains_on_two_processes(tmp_path):
 # Micro-batches.
 
 
-def test_micro_batches_have_the_gradient_of_the_batch(tmp_path):
+def test_micro_batches_have_the_gradient_of_the_batch(tmp_path, caplog):
     """Without batch norm; a last batch of 4 is split into two, not three."""
     whole, parts = network(norm=False), network(norm=False)
     teacher = network(norm=True, seed=9)
     rows = run(tmp_path / "whole", whole, teacher=teacher)
     theirs = run(tmp_path / "parts", parts, teacher=teacher, protocol=protocol(accumulate=3))
+    assert "accumulate" not in caplog.text
     assert losses(theirs) == pytest.approx(losses(rows), rel=1e-5)
     for name, tensor in whole.state_dict().items():
         torch.testing.assert_close(parts.state_dict()[name], tensor, rtol=1e-4, atol=1e-6)
+
+
+def test_micro_batches_of_one_image_are_not_made_and_it_says_so(tmp_path, caplog):
+    run(tmp_path, network(norm=True), protocol=protocol(epochs=1, accumulate=5))
+    assert "'accumulate' is 5, but the 8 images of a batch for each device are split into 4" in (
+        caplog.text
+    )
 
 
 def test_micro_batches_are_normalised_on_their_own(tmp_path):

@@ -116,7 +116,8 @@ def test_presets_give_the_borders_of_the_benchmarks():
     assert conventions("sr-benchmark", scale=4) == {"luma": True, "quantise": True, "border": 4}
     assert conventions("sr-div2k", scale=4) == {"luma": False, "quantise": True, "border": 10}
     assert conventions("denoising") == {"luma": False, "quantise": True, "border": 1}
-    assert conventions("denoising", border=0)["border"] == 0
+    assert conventions("denoising-whole") == {"luma": False, "quantise": True, "border": 0}
+    assert conventions("denoising", border=0) == conventions("denoising-whole")
     assert PRESETS["sr-div2k"]["border"] == 6
 
 
