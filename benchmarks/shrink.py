@@ -7,7 +7,8 @@ Time: every way runs once a round, one after the other in one process, after a r
 count; the ratios are taken within a round, and the table has their median. Memory: each way runs
 alone in a fresh process, and counts the peak of its resident memory (VmHWM of Linux) above what it
 had after its imports; that includes the network, its gradients and its activations.
-The last column is the budget search: ``select`` at half of the FLOPs.
+The last column is the budget search: ``select`` at half of the FLOPs. With ``--search`` it is
+measured alone, for every network of the package.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ import lwdna
 from lwdna.channels import ChannelGraph
 from lwdna.complexity import MaskedComplexity
 from lwdna.hypernet import explicit_gradients, latent_gradients
-from lwdna.registry import DATASETS
+from lwdna.registry import DATASETS, input_shape
+from lwdna.registry import NETWORKS as ALL
 from lwdna.shrink import floors, select
 
 NETWORKS = {
@@ -88,13 +90,13 @@ class Case:
             embedding=self.embedding,
         )
 
-    def search(self) -> Callable[[], object]:
-        """The budget search, all but it prepared."""
-        counted = MaskedComplexity(self.graph)
-        scores = np.abs(self.closed_form())
-        floor = floors(self.graph.sets, 0.2, 0.45)
-        target = 0.5 * counted.flops(self.graph.full_mask())
-        return lambda: select(self.graph, counted, scores, floor, target)
+
+def search(graph: ChannelGraph, scores: np.ndarray) -> Callable[[], object]:
+    """The budget search, all but it prepared."""
+    counted = MaskedComplexity(graph)
+    floor = floors(graph.sets, 0.2, 0.45)
+    target = 0.5 * counted.flops(graph.full_mask())
+    return lambda: select(graph, counted, scores, floor, target)
 
 
 WAYS: dict[str, Callable[[Case], object]] = {
@@ -120,6 +122,19 @@ def seconds(function: Callable[[], object], clock: Callable[[], float]) -> float
     return clock() - start
 
 
+def median_ms(function: Callable[[], object], repeats: int, clock: Callable[[], float]) -> float:
+    """Milliseconds that a call takes."""
+    return 1000 * statistics.median(seconds(function, clock) for _ in range(repeats))
+
+
+def measure_search(name: str, repeats: int, clock: Callable[[], float]) -> dict[str, object]:
+    """A row of the table of the budget search alone: any network, with random scores."""
+    graph = ChannelGraph(lwdna.build(name, width=2), torch.zeros(input_shape(name)))
+    scores = np.random.default_rng(0).random(graph.classes)
+    taken = median_ms(search(graph, scores), repeats, clock)
+    return {"network": name, "elements": graph.classes, "search, ms": round(taken, 1)}
+
+
 def resident(key: str) -> float:
     """MiB of resident memory of this process: now (VmRSS) or at most (VmHWM)."""
     for line in Path("/proc/self/status").read_text().splitlines():
@@ -142,8 +157,7 @@ def measure(name: str, repeats: int, clock: Callable[[], float]) -> dict[str, ob
         {way: seconds(lambda run=run: run(case), clock) for way, run in WAYS.items()}
         for _ in tqdm(range(repeats + 1), f"{name}: rounds", disable=None)
     ][1:]
-    search = case.search()
-    search_ms = 1000 * statistics.median(seconds(search, clock) for _ in range(repeats))
+    search_ms = median_ms(search(case.graph, np.abs(case.closed_form())), repeats, clock)
     peak = {way: measure_memory(name, way) for way in WAYS}
     row: dict[str, object] = {"network": name, "m": case.embedding, "batch": case.batch}
     row["pass, s"] = round(statistics.median(times["limit"] for times in rounds), 2)
@@ -166,6 +180,7 @@ def measure(name: str, repeats: int, clock: Callable[[], float]) -> dict[str, ob
     help="Count processor time, not elapsed time: for a busy machine, with --threads 1.",
 )
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV, not Markdown.")
+@click.option("--search", "only_search", is_flag=True, help="Only the search, of every network.")
 @click.option("--memory-of", type=click.Choice(list(WAYS)), hidden=True)
 def main(
     *,
@@ -174,6 +189,7 @@ def main(
     threads: int | None,
     cpu_time: bool,
     as_csv: bool,
+    only_search: bool,
     memory_of: str | None,
 ) -> None:
     """Time, memory and search of shrinking networks of width 2."""
@@ -186,8 +202,8 @@ def main(
         return
     clock = time.process_time if cpu_time else time.perf_counter
     write = csv.writer(sys.stdout, lineterminator="\n").writerow if as_csv else markdown
-    for index, name in enumerate(network or NETWORKS):
-        row = measure(name, repeats, clock)
+    for index, name in enumerate(network or (ALL if only_search else NETWORKS)):
+        row = (measure_search if only_search else measure)(name, repeats, clock)
         lines = [row.values()]
         if index == 0:
             lines = [row, *([] if as_csv else [["---"] * len(row)]), *lines]

@@ -15,7 +15,7 @@ import yaml
 
 from lwdna.errors import ConfigError, nearest
 from lwdna.methods import DHP, METHODS, NEED_TEACHER, shrink_settings
-from lwdna.registry import DATASETS, NETWORKS
+from lwdna.registry import DATASETS, NETWORKS, TABLES_WITHOUT_BATCH_NORM
 
 FILTERS = ("datasets", "networks", "methods", "experiments")
 """What the part of the experiments to run can be named by, in the section ``only``."""
@@ -31,9 +31,6 @@ _CONVENTIONS: Mapping[str, tuple[str, ...]] = {
     "denoising": ("denoising", "denoising-whole"),
 }
 """By task, how its results can be measured: names of ``lwdna.metrics.PRESETS``."""
-
-TABLES_WITHOUT_BATCH_NORM = (2,)
-"""Tables whose FLOPs do not count batch norm: only so is DnCNN 9.10 G."""
 
 _ARCHIVES = ("cifar10", "cifar100", "tiny-imagenet")
 """Kinds of datasets whose official archive holds the images of training and test."""

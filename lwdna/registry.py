@@ -109,6 +109,9 @@ NETWORKS = {
 RESTORATION_SIZE = 128
 """Height and width at which the paper counts the FLOPs of image restoration networks."""
 
+TABLES_WITHOUT_BATCH_NORM = (2,)
+"""Tables whose FLOPs do not count batch norm: only so is DnCNN 9.10 G."""
+
 
 def dataset_shape(dataset: str) -> DatasetShape:
     """Classes and image size of a dataset.

@@ -31,12 +31,11 @@ from tqdm import tqdm
 from lwdna.channels import ChannelGraph, Mask
 from lwdna.complexity import MaskedComplexity
 from lwdna.complexity import complexity as count_complexity
-from lwdna.config import TABLES_WITHOUT_BATCH_NORM
 from lwdna.data.images import find_images, read_image, to_gray, to_rgb
 from lwdna.errors import BudgetError, DataError, TrainingError
 from lwdna.hypernet import LossFunction
 from lwdna.networks import build
-from lwdna.registry import dataset_shape, input_shape
+from lwdna.registry import TABLES_WITHOUT_BATCH_NORM, dataset_shape, input_shape
 from lwdna.shrink import floors, score, select, verify
 from lwdna.surgery import cut
 from lwdna.tables import read_paper
