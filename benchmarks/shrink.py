@@ -128,7 +128,7 @@ def median_ms(function: Callable[[], object], repeats: int, clock: Callable[[], 
 
 
 def measure_search(name: str, repeats: int, clock: Callable[[], float]) -> dict[str, object]:
-    """A row of the table of the budget search alone: any network, with random scores."""
+    """A row of the table of the budget search alone, with random scores."""
     graph = ChannelGraph(lwdna.build(name, width=2), torch.zeros(input_shape(name)))
     scores = np.random.default_rng(0).random(graph.classes)
     taken = median_ms(search(graph, scores), repeats, clock)

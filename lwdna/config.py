@@ -327,8 +327,11 @@ def _check_network(where: str, network: Mapping[str, Any], kind: str) -> None:
         "lacks 'dataset', which says how many classes and pixels there are",
     )
     name = network["name"]
-    if ":" in name:
-        return  # of the user's own: file.py:function
+    _require(
+        ":" not in name,
+        f"{where}.name",
+        f"is '{name}', but a network of your own is shrunk by `lwdna shrink`, not by the pipeline",
+    )
     entry = NETWORKS[_known(name, NETWORKS, f"{where}.name")]
     _require(
         classifies == (entry.dataset is not None),

@@ -96,8 +96,8 @@ LAYOUTS: Mapping[int, Layout] = {
     ),
     2: Layout(
         title="Table 2: Image denoising",
-        caption="A higher PSNR is better. FLOPs are counted without batch norm, which is how the "
-        "paper's number for DnCNN comes about.",
+        caption="A higher PSNR is better. FLOPs are counted without batch norm, unless an "
+        "experiment has count_batch_norm: this is how the paper's number for DnCNN comes about.",
         measures=(_PSNR,),
         keys={"network": "Network", "method": "Method", "test_set": "Test set"},
         flops_decimals=2,

@@ -293,10 +293,11 @@ def train_start(wildcards):
 
 def convention(section, test_set):
     """How restored images of a test set are measured; None as the task has it."""
-    own = section.get("convention")
-    if own or section["task"]["kind"] != "super-resolution":
-        return own
-    return DATASETS[test_set]["convention"]
+    own, kind = section.get("convention"), section["task"]["kind"]
+    if kind == "super-resolution":
+        return own or DATASETS[test_set]["convention"]
+    # What is written out is no other training than what is left out.
+    return None if own == kind else own
 
 
 def convention_of(wildcards):

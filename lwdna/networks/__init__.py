@@ -26,7 +26,8 @@ def build(
 
     Args:
         name: as in Tables 1 and 2 (``"ResNet56"``, ``"RegNetX-200MF"``, ``"U-Net"``), or
-            ``"EDSR"``, ``"SRResNet"``; ResNet also with the other ``RESNET_DEPTHS``.
+            ``"EDSR"``, ``"SRResNet"``; ResNet also with the other depths of
+            :data:`lwdna.registry.RESNET_DEPTHS`.
         dataset: for classification, what fixes classes and strides; by default the first that
             Table 1 has of this network.
         width: multiplier of the channel numbers (``w`` of the paper's widening). The network's

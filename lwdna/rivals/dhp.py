@@ -293,9 +293,11 @@ class _ProximalSteps(Companion):
         trajectory = self.record["trajectory"]
         if len(trajectory) == 1:
             logger.warning(
-                "The search by DHP was over at its first count of the FLOPs, after %d step(s): "
-                "its channels are chosen by the random start more than by what was learnt. Give a "
-                "threshold of less than %g, a smaller lambda or a lower target.",
+                "The search by DHP was over at its first count of the FLOPs, after %d step(s), so "
+                "that the random start may have chosen the channels more than what was learnt. Let "
+                "it count more often (check_every is %d), or give a threshold below %g or a "
+                "smaller lambda.",
                 int(trajectory[0, 0]),
+                self.settings.check_every,
                 self.settings.threshold,
             )

@@ -57,7 +57,7 @@ from lwdna.training import write_history
 @click.option("--checkpoints", type=FOLDER, required=True, help="Where an interrupted run goes on.")
 @click.option("--history", type=FILE, required=True, help="CSV to write: one row an epoch.")
 @click.option("--latents", type=FILE, required=True, help="HDF5 to write: latent vectors.")
-@click.option("--convention", help="How super-resolution is measured after each epoch.")
+@click.option("--convention", help="How PSNR is taken after each epoch.")
 @click.option("--description", default="search", help="Name on the progress bar.")
 @accelerator
 @devices

@@ -42,7 +42,7 @@ from lwdna.training import train, write_history
 @click.option("--test", "test_path", type=ANY_PATH, required=True, help="Test images.")
 @click.option("--checkpoints", type=FOLDER, required=True, help="Where an interrupted run goes on.")
 @click.option("--history", type=FILE, required=True, help="CSV to write: one row an epoch.")
-@click.option("--convention", help="How super-resolution is measured after each epoch.")
+@click.option("--convention", help="How PSNR is taken after each epoch.")
 @click.option("--description", default="train", help="Name on the progress bar.")
 @accelerator
 @devices

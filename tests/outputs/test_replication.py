@@ -152,6 +152,14 @@ def test_verdicts():
     )
 
 
+def test_a_wide_range_is_no_agreement():
+    frame = results(2.0, 2.2, 2.08)
+    frame["params"] += 0.25e6 * (frame["seed"] - 1)
+    summary = summarise(frame)
+    assert (summary["params_m_min"] < 2.0).all() and (summary["params_m_max"] > 2.0).all()
+    assert list(summary["agrees"]) == [True, False, True]
+
+
 def test_a_fit_is_marked_and_failure_said():
     summary = summarise(results(2.0, 3.0, 4.0, fitted=True))
     assert "gradient (rho fitted: 0.30)" in sentence(summary)

@@ -141,6 +141,10 @@ def test_two_runs_in_one_folder_are_refused(copy):
             "experiments.digits.network.name names 'MobileNetV11', which does not exist: did you",
         ),
         (
+            lambda c: c["experiments"]["digits"]["network"].update(name="net.py:make_network"),
+            "a network of your own is shrunk by `lwdna shrink`, not by the pipeline",
+        ),
+        (
             lambda c: c["experiments"]["digits"]["network"].update(dataset="cifar-10"),
             "did you mean 'cifar10'?",
         ),

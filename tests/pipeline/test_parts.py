@@ -134,14 +134,31 @@ def test_a_plan_counts_the_jobs_of_the_dry_run(papers_plan):
 def test_the_papers_results_are_counted_and_measured_as_its_tables_are(papers_plan):
     lines = re.findall(r"lwdna --log \S+ evaluate .*", papers_plan[2])
     wanted = {
-        "/dncnn/": ("--no-count-batch-norm", '"bsd68": "denoising"'),
-        "/unet/": ("--no-count-batch-norm", '"div2k-valid": "denoising"'),
+        "/dncnn/": ("--no-count-batch-norm", "--conventions '{}'"),
         "/edsr/": ("--count-batch-norm", '"div2k-valid": "sr-div2k", "set14": "sr-benchmark"'),
         "/cifar10-resnet56/": ("--count-batch-norm", "--conventions '{}'"),
     }
     for part, words in wanted.items():
         own = [line for line in lines if part in line]
         assert own and all(word in line for line in own for word in words), part
+
+
+@pytest.mark.parametrize(
+    ("chosen", "words"),
+    [("denoising", "--conventions '{}'"), ("denoising-whole", '"photographs": "denoising-whole"')],
+)
+def test_how_denoising_is_measured_is_a_key(tmp_path, chosen, words):
+    config = yaml.safe_load(TINY.read_text())
+    config["experiments"]["denoising"]["convention"] = chosen
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(config))
+    target = "results/runs/denoising/baseline/metrics.csv"
+    status, output = snakemake(tmp_path, "-n", "-p", "--", target, config=path)
+    assert status == 0, output
+    (evaluation,) = re.findall(r"lwdna --log \S+ evaluate .*", output)
+    assert words in evaluation
+    (training,) = re.findall(r"lwdna --log \S+ train .*", output)
+    assert ("--convention denoising-whole" in training) == (chosen == "denoising-whole")
 
 
 def test_a_plan_adds_up_flops_images_and_epochs(papers_plan):

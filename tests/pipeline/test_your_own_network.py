@@ -17,9 +17,9 @@ def blocks():
     return [(kind, content, text) for text, kind, content in BLOCK.findall(PAGE.read_text())]
 
 
-FOUND = re.compile(r"-> .*|\(\w+\): (Conv2d|BatchNorm2d|Linear)\(.*|^(\w+ +[\d,]+) .*%?[\d.]+$")
+FOUND = re.compile(r"-> .*|(\(\w+\): (?:Conv2d|BatchNorm2d|Linear)\().*|^(\w+ +[\d,]+) .*[\d.]$")
 """What follows from the random choice of channels, which versions of PyTorch may make otherwise:
-after an arrow, the layers of the small network, the last columns of a table."""
+after an arrow, the sizes of the small network's layers, the last columns of a table."""
 
 
 def printed(text):
