@@ -26,7 +26,7 @@ from torch.overrides import TorchFunctionMode
 from lwdna.channels import ChannelGraph, Classes, Mask, as_inputs, on_meta
 from lwdna.errors import GraphError, first_line
 from lwdna.layers import BATCH_NORMS, CONVOLUTIONS, KNOWN_LAYERS, is_known
-from lwdna.tracing import shapes
+from lwdna.tracing import place, shapes
 
 logger = logging.getLogger(__name__)
 
@@ -103,6 +103,12 @@ def complexity(
         with torch.device("meta"), counter as layers, torch.no_grad():
             skeleton(*(x.to("meta") for x in inputs))
     except Exception as error:
+        if "meta tensor" in str(error) or isinstance(error, NotImplementedError):
+            raise GraphError(
+                f"{type(model).__name__} cannot be counted{place(error, besides=__file__)}: it "
+                f"asks for the values of a tensor ({first_line(error)}), but only shapes are "
+                "followed; rewrite that line."
+            ) from error
         raise GraphError(
             f"{type(model).__name__} does not run on an input of shape {shapes(inputs)}: "
             f"{first_line(error)}. Give an example input that it accepts."

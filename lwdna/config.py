@@ -345,6 +345,10 @@ def _check_network(where: str, network: Mapping[str, Any], kind: str) -> None:
     )
     if classifies:
         _known(network["dataset"], DATASETS, f"{where}.dataset")
+    for key in ("name", "dataset", "width"):
+        _require(
+            key not in network["options"], f"{where}.options", f"has '{key}', a key of the network"
+        )
 
 
 def _check_shrinkage(

@@ -49,7 +49,7 @@ def trace(model: nn.Module, inputs: tuple[Tensor, ...]) -> fx.Graph:
         raise
     except Exception as error:
         raise GraphError(
-            f"torch.fx cannot trace {type(model).__name__}{_place(error)}: {first_line(error)}. "
+            f"torch.fx cannot trace {type(model).__name__}{place(error)}: {first_line(error)}. "
             "Control flow that depends on tensor values cannot be followed; rewrite that line."
         ) from error
 
@@ -65,9 +65,13 @@ def source_of(node: fx.Node) -> tuple[str, int, str] | None:
     return place and (*place, linecache.getline(*place).strip())
 
 
-def _place(error: Exception) -> str:
-    """The last line of the network's own code in the traceback of an error."""
-    own = [f for f in traceback.extract_tb(error.__traceback__) if _is_own(f.filename)]
+def place(error: Exception, *, besides: str = "") -> str:
+    """The last line of the network's own code in the traceback of an error, as " at file:line".
+
+    ``besides`` is a file that is not the network's.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f for f in frames if _is_own(f.filename) and f.filename != besides]
     return f" at {own[-1].filename}:{own[-1].lineno} ({own[-1].line})" if own else ""
 
 

@@ -103,11 +103,15 @@ def network_to_shrink(command: Callable[..., Any]) -> Callable[..., Any]:
         click.argument("network"),
         click.option("--dataset", help="Dataset the network is built for."),
         click.option(
-            "--width", type=float, default=1.0, show_default=True, help="Of the baseline."
+            "--width",
+            type=click.FloatRange(0, min_open=True),
+            default=1.0,
+            show_default=True,
+            help="Of the baseline.",
         ),
         click.option(
             "--widen",
-            type=float,
+            type=click.FloatRange(0, min_open=True),
             help="Width multiplier w.  [default: 2; 1 for a function without an argument 'width']",
         ),
         click.option("--options", type=Json(), default="{}", help="Other options of the network."),

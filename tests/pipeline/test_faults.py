@@ -145,6 +145,10 @@ def test_two_runs_in_one_folder_are_refused(copy):
             "a network of your own is shrunk by `lwdna shrink`, not by the pipeline",
         ),
         (
+            lambda c: c["experiments"]["digits"]["network"].update(options={"width": 2}),
+            "digits.network.options has 'width', a key of the network",
+        ),
+        (
             lambda c: c["experiments"]["digits"]["network"].update(dataset="cifar-10"),
             "did you mean 'cifar10'?",
         ),

@@ -246,6 +246,7 @@ def test_usage_errors(net, tmp_path):
         (("export", tmp_path / "x", "--to", "tflite"), "'tflite' is not one of 'onnx', 'torch'"),
         (("export", tmp_path / "x"), "Missing option '--to'"),
         (("explain", f"{net}:make_network", "--input", "3,8,8"), "'3,8,8' is not a shape"),
+        (("shrink", f"{net}:make_network", "--widen", 0), "0.0 is not in the range x>0"),
         (("explain", f"{net}:make_network", "--input", "1x3x0"), "'1x3x0' is not a shape"),
     ):
         status, output = command(*arguments)
@@ -272,7 +273,13 @@ def test_a_line_in_a_folder_called_torch_is_named(tmp_path):
         "def make_network():\n"
         "    return Net()\n"
     )
-    refused(command("explain", f"{path}:make_network", "--input", "1x3x8x8"), f"{path}:4")
+    arguments = (f"{path}:make_network", "--input", "1x3x8x8")
+    refused(command("explain", *arguments), f"{path}:4")
+    ratio = ("--flops-ratio", 0.5, "--criterion", "magnitude")
+    refused(
+        command("shrink", *arguments, *ratio, "--output", tmp_path / "x.safetensors"),
+        f"cannot be counted at {path}:4",
+    )
 
 
 def test_an_error_of_lwdna_in_a_function_passes(tmp_path):
