@@ -17,8 +17,6 @@ class Method:
     """How the network is shrunk, one of :data:`SHRINKAGES`; None for the baseline itself."""
     distils: bool = False
     """Whether it learns from the teacher, where the experiment has one."""
-    fresh: bool = False
-    """Whether its weights are drawn anew after shrinkage, instead of generated."""
     note: str = ""
     """What it is, at the foot of a table; of those that the paper does not have."""
 
@@ -36,10 +34,15 @@ METHODS: Mapping[str, Method] = {
     ),
     "from-scratch": Method(
         "LW-DNA from scratch",
-        "lw-dna",
+        "from-scratch",
         distils=True,
-        fresh=True,
         note="the shape of the LW-DNA network, trained from weights drawn anew",
+    ),
+    "generated": Method(
+        "LW-DNA as generated",
+        "generated",
+        distils=True,
+        note="the LW-DNA network, trained from the weights as the latent vectors generate them",
     ),
     "width-1": Method(
         "Not widened", "width-1", distils=True, note="as LW-DNA, but from the baseline at its width"
@@ -68,6 +71,8 @@ DHP = "dhp"
 SHRINKAGES: Mapping[str, Mapping[str, Any]] = {
     "lw-dna": {},
     DHP: {},
+    "from-scratch": {"start": "fresh"},
+    "generated": {"start": "generated"},
     "width-1": {"widen": 1},
     "magnitude": {"criterion": "magnitude"},
     "random": {"criterion": "random"},
@@ -75,8 +80,10 @@ SHRINKAGES: Mapping[str, Mapping[str, Any]] = {
 }
 """By name, what differs from the experiment's section ``shrink``."""
 
-COMPARABLE = tuple(name for name, changes in SHRINKAGES.items() if "widen" not in changes)
-"""Shrinkages of the same widened network, whose channels can be compared."""
+COMPARABLE = tuple(
+    name for name, changes in SHRINKAGES.items() if not {"widen", "start"} & set(changes)
+)
+"""Shrinkages of the same widened network that choose other channels, which can be compared."""
 
 BASELINES = ("baseline", "baseline-kd")
 """Methods that train the network of the paper itself, so that its complexity is known untrained."""

@@ -286,8 +286,7 @@ def train_start(wildcards):
         width *= section["teacher"]["width"]
     words = ["--teacher", teacher] if teacher else []
     if shrunk:
-        fresh = ["--fresh"] if METHODS[wildcards.method].fresh else []
-        return ["--weights", shrunk, *fresh, *words]
+        return ["--weights", shrunk, *words]
     return ["--network", as_json(section["network"] | {"width": width}), *words]
 
 
