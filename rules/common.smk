@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 
-from lwdna.cluster import end_former_jobs
+from lwdna.cluster import before_planning, end_former_jobs
 from lwdna.config import check, selected, with_filters
 from lwdna.data.archives import archive_of
 from lwdna.data.versions import read_versions, recorded
@@ -54,25 +54,6 @@ REPLICATION = config.get("replication", {"networks": {}})
 TEACHER = "teacher"
 
 
-def take_lock():
-    """Lock the working directory for as long as this run lasts."""
-    # Snakemake's own lock outlives a killed run; this one ends with the process that holds it.
-    try:
-        end_former_jobs(".", alone=hold(".snakemake/lwdna.lock"))
-    except LwdnaError as error:
-        raise WorkflowError(str(error))
-
-
-onstart:
-    take_lock()
-
-
-if not workflow.modifier.is_main_snakefile():
-    # Snakemake drops what a module wants at the start; what its user wants is done first.
-    others = workflow._onstart
-    workflow._onstart = lambda log: (others(log), take_lock())
-
-
 def datasets_of(*kinds):
     """Pattern of the names of the datasets of some kinds."""
     names = [re.escape(name) for name, d in DATASETS.items() if d["kind"] in kinds]
@@ -96,6 +77,23 @@ def downloads():
 
 
 DOWNLOADS = downloads()
+
+
+def begin():
+    """Lock the working directory for as long as this run lasts, and be alone in it."""
+    # Snakemake's own lock outlives a killed run; this one ends with the process that holds it.
+    try:
+        end_former_jobs(".", alone=hold(".snakemake/lwdna.lock"))
+    except LwdnaError as error:
+        raise WorkflowError(str(error))
+    # The only thing that is read of the directory before it is locked.
+    if changed := sorted(set(DOWNLOADS).symmetric_difference(downloads())):
+        raise WorkflowError(
+            f"Another process has just made or removed {', '.join(changed)}; start again."
+        )
+
+
+before_planning(workflow, begin)
 
 
 wildcard_constraints:
