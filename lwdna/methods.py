@@ -1,4 +1,4 @@
-"""The methods that tables compare: what is trained, from which network, and with what teacher."""
+"""What tables compare: methods, each a way to train a network, and references without a network."""
 
 from __future__ import annotations
 
@@ -65,6 +65,29 @@ METHODS: Mapping[str, Method] = {
 }
 """By name in the configuration, in the order of a table."""
 
+
+@dataclass(frozen=True)
+class Reference:
+    """What every network of a task has to beat: a result without a network."""
+
+    name: str
+    """In names of files."""
+    title: str
+    """In tables and figures."""
+    factor: str
+    """The key of the task that says how hard it is."""
+    note: str
+    """What it is, at the foot of a table."""
+
+
+REFERENCES: Mapping[str, Reference] = {
+    "denoising": Reference("noisy-input", "Noisy input", "sigma", "the input, left as it is"),
+    "super-resolution": Reference(
+        "bicubic", "Bicubic", "scale", "the input, enlarged by MATLAB's bicubic interpolation"
+    ),
+}
+"""By kind of task."""
+
 DHP = "dhp"
 """The shrinkage that is a search; the others are made at initialisation."""
 
@@ -91,6 +114,22 @@ BASELINES = ("baseline", "baseline-kd")
 
 NEED_TEACHER = ("baseline-kd", "dhp-kd", "no-kd")
 """Methods that without a teacher would be another method."""
+
+
+def reference_task(task: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a task of restoration that its reference depends on."""
+    return {name: task[name] for name in ("kind", REFERENCES[task["kind"]].factor)}
+
+
+def reference_key(task: Mapping[str, Any], convention: str) -> str:
+    """A name for the reference of a task of restoration and for how it is measured.
+
+    Args:
+        task: the section ``task`` of an experiment.
+        convention: a name of :data:`lwdna.metrics.PRESETS`.
+    """
+    reference = REFERENCES[task["kind"]]
+    return f"{reference.name}-{reference.factor}{task[reference.factor]}-{convention}"
 
 
 def shrinkages_of(methods: Iterable[str]) -> list[str]:

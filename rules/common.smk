@@ -17,7 +17,10 @@ from lwdna.methods import (
     COMPARABLE,
     DHP,
     METHODS,
+    REFERENCES,
     SHRINKAGES,
+    reference_key,
+    reference_task,
     shrink_settings,
     shrinkages_of,
 )
@@ -311,6 +314,43 @@ def conventions_of(wildcards):
     return as_json({name: value for name, value in chosen.items() if value})
 
 
+def reference_tests(names):
+    """Each test set of some experiments of restoration, with what a reference depends on there."""
+    for name in names:
+        section = EXPERIMENTS[name]
+        if section["task"]["kind"] in REFERENCES:
+            for test_set in section["test"]:
+                # What is written out is no other result than what is left out.
+                chosen = convention(section, test_set) or section["task"]["kind"]
+                key = reference_key(section["task"], chosen)
+                yield name, test_set, key, chosen
+
+
+def reference_settings():
+    """By the key of a reference: task and convention, for the command line."""
+    return {
+        key: {"task": reference_task(EXPERIMENTS[name]["task"]), "convention": chosen}
+        for name, _, key, chosen in reference_tests(EXPERIMENTS)
+    }
+
+
+def references_of(names):
+    """By experiment and test set, where the result of the reference is; of what is to be run."""
+    found = {}
+    for name, test_set, key, _ in reference_tests(n for n in names if n in SELECTED):
+        found.setdefault(name, {})[
+            test_set
+        ] = f"results/references/{key}/{test_set}.csv"
+    return found
+
+
+def reference_files(names):
+    """The files of `references_of`, each once."""
+    return sorted(
+        {path for tests in references_of(names).values() for path in tests.values()}
+    )
+
+
 def shrunk_of(wildcards):
     """The shrunk network that a run of `train` starts from."""
     shrinkage = wildcards.method != TEACHER and METHODS[wildcards.method].shrinkage
@@ -396,6 +436,21 @@ def weights_of(name, method):
         f"results/runs/{name}/{method}/seed{seed}/weights.safetensors"
         for seed in EXPERIMENTS[name]["seeds"]
     ]
+
+
+def strip_networks(wildcards):
+    """By title the trained networks that a strip shows, of the first seed."""
+    return {
+        METHODS[method].title: weights_of(wildcards.experiment, method)[0]
+        for method in ("baseline", "lw-dna")
+    }
+
+
+def strip_options(wildcards):
+    """Which image a strip shows, and which part of it, for the command line."""
+    chosen = experiment(wildcards).get("strip", {})
+    centre = ["--centre", *map(str, chosen["centre"])] if "centre" in chosen else []
+    return options(chosen, ("image", "size")) + centre
 
 
 TABLES = (1, 2, 3, 4)

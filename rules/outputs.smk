@@ -27,9 +27,11 @@ rule complexity:
 rule table:
     input:
         metrics=lambda wildcards: metrics_of(of_table(wildcards.table)),
+        references=lambda wildcards: reference_files(of_table(wildcards.table)),
         paper=lambda wildcards: paper_csv(wildcards.table),
         complexity="results/complexity.csv",
         code=[
+            BASE / "lwdna/methods.py",
             BASE / "lwdna/tables.py",
             BASE / "lwdna/statistics.py",
             BASE / "lwdna/rendering.py",
@@ -67,12 +69,14 @@ rule table:
             "train",
         ),
         paper=lambda wildcards, input: ["--paper", input.paper] if input.paper else [],
+        references=lambda wildcards: as_json(references_of(of_table(wildcards.table))),
         scale=scale,
     message:
         "Make Table {wildcards.table}"
     shell:
         "python -m lwdna --log {log:q} table {wildcards.table} {input.metrics:q}"
         " --experiments {params.experiments:q} {params.paper:q}"
+        " --references {params.references:q}"
         " --complexity {input.complexity:q} {params.scale:q}"
         " --csv {output.csv:q} --markdown {output.markdown:q} --html {output.html:q}"
 
@@ -151,10 +155,9 @@ rule remaining_channels:
 
 rule strip:
     input:
-        baseline=lambda wildcards: weights_of(wildcards.experiment, "baseline")[0],
-        shrunk=lambda wildcards: weights_of(wildcards.experiment, "lw-dna")[0],
+        networks=lambda wildcards: list(strip_networks(wildcards).values()),
         test=lambda wildcards: test_images(wildcards)[0],
-        code=BASE / "lwdna/figures.py",
+        code=[BASE / "lwdna/strips.py", BASE / "lwdna/figures.py"],
     output:
         report(
             "results/figures/strip-{experiment}.png",
@@ -173,7 +176,13 @@ rule strip:
     resources:
         mem_mb=growing(3000),
     params:
+        networks=lambda wildcards: [
+            word
+            for title, path in strip_networks(wildcards).items()
+            for word in ("--network", title, path)
+        ],
         task=task_of,
+        part=strip_options,
         title=lambda wildcards: experiment(wildcards)["label"],
         convention=convention_of,
         outputs=lambda wildcards, output: [
@@ -183,9 +192,9 @@ rule strip:
     message:
         "Draw an image restored by the networks of {wildcards.experiment}"
     shell:
-        "python -m lwdna --log {log:q} strip --baseline {input.baseline:q}"
-        " --shrunk {input.shrunk:q} --task {params.task:q} --test {input.test:q}"
-        " --title {params.title:q} {params.convention:q} {params.scale:q} {params.outputs:q}"
+        "python -m lwdna --log {log:q} strip {params.networks:q} --task {params.task:q}"
+        " --test {input.test:q} {params.part:q} --title {params.title:q}"
+        " {params.convention:q} {params.scale:q} {params.outputs:q}"
 
 
 rule latents:
