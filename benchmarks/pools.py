@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -14,6 +16,8 @@ import pandas as pd
 import torch
 
 from lwdna.logs import progress
+
+logger = logging.getLogger("starts")
 
 
 class Unit(Protocol):
@@ -68,6 +72,16 @@ class Pools:
         busy = [device for _, device in self.running.values()]
         return [device for device, n in self.jobs.items() if busy.count(device) < n]
 
+    def start(self, run: Callable[..., Any], unit: Any, device: str) -> bool:
+        """Begin a unit, unless the processes of the device have died."""
+        try:
+            self.running[self.pools[device].submit(run, unit, device)] = (unit, device)
+        except BrokenProcessPool as error:
+            logger.error("Nothing more is done on %s: %s", device, error)
+            self.jobs[device] = 0
+            return False
+        return True
+
     def end(self) -> None:
         """End the processes, whatever they do; a training has checkpoints."""
         for pool in self.pools.values():
@@ -112,14 +126,10 @@ def work(
         while (waiting or pools.running) and time.monotonic() < end:
             ready = [unit for unit in waiting if done.issuperset(unit.needs())]
             for device in pools.free():
-                if (unit := choose(ready, device)) is not None:
-                    future = pools.pools[device].submit(run, unit, device)
-                    pools.running[future] = (unit, device)
+                if (unit := choose(ready, device)) is not None and pools.start(run, unit, device):
                     ready.remove(unit)
                     waiting.remove(unit)
-            if len(pools.running) < sum(pools.jobs.values()) and any(
-                choose(ready, device) is not None for device in pools.free()
-            ):
+            if any(choose(ready, device) is not None for device in pools.free()):
                 continue
             if not pools.running:
                 break
@@ -127,9 +137,11 @@ def work(
             finished, _ = wait(pools.running, min(left, 5), return_when=FIRST_COMPLETED)
             for future in finished:
                 unit, _ = pools.running.pop(future)
+                bar.update()
+                if (error := future.exception()) is not None:
+                    logger.error("%s failed: %r", unit, error)
+                    continue
                 keep(unit, future.result())
                 done.add(unit)
-                bar.update()
-    missed = [*waiting, *(unit for unit, _ in pools.running.values())]
     pools.end()
-    return missed
+    return [unit for unit in units if unit not in done]

@@ -101,12 +101,12 @@ _SMALL = {"blocks": 2, "channels": 16}
 CASES = {
     "edsr": _restoration("EDSR", _SMALL, _SR, optimizer=ADAM),
     "srresnet": _restoration("SRResNet", _SMALL, _SR, optimizer=ADAM),
-    "cifar-mobilenetv1": _classes("MobileNetV1", "cifar10", 0.25, epochs=16, batch_size=64),
+    "cifar-mobilenetv1": _classes("MobileNetV1", "cifar10", 0.25, epochs=16, batch_size=128),
     "digits-mobilenetv1": _classes(
         "MobileNetV1", "digits", 0.25, epochs=25, batch_size=32, options=SHORT
     ),
     "digits-resnet14": _classes("ResNet14", "digits", 0.5, epochs=25, batch_size=32),
-    "cifar-resnet20": _classes("ResNet20", "cifar10", 0.5, epochs=16, batch_size=64),
+    "cifar-resnet20": _classes("ResNet20", "cifar10", 0.5, epochs=16, batch_size=128),
     "unet": _restoration(
         *("U-Net", {"depth": 4, "channels": 8}, _NOISE | {"patch_size": 48}),
         **{"optimizer": ADAM, "ratio": 0.956, "batch_norm": False},
@@ -262,7 +262,7 @@ def network(case: Case, unit: Unit, images: Any) -> nn.Module:
     return lwdna.shrink(
         wide,
         example(case),
-        batch_losses(case.kind, images, 2 * case.batch_size, unit.seed),
+        batch_losses(case.kind, images, case.batch_size, unit.seed),
         target_flops=case.ratio * flops,
         batch_norm=case.batch_norm,
         seed=unit.seed,
