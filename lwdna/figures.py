@@ -201,7 +201,8 @@ def plot_remaining_channels(
         name: _numbered(channels[channels["experiment"] == name])
         for name in (experiments if len(channels) else ())
     }
-    shown = {name: set(LOGGED) for name, part in layers.items() if len(part)}
+    there = set(channels["experiment"]) if len(channels) else set()
+    shown = {name: set(LOGGED) for name in layers if name in there}
     columns = 1 if len(shown) <= 4 else 2
     legend = []
     if shown:
@@ -282,6 +283,10 @@ def _plot_channels(
     most_numbers: int,
 ) -> None:
     """One panel of Figure 2."""
+    if rows.empty:
+        axes.set_title(str(experiment.get("label", "")))
+        axes.text(0.5, 0.5, "no layer lost a channel", transform=axes.transAxes, ha="center")
+        return
     axes.set_title(str(experiment.get("label", "")) + _seeds(rows))
     percent = (100 * rows["after"] / rows["baseline"]).groupby(rows["number"])
     kept = percent.agg(["mean", "min", "max"])

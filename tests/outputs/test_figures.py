@@ -141,6 +141,15 @@ def test_channels_of_earlier_versions_leave_out_what_lost_none(
     assert [numbers(axes) for axes in figures[1].axes] == [["2", "3"], ["2", "3", "4"]]
 
 
+def test_a_network_that_cannot_be_cut_was_run_all_the_same(tmp_path: Path) -> None:
+    whole = channels().assign(frozen=True)
+    experiments = {"digits": EXPERIMENTS["digits"]}
+    plot_remaining_channels(whole, [tmp_path / "a.svg"], experiments=experiments)
+    shown = texts(tmp_path / "a.svg")
+    assert {"ResNet14 x0.5", "no layer lost a channel"} <= shown
+    assert not any("Not run" in text for text in shown)
+
+
 def test_one_test_of_a_training_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     figures: list[Figure] = []
     monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: figures.append(figure))

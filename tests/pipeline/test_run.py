@@ -77,6 +77,7 @@ def test_trained_networks_load_as_plain_modules(finished):
         assert len(model.get_submodule(row.layer).weight) == row.after
         entry = summary["layers"][row.layer]
         assert (entry["before"], entry["after"]) == (row.before, row.after)
+    assert counts.loc[counts["frozen"], "layer"].tolist() == ["classifier"]
     status, text = command("info", path)
     assert status == 0 and "MobileNetV1" in text and "features.0.0" in text
 
