@@ -14,7 +14,7 @@ import jsonschema
 import yaml
 
 from lwdna.errors import ConfigError, nearest
-from lwdna.methods import DHP, METHODS, NEED_TEACHER, shrink_settings
+from lwdna.methods import DHP, METHODS, NEED_TEACHER, SHRINKAGES, shrink_settings
 from lwdna.registry import DATASETS, NETWORKS, TABLES_WITHOUT_BATCH_NORM
 
 FILTERS = ("datasets", "networks", "methods", "experiments")
@@ -373,6 +373,14 @@ def _check_shrinkage(
         ("target_flops" in settings) != ("flops_ratio" in settings),
         f"{where}.{budget}",
         "must have either 'target_flops' or 'flops_ratio'",
+    )
+    changed = ", ".join(f"{key}: {value}" for key, value in SHRINKAGES[shrinkage].items())
+    _require(
+        shrinkage in (DHP, "lw-dna")
+        or "lw-dna" not in experiment["methods"]
+        or settings != shrink_settings(experiment, "lw-dna"),
+        f"{where}.methods",
+        f"has {method}, which is lw-dna itself where shrink has {changed}: leave it out",
     )
 
 

@@ -42,7 +42,13 @@ METHODS: Mapping[str, Method] = {
         "LW-DNA as generated",
         "generated",
         distils=True,
-        note="the LW-DNA network, trained from the weights as the latent vectors generate them",
+        note="the LW-DNA network, trained from the weights that the latent vectors generate",
+    ),
+    "rescaled": Method(
+        "LW-DNA rescaled",
+        "rescaled",
+        distils=True,
+        note="as generated, with the weights of each layer scaled to the size of fresh ones",
     ),
     "width-1": Method(
         "Not widened", "width-1", distils=True, note="as LW-DNA, but from the baseline at its width"
@@ -96,6 +102,7 @@ SHRINKAGES: Mapping[str, Mapping[str, Any]] = {
     DHP: {},
     "from-scratch": {"start": "fresh"},
     "generated": {"start": "generated"},
+    "rescaled": {"start": "rescaled"},
     "width-1": {"widen": 1},
     "magnitude": {"criterion": "magnitude"},
     "random": {"criterion": "random"},

@@ -29,7 +29,7 @@ from lwdna.hypernet import (
     scored_classes,
 )
 from lwdna.provenance import Shrinkage, provenance_of, set_provenance, write_summary
-from lwdna.starts import START, STARTS, Start, begin
+from lwdna.starts import START, STARTS, Start, begin, put_back
 from lwdna.surgery import cut, save
 
 Criterion = Literal["gradient", "magnitude", "random", "uniform"]
@@ -122,10 +122,10 @@ def shrink(
         seed: of the latent vectors, the hypernetwork and whatever randomness the forward pass has.
         embedding: the hypernetwork's embedding dimension m.
         batch_norm: count batch norm in the FLOPs, as Table 1 does and Table 2 does not.
-        start: the weights that the network starts its training from. "generated" are those that
-            the latent vectors generate, as in the authors' code; "rescaled" the same, scaled layer
-            by layer to what ``reset_parameters()`` gives in the shrunk network; "fresh" are drawn
-            by it. Makes no difference to the channels kept.
+        start: the weights that the network starts its training from; no difference to the channels
+            kept. "fresh" are drawn by the ``reset_parameters()`` of each layer at its new size.
+            "generated" are those that the latent vectors generate, as in the authors' code;
+            "rescaled" the same, scaled layer by layer to the size of fresh ones.
 
     Returns:
         The largest network in the order of scores that is not above the target.
@@ -133,7 +133,7 @@ def shrink(
     Raises:
         BudgetError: if rho, tau and the width cannot reach the target; names what they reach.
         GraphError: if the channels of the network cannot be followed.
-        ConfigError: for arguments out of range, or if "fresh" cannot draw a parameter.
+        ConfigError: for arguments out of range, or if a layer cannot be drawn anew.
     """
     _check(rho, tau, criterion, warmup_steps, start)
     for name, value in (("batches", batches), ("embedding", embedding)):
@@ -164,6 +164,8 @@ def shrink(
         mask = select(graph, complexity, scores, floor, target_flops)
     except BudgetError as error:
         raise BudgetError(f"{error}{_held(graph)}") from None
+    if start != "generated":
+        put_back(wide, model, graph.layers)
     result = derive(
         graph,
         wide,

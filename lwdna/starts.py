@@ -1,4 +1,4 @@
-"""The weights that a shrunk network starts its training from."""
+"""The weights that a shrunk network starts from."""
 
 from __future__ import annotations
 
@@ -13,76 +13,63 @@ from lwdna.errors import ConfigError
 
 Start = Literal["generated", "rescaled", "fresh"]
 STARTS = ("generated", "rescaled", "fresh")
-START: Start = "rescaled"
-"""The default: every layer starts with the scale that its own initialisation gives."""
+START: Start = "fresh"
+"""The default: a protocol is compared with itself only if its initialisation is the same too."""
 
 
-def begin(model: nn.Module, start: Start, *, layers: Iterable[str], seed: int) -> None:
-    """Give a network just shrunk, with its generated weights, those that it starts from.
+@torch.no_grad()
+def put_back(wide: nn.Module, model: nn.Module, layers: Iterable[str]) -> None:
+    """Give a widened network, after gradients were read, what no latent vector generates again.
 
     Args:
-        model: the shrunk network; no parameter that is not trained changes.
-        start: "generated" leaves everything as it is. "rescaled" multiplies the weight of each
-            layer by the number that makes its root mean square that of a fresh draw at the
-            layer's own size, and draws the layer's bias, which no latent vector generates.
-            "fresh" draws everything anew.
-        layers: names of the convolutions and linear layers.
-        seed: of the fresh draw.
-
-    Raises:
-        ConfigError: if "fresh" cannot draw a parameter.
+        wide: a copy of ``model`` whose parameters warm-up steps may have changed.
+        model: as it was given.
+        layers: names of the convolutions and linear layers, which are left as they are.
     """
-    if start == "generated":
-        return
-    if start == "fresh":
-        draw_again(model, seed)
-        return
-    drawn = _drawn(model, seed)
-    with torch.no_grad():
-        for name in layers:
-            layer: Any = model.get_submodule(name)
-            fresh: Any = drawn.get_submodule(name)
-            if layer.weight.requires_grad:
-                layer.weight.mul_(_scale(fresh.weight) / _scale(layer.weight).clamp_min(1e-30))
-            if layer.bias is not None and layer.bias.requires_grad:
-                layer.bias.copy_(fresh.bias)
+    own = {f"{name}.{key}" for name in layers for key in ("weight", "bias")}
+    given = dict(model.named_parameters())
+    for name, parameter in wide.named_parameters():
+        if name not in own:
+            parameter.copy_(given[name])
 
 
-def draw_again(model: nn.Module, seed: int) -> None:
-    """Draw the weights of a network anew, as for one that was built with these sizes.
+@torch.no_grad()
+def begin(model: nn.Module, start: Start, *, layers: Iterable[str], seed: int) -> None:
+    """Give the layers of a network just shrunk the weights that they start from.
 
-    That is ``reset_parameters()`` of each layer and then of what it is put into, if that has a
-    method of this name; statistics of batch norm start again. What is not trained stays.
+    A fresh draw is ``reset_parameters()`` of each layer, at the layer's own size, and then of what
+    it is put into, if that has a method of this name. What is not trained, and all that is no
+    layer, such as batch norm, stays.
 
     Args:
-        model: of any sizes, such as a shrunk network.
+        model: the shrunk network with its generated weights.
+        start: "generated" leaves them. "rescaled" multiplies the weight of each layer by the number
+            that makes its root mean square that of a fresh draw. "fresh" replaces it by that draw.
+            Biases, which no latent vector generates, are drawn by both.
+        layers: names of the convolutions and linear layers.
         seed: of the draw, which is the same on every device.
 
     Raises:
-        ConfigError: if a trained parameter belongs to a module without ``reset_parameters``.
+        ConfigError: if a layer cannot be drawn.
     """
-    for name, module in model.named_modules():
-        own = [key for key, p in module.named_parameters(recurse=False) if p.requires_grad]
-        if own and not hasattr(module, "reset_parameters"):
-            raise ConfigError(
-                f"The weights of {type(model).__name__} cannot be drawn anew: '{own[0]}' of "
-                f"'{name or 'the network'}', a {type(module).__name__}, has no method "
-                "reset_parameters that does it; write one, or start from the generated weights "
-                "(start: generated, or rescaled)."
-            )
+    if start == "generated":
+        return
     drawn = _drawn(model, seed)
-    with torch.no_grad():
-        for ours, fresh in zip(model.modules(), drawn.modules(), strict=True):
-            parameters = list(ours.parameters(recurse=False))
-            for parameter, drawn_one in zip(
-                parameters, fresh.parameters(recurse=False), strict=True
-            ):
-                if parameter.requires_grad:
-                    parameter.copy_(drawn_one)
-            if not parameters or any(p.requires_grad for p in parameters):
-                buffers = ours.buffers(recurse=False), fresh.buffers(recurse=False)
-                for buffer, value in zip(*buffers, strict=True):
-                    buffer.copy_(value)
+    for name in layers:
+        layer: Any = model.get_submodule(name)
+        fresh: Any = drawn.get_submodule(name)
+        if not callable(getattr(layer, "reset_parameters", None)):
+            raise ConfigError(
+                f"The weights of '{name}', a {type(layer).__name__}, cannot be drawn anew: it has "
+                "no method reset_parameters; write one, or start from the generated weights "
+                "(start: generated)."
+            )
+        if layer.weight.requires_grad and start == "rescaled":
+            layer.weight.mul_(_scale(fresh.weight) / _scale(layer.weight).clamp_min(1e-30))
+        elif layer.weight.requires_grad:
+            layer.weight.copy_(fresh.weight)
+        if layer.bias is not None and layer.bias.requires_grad:
+            layer.bias.copy_(fresh.bias)
 
 
 def _drawn(model: nn.Module, seed: int) -> nn.Module:

@@ -41,7 +41,7 @@ from lwdna.steps._own import Own
     type=click.Choice(STARTS),
     default=START,
     show_default=True,
-    help="The weights to start from: as generated, rescaled layer by layer, or drawn anew.",
+    help="The weights to train from: as generated, rescaled layer by layer, or drawn anew.",
 )
 @click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True)
 @output

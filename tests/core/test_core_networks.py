@@ -15,7 +15,6 @@ from lwdna.networks.mobilenetv3 import SqueezeExcitation
 from lwdna.networks.resnet import ResNet
 from lwdna.provenance import NetworkSpec
 from lwdna.registry import DATASETS, NETWORKS, input_shape
-from lwdna.starts import draw_again
 from lwdna.surgery import cut, silence
 
 
@@ -309,48 +308,3 @@ def test_mobilenetv3_keeps_a_head_of_1280(width, head):
     with torch.device("meta"):
         model = build("MobileNetV3-small", width=width)
     assert model.classifier[0].out_features == head
-
-
-@pytest.mark.parametrize(
-    "name", ["DenseNet40", "MobileNetV2", "MobileNetV3-small", "U-Net", "EDSR"]
-)
-def test_weights_drawn_again_are_those_of_a_new_network(name):
-    """Also with the network's own initialisation, and whatever was there before."""
-    dataset = None if name in ("U-Net", "EDSR") else "cifar10"
-    model, new = (build(name, dataset=dataset, width=0.5) for _ in range(2))
-    with torch.no_grad():
-        for tensor in (*model.parameters(), *model.buffers()):
-            tensor.fill_(5)
-    draw_again(model, 3)
-    before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
-    for key, tensor in new.state_dict().items():
-        found = before[key].float()
-        if tensor.numel() > 200 and tensor.float().std() > 0:
-            assert found.std() == pytest.approx(float(tensor.std()), rel=0.25), key
-            assert not torch.equal(found, tensor)
-        elif tensor.unique().numel() == 1:
-            torch.testing.assert_close(before[key], tensor)
-    draw_again(model, 3)
-    assert all(torch.equal(before[key], tensor) for key, tensor in model.state_dict().items())
-
-
-def test_a_weight_that_nothing_draws_again_is_named():
-    class Scale(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.factor = nn.Parameter(torch.ones(1))
-
-    with pytest.raises(ConfigError, match="'factor' of '1', a Scale, has no method"):
-        draw_again(nn.Sequential(nn.Conv2d(3, 4, 1), Scale()), 0)
-
-
-def test_a_shrunk_network_draws_for_its_own_sizes(random_mask):
-    model = build("ResNet8", width=4)
-    graph = ChannelGraph(model, torch.empty(1, 3, 32, 32))
-    small = cut(graph, model, random_mask(graph, share=0.75))
-    draw_again(small, 0)
-    for module in small.modules():
-        if isinstance(module, nn.Conv2d) and module.weight.numel() > 500:
-            # PyTorch's default: uniform within 1 / sqrt(fan in).
-            bound = module.weight[0].numel() ** -0.5
-            assert 0.9 * bound < module.weight.abs().max() <= bound

@@ -12,7 +12,7 @@ import lwdna
 from lwdna.channels import ChannelGraph
 from lwdna.errors import ConfigError
 from lwdna.networks import build
-from lwdna.starts import STARTS, draw_again
+from lwdna.starts import STARTS, begin
 from lwdna.surgery import cut
 
 BLOCKS = ((24, 1), (32, 2))
@@ -111,18 +111,56 @@ def test_the_generated_weights_are_those_that_were_cut(stream):
         assert torch.equal(tensor, result.model.state_dict()[key]), key
 
 
-def test_fresh_weights_are_those_of_the_initialisation_at_the_cut_size(stream):
-    models, found = of_every_start("U-Net", stream)
-    again = copy.deepcopy(models["generated"])
-    draw_again(again, 3)
-    for key, tensor in again.state_dict().items():
-        assert torch.equal(tensor, models["fresh"].state_dict()[key]), key
-    assert found["fresh"].params < found["fresh"].params_before
+@pytest.mark.parametrize(
+    "name", ["DenseNet40", "MobileNetV2", "MobileNetV3-small", "U-Net", "EDSR"]
+)
+def test_fresh_weights_are_those_of_a_new_network(name):
+    """Also with the network's own initialisation, and whatever was there before."""
+    dataset = None if name in ("U-Net", "EDSR") else "cifar10"
+    model, new = (build(name, dataset=dataset, width=0.5) for _ in range(2))
+    with torch.no_grad():
+        for module in layers(model).values():
+            for tensor in module.parameters():
+                tensor.fill_(5)
+    begin(model, "fresh", layers=layers(model), seed=3)
+    before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+    for key, tensor in new.state_dict().items():
+        found = before[key].float()
+        if tensor.numel() > 200 and tensor.float().std() > 0:
+            assert found.std() == pytest.approx(float(tensor.std()), rel=0.25), key
+            assert not torch.equal(found, tensor)
+        elif tensor.unique().numel() == 1:
+            torch.testing.assert_close(before[key], tensor)
+    begin(model, "fresh", layers=layers(model), seed=3)
+    assert all(torch.equal(before[key], tensor) for key, tensor in model.state_dict().items())
+
+
+def test_fresh_weights_are_drawn_for_the_cut_sizes(stream):
+    make, shape = NETWORKS["ResNet8"]
+    result = shrink(make(), shape, stream(*shape), start="fresh")
+    assert result.params < result.params_before
+    for module in layers(result.model).values():
+        if module.weight.numel() > 500:
+            # PyTorch's default: uniform within 1 / sqrt(fan in).
+            bound = module.weight[0].numel() ** -0.5
+            assert 0.9 * bound < module.weight.abs().max() <= bound
+
+
+@pytest.mark.parametrize("start", ["rescaled", "fresh"])
+def test_a_warm_up_step_leaves_nothing_in_what_is_no_layer(start, stream):
+    make, shape = NETWORKS["ResNet8"]
+    model = make()
+    with torch.no_grad():
+        model.stem[1].weight.fill_(0.25)
+    result = shrink(model, shape, stream(*shape), start=start, warmup_steps=1)
+    assert set(result.model.stem[1].weight.tolist()) == {0.25}
+    left = shrink(model, shape, stream(*shape), start="generated", warmup_steps=1)
+    assert set(left.model.stem[1].weight.tolist()) != {0.25}
 
 
 @pytest.mark.parametrize("name", ["EDSR", "SRResNet"])
 def test_outputs_start_as_large_as_those_of_fresh_weights(name, stream):
-    """Nothing normalises in EDSR: what is generated amplifies from layer to layer."""
+    """Generated weights amplify: they are large, and a channel that is large is read largely."""
     ratios = {"generated": [], "rescaled": []}
     for seed in range(3):
         models, _ = of_every_start(name, stream, seed=seed)
@@ -135,11 +173,11 @@ def test_outputs_start_as_large_as_those_of_fresh_weights(name, stream):
     assert all(g > 3 * r for g, r in zip(ratios["generated"], ratios["rescaled"], strict=True))
 
 
-def test_rescaled_is_the_default_and_is_noted(stream, tmp_path):
+def test_fresh_is_the_default_and_is_noted(stream, tmp_path):
     make, shape = NETWORKS["ResNet8"]
     model = make()
     default = shrink(model, shape, stream(*shape))
-    named = shrink(model, shape, stream(*shape), start="rescaled")
+    named = shrink(model, shape, stream(*shape), start="fresh")
     for key, tensor in named.model.state_dict().items():
         assert torch.equal(tensor, default.model.state_dict()[key]), key
     for start in STARTS:
@@ -199,12 +237,21 @@ def own(**options):
     return nn.Sequential(nn.Conv2d(3, 16, 3), Scaled(**options), nn.Conv2d(16, 3, 3))
 
 
-def test_a_weight_that_nothing_draws_again_stays_or_is_named():
+@pytest.mark.parametrize("start", STARTS)
+def test_what_is_no_layer_and_nothing_draws_again_stays(start):
     arguments = {"shape": (1, 3, 8, 8), "loss_fn": None, "criterion": "magnitude"}
-    sentence = "'factor' of '1', a Scaled, has no method.*start: generated, or rescaled"
+    found = shrink(own(), **arguments, start=start).model[1].factor.item()
+    assert found == pytest.approx(1e-3)
+
+
+@pytest.mark.parametrize("start", ["rescaled", "fresh"])
+def test_a_layer_that_cannot_be_drawn_is_named(start):
+    model = own()
+    model[1].layer.reset_parameters = None
+    sentence = r"weights of '1.layer', a Conv2d, cannot be drawn anew.*start: generated"
+    arguments = {"shape": (1, 3, 8, 8), "loss_fn": None, "criterion": "magnitude"}
     with pytest.raises(ConfigError, match=sentence):
-        shrink(own(), **arguments, start="fresh")
-    assert shrink(own(), **arguments).model[1].factor.item() == pytest.approx(1e-3)
+        shrink(model, **arguments, start=start)
 
 
 def fails():

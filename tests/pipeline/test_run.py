@@ -44,7 +44,7 @@ def test_every_table_is_there_and_honest(finished):
         "Baseline KD",
         "DHP KD",
         "LW-DNA",
-        "LW-DNA from scratch",
+        "LW-DNA as generated",
         "Uniform",
     }
     assert ours["top1_error_percent_mean"].between(0, 100).all()
@@ -55,7 +55,7 @@ def test_every_table_is_there_and_honest(finished):
 @pytest.mark.parametrize(
     ("experiment", "network", "ratio"),
     [
-        *(("digits", method, 0.9) for method in ("lw-dna", "dhp-kd", "uniform", "from-scratch")),
+        *(("digits", method, 0.9) for method in ("lw-dna", "dhp-kd", "uniform", "generated")),
         ("denoising", "lw-dna", 0.9),
         ("super-resolution", "lw-dna", 0.9),
     ],
@@ -86,19 +86,19 @@ def test_distillation_and_shrinkage_start_from_their_own_files(finished):
     runs = finished / "results/runs/digits"
     weights = {
         m: (runs / m / "seed0/weights.safetensors").read_bytes()
-        for m in ("teacher", "baseline", "baseline-kd", "dhp-kd", "lw-dna", "from-scratch")
+        for m in ("teacher", "baseline", "baseline-kd", "dhp-kd", "lw-dna", "generated")
     }
     assert len(set(weights.values())) == 6
 
 
 def test_the_start_is_noted_and_changes_no_channel(finished):
     folder = finished / "results/shrink/digits"
-    ours, fresh, searched = (
+    ours, generated, searched = (
         json.loads((folder / name / "seed0/network.json").read_text())
-        for name in ("lw-dna", "from-scratch", "dhp")
+        for name in ("lw-dna", "generated", "dhp")
     )
-    assert (ours["settings"]["start"], fresh["settings"]["start"]) == ("rescaled", "fresh")
-    assert ours["layers"] == fresh["layers"]
+    assert (ours["settings"]["start"], generated["settings"]["start"]) == ("fresh", "generated")
+    assert ours["layers"] == generated["layers"]
     assert "start" not in searched["settings"]
 
 
