@@ -27,13 +27,13 @@ given = workflow.overwrite_configfiles
 files = [*(file for file in workflow.configfiles if file not in given), *given]
 
 try:
-    config = checked(config, files, BASE)
-    SOURCES = Sources(config["datasets"], read_versions(BASE / "data/versions.csv"))
+    config = checked(config, files)
+    SOURCES = Sources(config["datasets"], read_versions())
 except LwdnaError as error:
     raise WorkflowError(str(error))
 
 RUN = Run(config)
-TARGETS = Targets(RUN, BASE / "paper")
+TARGETS = Targets(RUN)
 REPLICAS = Replicas(config)
 
 

@@ -22,9 +22,7 @@ from snakemake_interface_logger_plugins.common import LogEvent
 
 from lwdna.config import SECTIONS, check, with_filters
 from lwdna.errors import ConfigError
-
-ROOT = Path(__file__).parents[2]
-"""Where the Snakefile lies, in a clone of the project."""
+from lwdna.project import ROOT
 
 
 @dataclass(frozen=True)
@@ -62,20 +60,17 @@ def read_files(paths: Iterable[str | os.PathLike[str]]) -> dict[str, Any]:
     return sections
 
 
-def checked(
-    config: Mapping[str, Any], files: Iterable[str | os.PathLike[str]], base: Path
-) -> dict[str, Any]:
+def checked(config: Mapping[str, Any], files: Iterable[str | os.PathLike[str]]) -> dict[str, Any]:
     """The configuration of a run, complete.
 
     Args:
         config: of files and ``--config`` together, as Snakemake merges them.
         files: the files alone, the default first.
-        base: the folder of the workflow.
 
     Raises:
         ConfigError: if something is wrong.
     """
-    return check(with_filters(config, read_files(files)), base / "config/schema.yaml")
+    return check(with_filters(config, read_files(files)))
 
 
 def configuration(arguments: Sequence[str]) -> tuple[dict[str, Any], Path]:
@@ -101,7 +96,7 @@ def configuration(arguments: Sequence[str]) -> tuple[dict[str, Any], Path]:
         files.insert(0, ROOT / "config.yaml")
         config = read_files(files)
         update_config(config, given)
-    return checked(config, files, ROOT), Path(settings.directory or ".")
+    return checked(config, files), Path(settings.directory or ".")
 
 
 def dry_run(arguments: Sequence[str]) -> DryRun:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 from lwdna.methods import COMPARABLE, DHP, shrink_settings, shrinkages_of
+from lwdna.project import paper_table
 from lwdna.workflow import paths
 from lwdna.workflow.paths import Place
 from lwdna.workflow.run import Run, Wildcards
@@ -25,12 +25,10 @@ class Targets:
 
     Args:
         run: which experiments, methods and seeds there are.
-        paper: the folder of the paper's numbers.
     """
 
-    def __init__(self, run: Run, paper: Path) -> None:
+    def __init__(self, run: Run) -> None:
         self.run = run
-        self.paper = paper
 
     def tables(self, numbers: Iterable[int] = TABLES) -> list[str]:
         """The files of some tables, or of all."""
@@ -66,7 +64,7 @@ class Targets:
 
     def table_paper(self, wildcards: Wildcards) -> str | list[str]:
         """The paper's numbers of a table; the supplement has none for super-resolution."""
-        path = self.paper / f"table{wildcards.table}.csv"
+        path = paper_table(int(wildcards.table))
         return str(path) if path.exists() else []
 
     def table_experiments(self, wildcards: Wildcards) -> str:

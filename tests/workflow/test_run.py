@@ -21,7 +21,7 @@ def read(path=ROOT / "config/paper.yaml", change=lambda config: None):
     """A configuration, changed and checked."""
     config = yaml.safe_load(path.read_text())
     change(config)
-    return check(config, ROOT / "config/schema.yaml")
+    return check(config)
 
 
 PAPER = read()
@@ -136,7 +136,7 @@ def test_runs_are_read_off_their_paths():
 
 
 def targets(config):
-    return Targets(Run(config), ROOT / "paper")
+    return Targets(Run(config))
 
 
 def test_a_filter_leaves_rules_but_no_results():
@@ -221,7 +221,7 @@ def test_a_pattern_of_no_names_matches_nothing():
 def test_networks_shrunk_again_are_in_the_tables_of_the_paper():
     config = yaml.safe_load((ROOT / "config.yaml").read_text())
     config |= yaml.safe_load((ROOT / "config/complexity.yaml").read_text())
-    found = Replicas(check(config, ROOT / "config/schema.yaml"))
+    found = Replicas(check(config))
     assert [len(found.of_table(number)) for number in (1, 2, 3)] == [16, 2, 1]
     assert len(found.tables()) == 3
     said = found.options(of(replica="dncnn"))
