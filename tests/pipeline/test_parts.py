@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 
 import pandas as pd
 import pytest
@@ -236,6 +238,14 @@ def test_a_plan_needs_a_clone(tmp_path, monkeypatch):
     monkeypatch.setattr(asked, "ROOT", tmp_path)
     status, text = lwdna("plan")
     assert status == 1 and "run from a clone of the project" in text
+
+
+def test_a_plan_needs_snakemake():
+    code = "import sys; sys.modules['snakemake'] = None; from lwdna.__main__ import main; main()"
+    command = [sys.executable, "-c", code, "plan"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "A plan needs Snakemake, which is not installed" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_measured_throughput_is_kept_and_used(tmp_path):
