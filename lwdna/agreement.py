@@ -23,11 +23,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from lwdna.figures import COLOURS, Output, panels_of
+from lwdna.figures import COLOURS, LAYERS, Output, number_layers, panels_of
 from lwdna.files import write_text
 from lwdna.methods import COMPARABLE, METHODS
 from lwdna.rendering import escape, to_html
@@ -239,7 +238,8 @@ def plot_agreement(
     legend = [
         Line2D([], [], color=COLOURS[way], marker=_MARKERS[way], label=_title(way)) for way in ways
     ]
-    footer = ["Mean over the seeds, and their range; layers that a criterion cuts.", scale]
+    about = f"Mean over the seeds, and their range. {LAYERS}; those that no criterion cuts are left"
+    footer = [f"{about} out.", scale]
     with panels_of(
         outputs, title, legend, footer, panels=len(shown), columns=1, height=3.0
     ) as grid:
@@ -251,7 +251,8 @@ def plot_agreement(
 def _plot(axes: Axes, networks: Mapping[tuple[str, int], Kept]) -> None:
     """One panel."""
     layers = cut_layers(list(networks.values()))
-    x = np.arange(1, len(layers) + 1)
+    order = list(next(iter(networks.values())).channels)
+    x = [order.index(layer) + 1 for layer in layers]
     for way in COMPARABLE:
         shares = [100 * kept.shares(layers) for (name, _), kept in networks.items() if name == way]
         if shares:
@@ -261,5 +262,5 @@ def _plot(axes: Axes, networks: Mapping[tuple[str, int], Kept]) -> None:
             axes.fill_between(x, table.min(0), table.max(0), color=colour, alpha=0.15, lw=0)
     axes.set_ylim(0, 105)
     axes.set_ylabel("Channels kept [%]")
-    axes.set_xlabel("Layer that is cut")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    if x:
+        number_layers(axes, x)

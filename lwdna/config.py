@@ -291,6 +291,11 @@ def _check_experiment(name: str, experiment: dict[str, Any], config: Mapping[str
                 f"{where}.network.options.scale",
                 f"must be that of the task, {experiment['task']['scale']}",
             )
+    _require(
+        "strip" not in experiment or kind != "classification",
+        f"{where}.strip",
+        f"cannot be: {kind} restores no images",
+    )
     teacher = experiment.get("teacher")
     if teacher is not None:
         _require(

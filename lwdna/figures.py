@@ -1,4 +1,4 @@
-"""Figures 1 and 2 of the supplement and strips of restored images, as PNG and SVG.
+"""Figures 1 and 2 of the supplement, and what all figures share, as PNG and SVG.
 
 Every figure carries the label of the scale it was made at. Equal data give equal bytes, and
 neither pyplot nor the settings of the caller are touched.
@@ -12,19 +12,17 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import matplotlib.style
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
 
-from lwdna.errors import ConfigError, DataError, nearest
+from lwdna.errors import ConfigError, DataError
 from lwdna.files import atomic
 from lwdna.methods import METHODS
 from lwdna.tables import NOT_RUN, Experiments
@@ -93,8 +91,14 @@ _FOOTER_CHARACTERS = 135
 
 _MEANS = "Mean over n seeds; where n > 1, their range is drawn too."
 
-_NAMED_LAYERS = 26
-"""The most layers whose names fit below a panel of the full width."""
+_NUMBERED_LAYERS = 40
+"""The most layers that each get a number below a panel of the full width."""
+
+LAYERS = "Layers are numbered in the order of the network"
+"""What numbers of layers are, for the footer: the same in all figures, and rows of channels.csv."""
+
+_FEW = 20
+"""Up to so many points of a curve are marked, to show that they are few."""
 
 
 def plot_training_logs(
@@ -107,8 +111,9 @@ def plot_training_logs(
 ) -> None:
     """Figure 1 of the supplement: error or PSNR over the epochs, a panel for each experiment.
 
-    Training is dashed, testing solid; lines are means over the seeds, bands their range. An
-    experiment or method without a history is named as not run.
+    Training is dashed, testing solid, with a mark at each test where they are few; lines are means
+    over the seeds, bands their range. An experiment or method without a history is named as not
+    run.
 
     Args:
         histories: the training histories one below the other, with the columns ``experiment``,
@@ -142,9 +147,9 @@ def plot_training_logs(
         Line2D([], [], color=COLOURS[method], linewidth=3, label=METHODS[method].title)
         for method in methods
     ]
-    styles: tuple[tuple[Literal["-", "--"], str], ...] = (("-", "testing"), ("--", "training"))
     if shown:
-        legend += [Line2D([], [], color=INK, linestyle=line, label=text) for line, text in styles]
+        legend.append(Line2D([], [], color=INK, linestyle="-", marker="o", label="testing"))
+        legend.append(Line2D([], [], color=INK, linestyle="--", label="training"))
     footer = [_MEANS if shown else "", _not_run(experiments, shown), scale]
     with panels_of(
         outputs, title, legend, footer, panels=len(shown), columns=columns, height=3.3
@@ -164,11 +169,14 @@ def plot_remaining_channels(
     """Figure 2 of the supplement: remaining output channels over the baseline, layer by layer.
 
     Bars are means over the seeds, whiskers their range. A line marks 100 percent: a layer above it
-    became wider than in the baseline, to at most ``100 widen`` percent.
+    became wider than in the baseline, to at most ``100 widen`` percent. Layers are numbered in the
+    order of the network; those that may lose no channel, such as the output, are left out.
 
     Args:
-        channels: ``experiment``, ``seed``, ``layer``, ``baseline`` and ``after``: the number of
-            output channels of the baseline and of the shrunk network, in the order of the layers.
+        channels: ``experiment``, ``seed``, ``layer``, ``baseline``, ``before`` and ``after``: the
+            number of output channels of the baseline, of the widened and of the shrunk network, in
+            the order of the layers; and ``frozen``, whether a layer may lose none. Where that is
+            not said, layers that lost none for any seed are taken to be frozen.
         outputs: paths that end in ``.png`` or ``.svg``; one file is written for each.
         experiments: those to show, by name; ``label`` of each is used.
         scale: the label at the bottom, or empty.
@@ -180,7 +188,7 @@ def plot_remaining_channels(
         LwdnaError: if a file cannot be written.
     """
     if len(channels):
-        needed = {"experiment", "seed", "layer", "baseline", "after"}
+        needed = {"experiment", "seed", "layer", "baseline", "before", "after"}
         _require(channels, needed, "table of channels")
         empty = channels[channels["baseline"] <= 0]
         if len(empty):
@@ -190,7 +198,7 @@ def plot_remaining_channels(
                 "Make the table of channels again."
             )
     layers = {
-        name: channels[channels["experiment"] == name]
+        name: _numbered(channels[channels["experiment"] == name])
         for name in (experiments if len(channels) else ())
     }
     shown = {name: set(LOGGED) for name, part in layers.items() if len(part)}
@@ -200,62 +208,14 @@ def plot_remaining_channels(
         label = "channels kept, relative to the baseline"
         legend.append(Line2D([], [], color=COLOURS["lw-dna"], linewidth=7, label=label))
         legend.append(Line2D([], [], color=INK, linestyle="--", label="baseline"))
-    footer = [_MEANS if shown else "", _not_run(experiments, shown), scale]
+    about = f"{_MEANS} {LAYERS}; those that can lose no channel are left out."
+    footer = [about if shown else "", _not_run(experiments, shown), scale]
     with panels_of(
-        outputs, title, legend, footer, panels=len(shown), columns=columns, height=3.0
+        outputs, title, legend, footer, panels=len(shown), columns=columns, height=2.6
     ) as grid:
         for axes, name in zip(grid, shown, strict=True):
-            most = _NAMED_LAYERS // columns
+            most = _NUMBERED_LAYERS // columns
             _plot_channels(axes, layers[name], experiments[name], most)
-
-
-def plot_strip(
-    images: Mapping[str, NDArray[np.uint8] | None],
-    outputs: Sequence[Output],
-    *,
-    psnr_db: Mapping[str, float | None],
-    scale: str = "",
-    title: str = "",
-    note: str = "",
-) -> None:
-    """A strip of the same crop: clean, degraded, baseline, LW-DNA, each with its PSNR.
-
-    Args:
-        images: by caption, from left to right, bytes ``(H, W)`` or ``(H, W, 3)``, the clean image
-            first. None is shown as not run. An image that is a whole number of times smaller
-            than the clean one (the input of super-resolution) is enlarged to its nearest pixels.
-        outputs: paths that end in ``.png`` or ``.svg``; one file is written for each.
-        psnr_db: by caption the PSNR in dB; captions without one get none.
-        scale: the label at the bottom, or empty.
-        title: of the figure.
-        note: small print about this strip, such as what the PSNR was computed on.
-
-    Raises:
-        DataError: if there is no image, or one is not made of bytes or does not fit the first.
-        ConfigError: if the ending of an output is neither ``.png`` nor ``.svg``, or ``psnr_db``
-            has a caption that no image has.
-        LwdnaError: if a file cannot be written.
-    """
-    for caption in psnr_db:
-        if caption not in images:
-            raise ConfigError(
-                f"There is a PSNR, but no image '{caption}'; {nearest(caption, images)}"
-            )
-    clean = next(iter(images.values()), None)
-    if clean is None:
-        raise DataError("A strip starts with the clean image, but there is none; give it.")
-    enlarged = {
-        caption: None if image is None else _enlarged(caption, image, clean)
-        for caption, image in images.items()
-    }
-    height, width = clean.shape[:2]
-    count = len(images)
-    # Room for the caption above and the PSNR below each image.
-    inches = _WIDTH / count * height / width + 0.65
-    footer = [note, scale]
-    with panels_of(outputs, title, [], footer, panels=count, columns=count, height=inches) as grid:
-        for axes, (caption, image) in zip(grid, enlarged.items(), strict=True):
-            _plot_image(axes, caption, image, (height, width), psnr_db.get(caption))
 
 
 def _plot_log(axes: Axes, runs: pd.DataFrame, experiment: Mapping[str, Any]) -> None:
@@ -270,21 +230,25 @@ def _plot_log(axes: Axes, runs: pd.DataFrame, experiment: Mapping[str, Any]) -> 
                 continue
             by_epoch = part.dropna(subset=[column]).groupby("epoch")[column]
             curve = by_epoch.agg(["mean", "min", "max"])
+            tests = prefix == "test"
             axes.plot(
                 curve.index,
                 curve["mean"],
                 style,
                 color=colour,
-                # A few points are shown as such: a line alone would hide how few they are.
-                marker="o" if len(curve) <= 10 else "",
-                markersize=3.5,
-                zorder=3 if prefix == "test" else 2,
+                marker="o" if (tests and len(curve) <= _FEW) or len(curve) == 1 else "",
+                markersize=4,
+                markerfacecolor=colour if tests else "white",
+                zorder=3 if tests else 2,
             )
-            if part["seed"].nunique() > 1:
-                axes.fill_between(
-                    curve.index, curve["min"], curve["max"], color=colour, alpha=0.15, lw=0
-                )
-    axes.margins(x=0.02)
+            if part["seed"].nunique() == 1:
+                continue
+            axes.fill_between(
+                curve.index, curve["min"], curve["max"], color=colour, alpha=0.15, lw=0
+            )
+            if len(curve) == 1:  # which has no area
+                axes.vlines(curve.index, curve["min"], curve["max"], color=colour, lw=1)
+    axes.margins(x=0.03)
     axes.set_xlabel("Epoch")
     axes.set_ylabel(title)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
@@ -300,21 +264,31 @@ def _measure(runs: pd.DataFrame) -> tuple[str, str] | None:
     return None
 
 
+def _numbered(rows: pd.DataFrame) -> pd.DataFrame:
+    """The layers of an experiment that may lose channels, with their number in the network."""
+    never = rows["after"].eq(rows["before"]).groupby(rows["layer"]).transform("all")
+    frozen = never
+    if "frozen" in rows:
+        # Tables of earlier versions do not have it, and may stand among others.
+        frozen = rows["frozen"].astype("boolean").fillna(never)
+    numbers = pd.factorize(rows["layer"])[0] + 1
+    return rows.assign(number=numbers)[~frozen.astype(bool)]
+
+
 def _plot_channels(
     axes: Axes,
     rows: pd.DataFrame,
     experiment: Mapping[str, Any],
-    most_names: int,
+    most_numbers: int,
 ) -> None:
     """One panel of Figure 2."""
     axes.set_title(str(experiment.get("label", "")) + _seeds(rows))
-    percent = (100 * rows["after"] / rows["baseline"]).groupby(rows["layer"], sort=False)
+    percent = (100 * rows["after"] / rows["baseline"]).groupby(rows["number"])
     kept = percent.agg(["mean", "min", "max"])
-    x = np.arange(1, len(kept) + 1)
-    axes.bar(x, kept["mean"], width=0.75, color=COLOURS["lw-dna"], zorder=2)
+    axes.bar(kept.index, kept["mean"], width=0.75, color=COLOURS["lw-dna"], zorder=2)
     if rows["seed"].nunique() > 1:
         axes.errorbar(
-            x,
+            kept.index,
             kept["mean"],
             yerr=[kept["mean"] - kept["min"], kept["max"] - kept["mean"]],
             fmt="none",
@@ -325,62 +299,19 @@ def _plot_channels(
         )
     axes.axhline(100, color=INK, linestyle="--", linewidth=1.3, zorder=4)
     axes.set_ylim(0, 1.05 * max(100.0, float(kept["max"].max())))
-    axes.set_xlim(0.4, len(kept) + 0.6)
-    axes.set_ylabel("Channels [% of baseline]")
+    axes.set_ylabel("Channels [%]")
     axes.grid(visible=False, axis="x")
-    names = [str(layer) for layer in kept.index]
-    if len(names) <= most_names and max(map(len, names)) <= 24:
-        turned = max(map(len, names)) * len(names) > 100
-        axes.set_xticks(
-            x,
-            names,
-            fontsize=9,
-            rotation=45 if turned else 0,
-            ha="right" if turned else "center",
-            rotation_mode="anchor" if turned else "default",
-        )
+    number_layers(axes, kept.index.tolist(), most_numbers)
+
+
+def number_layers(axes: Axes, numbers: Sequence[int], most: int = _NUMBERED_LAYERS) -> None:
+    """Number the layers below a panel: each of them, or where there are too many, some."""
+    axes.set_xlim(min(numbers) - 0.6, max(numbers) + 0.6)
+    axes.set_xlabel("Layer")
+    if max(numbers) - min(numbers) < most:
+        axes.set_xticks(numbers)
     else:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=12, min_n_ticks=1))
-        axes.set_xlabel("Layer")
-
-
-def _plot_image(
-    axes: Axes,
-    caption: str,
-    image: NDArray[np.uint8] | None,
-    size: tuple[int, int],
-    psnr_db: float | None,
-) -> None:
-    axes.set_title(caption, loc="center")
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.grid(visible=False)
-    axes.spines[:].set_visible(False)
-    if image is None:
-        image = np.full(size, 238, dtype=np.uint8)
-        axes.text(0.5, 0.5, NOT_RUN, transform=axes.transAxes, ha="center", va="center")
-    axes.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-    if psnr_db is not None:
-        axes.set_xlabel(f"{psnr_db:.2f} dB")
-
-
-def _enlarged(
-    caption: str, image: NDArray[np.uint8], clean: NDArray[np.uint8]
-) -> NDArray[np.uint8]:
-    """The image at the size of the clean one."""
-    if image.dtype != np.uint8 or image.ndim not in (2, 3) or image.shape[2:] not in ((), (3,)):
-        raise DataError(
-            f"The image '{caption}' is an array of {image.dtype} and shape {image.shape}; a strip "
-            "takes bytes (height, width) or (height, width, 3). Round and convert it."
-        )
-    (height, width), (full_height, full_width) = image.shape[:2], clean.shape[:2]
-    factor = full_height // height if height else 0
-    if (height * factor, width * factor) != (full_height, full_width):
-        raise DataError(
-            f"The image '{caption}' is {height} x {width} pixels, which does not fit the first of "
-            f"{full_height} x {full_width}; cut the same region out of both."
-        )
-    return image.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
 def _seeds(runs: pd.DataFrame) -> str:
@@ -417,11 +348,13 @@ def panels_of(
     panels: int,
     columns: int,
     height: float,
+    gap: float = 0.2,
 ) -> Iterator[list[Axes]]:
     """The panels of a figure of the full width, written to ``outputs`` when the block ends.
 
-    Title and legend stand above, the lines of the footer below; ``height`` is a panel's, in
-    inches. Without a panel the figure says that nothing was run.
+    Title and legend stand above, the lines of the footer below; ``height`` is a panel's, ``gap``
+    what is between a panel with its labels and the next, in inches. Without a panel the figure says
+    that nothing was run.
     """
     paths = [Path(output) for output in outputs]
     for path in paths:
@@ -439,7 +372,9 @@ def panels_of(
     with matplotlib.style.context(["default", STYLE]):
         figure = Figure(figsize=(_WIDTH, total))
         rectangle = (0, bottom / total, 1, 1 - (top + bottom) / total)
-        figure.set_layout_engine("constrained", rect=rectangle)
+        figure.set_layout_engine(
+            "constrained", rect=rectangle, w_pad=gap / 2, h_pad=0.06, wspace=0, hspace=0
+        )
         left = 0.1 / _WIDTH
         figure.text(left, 1 - 0.1 / total, title, va="top", weight="bold", fontsize=13)
         figure.text(left, 0.06 / total, "\n".join(small), fontsize=9, color=INK, va="bottom")

@@ -8,17 +8,21 @@ import fcntl
 import logging
 import os
 import re
+import secrets
 import shutil
 import socket
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from lwdna.errors import LwdnaError
 
 logger = logging.getLogger(__name__)
+
+
+_claimed: set[str] = set()
+"""What names the temporary files and folders that this process is writing."""
 
 
 @contextmanager
@@ -33,24 +37,18 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
         LwdnaError: if the file cannot be written (folder not writable, disk full, ...).
     """
     target = Path(path)
-    try:
-        handle, name = tempfile.mkstemp(**_beside(target))
-    except OSError as error:
-        raise _cannot_write(target, error) from error
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(target)
-    except OSError as error:
-        if error.filename not in {None, str(target), name}:
-            raise  # of another file, which the block was reading
-        raise _cannot_write(target, error) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with _own(target) as temporary:
+        try:
+            temporary.touch(0o600, exist_ok=False)
+            yield temporary
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(target)
+        except OSError as error:
+            if error.filename not in {None, str(target), str(temporary)}:
+                raise  # of another file, which the block was reading
+            raise _cannot_write(target, error) from error
 
 
 @contextmanager
@@ -65,61 +63,112 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         LwdnaError: if the folder cannot be written, or there is one that is not empty.
     """
     target = Path(path)
-    try:
-        temporary = Path(tempfile.mkdtemp(**_beside(target)))
-    except OSError as error:
-        raise _cannot_write(target, error) from error
-    try:
-        yield temporary
-        for inside in temporary.rglob("*"):
-            if inside.is_file() and not inside.is_symlink():
-                with inside.open("rb+") as file:
-                    os.fsync(file.fileno())
-        temporary.chmod(0o777 & ~_umask())
-        temporary.rename(target)
-    except OSError as error:
-        if error.errno in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}:
-            raise LwdnaError(
-                f"'{target}' is there already; delete it and run the command again."
-            ) from error
-        raise _cannot_write(target, error) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with _own(target) as temporary:
+        try:
+            temporary.mkdir(0o700)
+            yield temporary
+            for inside in temporary.rglob("*"):
+                if inside.is_file() and not inside.is_symlink():
+                    with inside.open("rb+") as file:
+                        os.fsync(file.fileno())
+            temporary.chmod(0o777 & ~_umask())
+            temporary.rename(target)
+        except OSError as error:
+            if error.errno in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}:
+                raise LwdnaError(
+                    f"'{target}' is there already; delete it and run the command again."
+                ) from error
+            raise _cannot_write(target, error) from error
 
 
-def _beside(target: Path) -> dict[str, Any]:
-    """Where a temporary file or folder for ``target`` lies: arguments of ``tempfile``.
+@contextmanager
+def _own(target: Path) -> Iterator[Path]:
+    """Yield a name beside ``target`` that is this process's; remove what has it in the end.
 
-    Makes missing parent folders, and removes what killed processes have left.
+    The owner holds the lock of a file beside the temporary one, which ends with its process: what
+    it then leaves behind is removed by the next that writes ``target``. A process id would not
+    tell who is alive: it is there until the parent has waited for its process, and is used again.
+    The lock is not one of the temporary file, which ends when any library closes that file.
     """
-    here = re.sub(r"[^A-Za-z0-9]", "", socket.gethostname())
-    target.parent.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(target, here)
-    prefix = f".{target.stem}.{here}-{os.getpid()}-"
-    return {"dir": target.parent, "prefix": prefix, "suffix": f".tmp{target.suffix}"}
-
-
-def _remove_leftovers(target: Path, here: str) -> None:
-    """Remove what killed processes of this machine left behind when they wrote this file."""
-    stem, suffix = re.escape(target.stem), re.escape(target.suffix)
-    pattern = re.compile(rf"\.{stem}\.{here}-(\d+)-[^.]*\.tmp{suffix}")
-    for path in target.parent.iterdir():
-        match = pattern.fullmatch(path.name)
-        if match and not _runs(int(match.group(1))):
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
-
-
-def _runs(process: int) -> bool:
     try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(target)
+        unique, owned = _claim(target)
+    except OSError as error:
+        raise _cannot_write(target, error) from error
+    temporary, lock_file = _names(target, unique)
+    with owned:
+        try:
+            yield temporary
+        finally:
+            # The lock last: what has none belongs to nobody.
+            _remove(temporary)
+            _remove(lock_file)
+            _claimed.discard(unique)
+
+
+def _names(target: Path, unique: str) -> tuple[Path, Path]:
+    """A temporary file or folder for ``target``, and the file whose lock says who owns it."""
+    first, last = f".{target.stem}.{unique}.tmp", target.suffix
+    return target.parent / f"{first}{last}", target.parent / f"{first}-lock{last}"
+
+
+def _claim(target: Path) -> tuple[str, TextIO]:
+    """What names a temporary file of ``target``, and its lock, held for as long as it is open."""
+    here = re.sub(r"[^A-Za-z0-9]", "", socket.gethostname())
+    while True:
+        unique = f"{here}-{os.getpid()}-{secrets.token_hex(8)}"
+        lock_file = _names(target, unique)[1]
+        # Before there is such a file: another thread would free the lock by looking at it.
+        _claimed.add(unique)
+        with ExitStack() as undo:
+            undo.callback(_claimed.discard, unique)
+            file = undo.enter_context(lock_file.open("x", encoding="utf-8"))
+            if _take(file, lock_file):
+                undo.pop_all()
+                return unique, file
+
+
+def _take(file: TextIO, path: Path) -> bool:
+    """Lock a file just made; not if another process took it first, and removes it as a leftover."""
+    try:
+        if not _try_lock(file):
+            return False
     except OSError:
-        pass  # it exists, but is another user's
-    return True
+        return True  # a file system without locks, where nobody removes what others left
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except OSError as error:
+        if error.errno not in {errno.ENOENT, errno.ESTALE}:
+            raise
+        return False
+
+
+def _remove_leftovers(target: Path) -> None:
+    """Remove what processes that have ended left behind when they wrote this file or folder."""
+    stem, suffix = re.escape(target.stem), re.escape(target.suffix)
+    pattern = re.compile(rf"\.{stem}\.([A-Za-z0-9]*-\d+-\w+)\.tmp(-lock)?{suffix}")
+    matches = [pattern.fullmatch(path.name) for path in target.parent.iterdir()]
+    for unique in {match[1] for match in matches if match} - _claimed:
+        temporary, lock_file = _names(target, unique)
+        # On an error it stays: its file system has no locks, or it is another user's.
+        with suppress(OSError), ExitStack() as stack:
+            # Without a lock, it is of a version that had none, or its owner has just removed it.
+            with suppress(FileNotFoundError):
+                file = stack.enter_context(lock_file.open("r+", encoding="utf-8"))
+                if not _try_lock(file):
+                    continue
+            _remove(temporary)
+            _remove(lock_file)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file or folder, if it is there and can be removed."""
+    with suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _cannot_write(target: Path, error: OSError) -> LwdnaError:
@@ -156,8 +205,15 @@ def lock(path: str | os.PathLike[str], *, wait: bool) -> TextIO:
     except OSError as error:
         raise _cannot_write(Path(path), error) from error
     try:
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError) as error:
+        free = _try_lock(file)
+    except OSError as error:
+        free = True
+        logger.warning(
+            "The file system of '%s' has no locks (%s); let no other process work there.",
+            path,
+            error.strerror,
+        )
+    if not free:
         file.seek(0)
         owner = file.read().strip() or "another process"
         where = Path(path).parent
@@ -166,15 +222,9 @@ def lock(path: str | os.PathLike[str], *, wait: bool) -> TextIO:
             raise LwdnaError(
                 f"Another run ({owner}) is at work in '{where.resolve()}'; wait until it ends, or "
                 "end it."
-            ) from error
+            )
         logger.warning("'%s' is in use by %s; waiting until it ends.", where, owner)
         fcntl.lockf(file, fcntl.LOCK_EX)
-    except OSError as error:
-        logger.warning(
-            "The file system of '%s' has no locks (%s); let no other process work there.",
-            path,
-            error.strerror,
-        )
     try:
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
@@ -196,8 +246,20 @@ def hold(path: str | os.PathLike[str]) -> bool:
     file = lock(path, wait=False)
     atexit.register(file.close)
     try:
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # again: who has it may take it
+        return _try_lock(file)  # again: who has it may take it
     except OSError:
+        return False
+
+
+def _try_lock(file: TextIO) -> bool:
+    """Lock a file, unless another process has locked it: whether it is this process's now.
+
+    Raises:
+        OSError: if the file system has no locks.
+    """
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
         return False
     return True
 

@@ -13,16 +13,18 @@ from matplotlib.animation import FuncAnimation, PillowWriter
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from lwdna.errors import ConfigError
-from lwdna.figures import COLOURS, INK, STYLE, Output, panels_of
+from lwdna.figures import COLOURS, INK, LAYERS, STYLE, Output, panels_of
 from lwdna.files import atomic
 from lwdna.latents import LatentRecord
 
 _BINS = 40
 _FRAMES_A_SECOND = 2
 _DPI = 100
+_VALUE, _COUNT = "Value of an element", "Elements"
 
 
 def plot_histograms(
@@ -53,7 +55,7 @@ def plot_histograms(
     vectors = [record.of_layer(number) for number in layers]
     last = max(record.latents)
     legend = [Line2D([], [], color=INK, linestyle="--", linewidth=1, label="threshold T")]
-    footer = [f"The search ended in epoch {last}; epoch 0 is the start.", scale]
+    footer = [f"The search ended in epoch {last}; epoch 0 is the start. {LAYERS}.", scale]
     with panels_of(
         outputs,
         title,
@@ -67,6 +69,10 @@ def plot_histograms(
             epoch, column = epochs[position // len(layers)], position % len(layers)
             axes.set_title(f"Layer {layers[column]}, epoch {epoch}")
             _plot(axes, vectors[column], epoch, _threshold(record))
+            if position >= len(layers) * (len(epochs) - 1):
+                axes.set_xlabel(_VALUE)
+            if column == 0:
+                axes.set_ylabel(_COUNT)
 
 
 def animate_histograms(
@@ -105,6 +111,8 @@ def animate_histograms(
                 axes.clear()
                 axes.set_title(f"Layer {number}")
                 _plot(axes, history, epoch, _threshold(record))
+                axes.set_xlabel(_VALUE)
+            grid[0].set_ylabel(_COUNT)
             return grid
 
         frames = sorted(record.latents)
@@ -130,8 +138,10 @@ def _plot(
         vector = history[epoch]
         axes.hist(vector, bins=edges.tolist(), color=COLOURS["dhp"], zorder=2)
         small = int((np.abs(vector) < threshold).sum())
+        # Above the bars, which get room for it.
+        axes.set_ylim(top=1.25 * axes.get_ylim()[1])
         axes.text(
-            0.98, 0.95, f"{small} of {len(vector)}\nbelow T", transform=axes.transAxes,
+            0.98, 0.97, f"{small} of {len(vector)} below T", transform=axes.transAxes,
             ha="right", va="top", fontsize=9,
         )  # fmt: skip
     else:
@@ -141,6 +151,7 @@ def _plot(
     for side in (-threshold, threshold):
         axes.axvline(side, color=INK, linestyle="--", linewidth=0.8, zorder=3)
     axes.set_xlim(-1.02 * edges[-1], 1.02 * edges[-1])
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=4, min_n_ticks=1))
 
 
 def _threshold(record: LatentRecord) -> float:

@@ -1,4 +1,4 @@
-"""The methods that tables compare: what is trained, from which network, and with what teacher."""
+"""What tables compare: methods, each a way to train a network, and references without a network."""
 
 from __future__ import annotations
 
@@ -17,8 +17,6 @@ class Method:
     """How the network is shrunk, one of :data:`SHRINKAGES`; None for the baseline itself."""
     distils: bool = False
     """Whether it learns from the teacher, where the experiment has one."""
-    fresh: bool = False
-    """Whether its weights are drawn anew after shrinkage, instead of generated."""
     note: str = ""
     """What it is, at the foot of a table; of those that the paper does not have."""
 
@@ -36,10 +34,15 @@ METHODS: Mapping[str, Method] = {
     ),
     "from-scratch": Method(
         "LW-DNA from scratch",
-        "lw-dna",
+        "from-scratch",
         distils=True,
-        fresh=True,
         note="the shape of the LW-DNA network, trained from weights drawn anew",
+    ),
+    "generated": Method(
+        "LW-DNA as generated",
+        "generated",
+        distils=True,
+        note="the LW-DNA network, trained from the weights as the latent vectors generate them",
     ),
     "width-1": Method(
         "Not widened", "width-1", distils=True, note="as LW-DNA, but from the baseline at its width"
@@ -62,12 +65,37 @@ METHODS: Mapping[str, Method] = {
 }
 """By name in the configuration, in the order of a table."""
 
+
+@dataclass(frozen=True)
+class Reference:
+    """What every network of a task has to beat: a result without a network."""
+
+    name: str
+    """In names of files."""
+    title: str
+    """In tables and figures."""
+    factor: str
+    """The key of the task that says how hard it is."""
+    note: str
+    """What it is, at the foot of a table."""
+
+
+REFERENCES: Mapping[str, Reference] = {
+    "denoising": Reference("noisy-input", "Noisy input", "sigma", "the input, left as it is"),
+    "super-resolution": Reference(
+        "bicubic", "Bicubic", "scale", "the input, enlarged by MATLAB's bicubic interpolation"
+    ),
+}
+"""By kind of task."""
+
 DHP = "dhp"
 """The shrinkage that is a search; the others are made at initialisation."""
 
 SHRINKAGES: Mapping[str, Mapping[str, Any]] = {
     "lw-dna": {},
     DHP: {},
+    "from-scratch": {"start": "fresh"},
+    "generated": {"start": "generated"},
     "width-1": {"widen": 1},
     "magnitude": {"criterion": "magnitude"},
     "random": {"criterion": "random"},
@@ -75,8 +103,10 @@ SHRINKAGES: Mapping[str, Mapping[str, Any]] = {
 }
 """By name, what differs from the experiment's section ``shrink``."""
 
-COMPARABLE = tuple(name for name, changes in SHRINKAGES.items() if "widen" not in changes)
-"""Shrinkages of the same widened network, whose channels can be compared."""
+COMPARABLE = tuple(
+    name for name, changes in SHRINKAGES.items() if not {"widen", "start"} & set(changes)
+)
+"""Shrinkages of the same widened network that choose other channels, which can be compared."""
 
 BASELINES = ("baseline", "baseline-kd")
 """Methods that train the network of the paper itself, so that its complexity is known untrained."""
@@ -84,6 +114,22 @@ BASELINES = ("baseline", "baseline-kd")
 
 NEED_TEACHER = ("baseline-kd", "dhp-kd", "no-kd")
 """Methods that without a teacher would be another method."""
+
+
+def reference_task(task: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a task of restoration that its reference depends on."""
+    return {name: task[name] for name in ("kind", REFERENCES[task["kind"]].factor)}
+
+
+def reference_key(task: Mapping[str, Any], convention: str) -> str:
+    """A name for the reference of a task of restoration and for how it is measured.
+
+    Args:
+        task: the section ``task`` of an experiment.
+        convention: a name of :data:`lwdna.metrics.PRESETS`.
+    """
+    reference = REFERENCES[task["kind"]]
+    return f"{reference.name}-{reference.factor}{task[reference.factor]}-{convention}"
 
 
 def shrinkages_of(methods: Iterable[str]) -> list[str]:

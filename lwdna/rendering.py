@@ -14,13 +14,14 @@ import pandas as pd
 from markdown import markdown as render
 
 from lwdna.files import write_text
-from lwdna.methods import METHODS
+from lwdna.methods import METHODS, REFERENCES, Method, Reference
 from lwdna.tables import (
     BASELINE_TITLES,
     NOT_RUN,
     OURS,
     PAPER,
     PAPER_KEYS,
+    REFERENCE_TITLES,
     RUN,
     VERSUS,
     Layout,
@@ -118,9 +119,9 @@ def _notes(number: int, layout: Layout) -> list[str]:
         "Ours: mean ± sample standard deviation over n seeds; FLOPs and parameters are means over "
         "the seeds too. One multiply-accumulate is one FLOP, as in the paper."
     ]
-    if layout.reference:
+    if layout.against:
         notes.append(
-            f"Against {layout.reference}: the mean difference over the seeds that both were run "
+            f"Against {layout.against}: the mean difference over the seeds that both were run "
             "with, and its 95 % bootstrap interval; a star marks one of three seeds or more that "
             "excludes zero. Of few seeds such intervals are too narrow: of three it excludes zero "
             "whenever all differences have one sign, which chance alone brings about one time in "
@@ -142,9 +143,10 @@ def _notes(number: int, layout: Layout) -> list[str]:
 
 
 def _notes_on_methods(frame: pd.DataFrame) -> list[str]:
-    """What the methods are that are ours alone."""
+    """What the references are, and the methods that are ours alone."""
     there = set(frame["method"])
-    told = [f"{m.title}: {m.note}" for m in METHODS.values() if m.note and m.title in there]
+    known: list[Reference | Method] = [*REFERENCES.values(), *METHODS.values()]
+    told = [f"{m.title}: {m.note}" for m in known if m.note and m.title in there]
     return ["; ".join(told) + "."] if told else []
 
 
@@ -153,6 +155,7 @@ def _headings(number: int, frame: pd.DataFrame, scale: str) -> dict[str, str]:
     rows = frame[frame["section"] == PAPER]
     # Methods of ours that the paper lacks are no rows of it; two experiments may share a row.
     rows = rows[rows[f"{layout_of(number).measures[0].column}_paper"] != ""]
+    rows = rows[~rows["method"].isin(REFERENCE_TITLES)]
     run = rows["status"].eq(RUN).groupby([rows[key] for key in PAPER_KEYS]).any()
     paper = "Experiments of the paper" if number == 4 else "Rows of the paper"
     return {
@@ -168,8 +171,8 @@ def _markdown_rows(number: int, layout: Layout, part: pd.DataFrame) -> str:
         titles.append(f"{measure.title}, ours")
         if number != 4:
             titles += [f"{measure.title}, paper", "Difference"]
-        if layout.reference:
-            titles.append(f"Against {layout.reference} [95 %]")
+        if layout.against:
+            titles.append(f"Against {layout.against} [95 %]")
     titles += ["Paper"] if number == 4 else []
     for quantity in ("FLOPs [G]", "Params [M]"):
         titles.append(f"{quantity}{suffix}, ours")
@@ -211,7 +214,7 @@ def _result_cells(number: int, layout: Layout, row: Mapping[Any, Any]) -> list[s
             difference = row[f"{column}_difference"]
             cells.append(as_text(row[f"{column}_paper"]) or "-")
             cells.append("-" if is_missing(difference) else f"{difference:+z.{measure.decimals}f}")
-        if layout.reference:
+        if layout.against:
             cells.append(_versus_cell(row, measure))
     if number == 4:
         cells.append(as_text(row[f"{layout.measures[0].column}_paper"]))
@@ -234,7 +237,7 @@ def _mean_cell(row: Mapping[Any, Any], measure: Measure) -> str:
     text = f"{mean:.{measure.decimals}f}"
     if not is_missing(std):
         text += f" ± {std:.{measure.decimals}f}"
-    return f"{text} (n={row['n']})"
+    return text if row["method"] in REFERENCE_TITLES else f"{text} (n={row['n']})"
 
 
 def _versus_cell(row: Mapping[Any, Any], measure: Measure) -> str:
@@ -253,6 +256,8 @@ def _versus_cell(row: Mapping[Any, Any], measure: Measure) -> str:
 def _count_cell(row: Mapping[Any, Any], quantity: str, decimals: int, *, ratios: bool) -> str:
     kind = quantity.partition("_")[0]
     ours, printed = row[quantity], as_text(row[f"paper_{quantity}"])
+    if row["method"] in REFERENCE_TITLES:
+        return "-"
     if is_missing(ours):
         untrained = row["section"] == PAPER and row["method"] in BASELINE_TITLES
         return NOT_COUNTED if untrained else NOT_RUN

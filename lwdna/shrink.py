@@ -29,6 +29,7 @@ from lwdna.hypernet import (
     scored_classes,
 )
 from lwdna.provenance import Shrinkage, provenance_of, set_provenance, write_summary
+from lwdna.starts import START, STARTS, Start, begin
 from lwdna.surgery import cut, save
 
 Criterion = Literal["gradient", "magnitude", "random", "uniform"]
@@ -40,7 +41,7 @@ class Shrunk:
     """A shrunk network and what became of it."""
 
     model: nn.Module
-    """A plain module that starts from the generated weights."""
+    """A plain module, with the weights that its training starts from."""
     flops: int
     params: int
     kept: dict[str, list[int]]
@@ -98,6 +99,7 @@ def shrink(
     seed: int = 0,
     embedding: int = EMBEDDING,
     batch_norm: bool = True,
+    start: Start = START,
 ) -> Shrunk:
     """Shrink a (widened) network to a FLOPs budget by its latent vectors (Sec. 1.2).
 
@@ -120,6 +122,10 @@ def shrink(
         seed: of the latent vectors, the hypernetwork and whatever randomness the forward pass has.
         embedding: the hypernetwork's embedding dimension m.
         batch_norm: count batch norm in the FLOPs, as Table 1 does and Table 2 does not.
+        start: the weights that the network starts its training from. "generated" are those that
+            the latent vectors generate, as in the authors' code; "rescaled" the same, scaled layer
+            by layer to what ``reset_parameters()`` gives in the shrunk network; "fresh" are drawn
+            by it. Makes no difference to the channels kept.
 
     Returns:
         The largest network in the order of scores that is not above the target.
@@ -127,9 +133,9 @@ def shrink(
     Raises:
         BudgetError: if rho, tau and the width cannot reach the target; names what they reach.
         GraphError: if the channels of the network cannot be followed.
-        ConfigError: for arguments out of range.
+        ConfigError: for arguments out of range, or if "fresh" cannot draw a parameter.
     """
-    _check(rho, tau, criterion, warmup_steps)
+    _check(rho, tau, criterion, warmup_steps, start)
     for name, value in (("batches", batches), ("embedding", embedding)):
         if value < 1:
             raise ConfigError(f"{name} is {value}; give at least 1.")
@@ -158,7 +164,7 @@ def shrink(
         mask = select(graph, complexity, scores, floor, target_flops)
     except BudgetError as error:
         raise BudgetError(f"{error}{_held(graph)}") from None
-    return derive(
+    result = derive(
         graph,
         wide,
         mask,
@@ -175,8 +181,11 @@ def shrink(
             "seed": int(seed),
             "embedding": int(embedding),
             "batch_norm": bool(batch_norm),
+            "start": start,
         },
     )
+    begin(result.model, start, layers=graph.layers, seed=seed)
+    return result
 
 
 def derive(
@@ -432,11 +441,13 @@ def verify(
     graph.check_cut(small, example_input, mask)
 
 
-def _check(rho: float, tau: float, criterion: str, warmup_steps: int) -> None:
+def _check(rho: float, tau: float, criterion: str, warmup_steps: int, start: str) -> None:
     for name, value in (("rho", rho), ("tau", tau)):
         if not 0 <= value <= 1:
             raise ConfigError(f"{name} is {value}; give a share between 0 and 1.")
     if criterion not in CRITERIA:
         raise ConfigError(f"There is no criterion '{criterion}': {nearest(criterion, CRITERIA)}")
+    if start not in STARTS:
+        raise ConfigError(f"There is no start '{start}': {nearest(start, STARTS)}")
     if warmup_steps < 0:
         raise ConfigError(f"warmup_steps is {warmup_steps}; give 0 or more.")

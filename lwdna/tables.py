@@ -17,7 +17,7 @@ import pandas as pd
 
 from lwdna import project
 from lwdna.errors import ConfigError, DataError, nearest
-from lwdna.methods import BASELINES, METHODS
+from lwdna.methods import BASELINES, METHODS, REFERENCES
 from lwdna.statistics import paired_difference
 
 Experiments: TypeAlias = Mapping[str, Mapping[str, Any]]
@@ -34,6 +34,14 @@ NOT_SUPPLIED = "not in the supplied paper"
 _TITLES = {name: method.title for name, method in METHODS.items()}
 """Our methods, in the order of a table, and what they are called there."""
 
+REFERENCE_TITLES = tuple(reference.title for reference in REFERENCES.values())
+"""What results without a network are called, which a table shows above those of the networks."""
+
+_NAMES = {title: name for name, title in _TITLES.items()} | {
+    reference.title: reference.name for reference in REFERENCES.values()
+}
+"""By title in a table, the name in the column ``method`` of the metrics."""
+
 BASELINE_TITLES = tuple(_TITLES[name] for name in BASELINES)
 """What the methods that train the network of the paper itself are called."""
 
@@ -43,8 +51,8 @@ _PSNR_COLUMNS = {"psnr_bsd68_db": "bsd68", "psnr_div2k_db": "div2k-valid"}
 _ABLATION = {"dataset": "tiny-imagenet", "network": "MobileNetV1", "method": "LW-DNA"}
 """What every row of Table 3 is about."""
 
-VERSUS = ("vs_reference", "vs_reference_low", "vs_reference_high", "pairs", "excludes_zero")
-"""Parts of the comparison with the reference: mean difference, interval, number of seeds, mark."""
+VERSUS = ("versus", "versus_low", "versus_high", "pairs", "excludes_zero")
+"""Parts of a comparison by seeds: mean difference, interval, number of seeds, mark."""
 
 PAPER_KEYS = ["dataset", "network", "method", "rho", "tau", "test_set"]
 """Columns that name a row of the paper."""
@@ -75,7 +83,7 @@ class Layout:
     flops_decimals: int
     params_decimals: int
     ratios: bool = True
-    reference: str | None = None
+    against: str | None = None
     """The method that all others are compared with, seed by seed."""
 
 
@@ -93,7 +101,7 @@ LAYOUTS: Mapping[int, Layout] = {
         keys={"dataset": "Dataset", "network": "Network", "method": "Method"},
         flops_decimals=4,
         params_decimals=3,
-        reference="Baseline KD",
+        against="Baseline KD",
     ),
     2: Layout(
         title="Table 2: Image denoising",
@@ -103,7 +111,7 @@ LAYOUTS: Mapping[int, Layout] = {
         keys={"network": "Network", "method": "Method", "test_set": "Test set"},
         flops_decimals=2,
         params_decimals=2,
-        reference="Baseline",
+        against="Baseline",
     ),
     3: Layout(
         title="Table 3: Ablation of rho and tau on MobileNetV1",
@@ -123,7 +131,7 @@ LAYOUTS: Mapping[int, Layout] = {
         keys={"network": "Network", "method": "Method", "test_set": "Test set"},
         flops_decimals=2,
         params_decimals=3,
-        reference="Baseline",
+        against="Baseline",
     ),
 }
 """The tables by number. A title or caption can be changed without running anything again."""
@@ -167,14 +175,17 @@ def make_table(
     First come the experiments that reproduce no row of the paper (``section`` is ``ours``), then
     every row of the paper in its order (``paper``), followed by those methods and test sets of
     ours that the paper does not have for the network. A test set is the paper's if it has the
-    name of its dataset (``cifar10``), in Table 2 ``bsd68`` and ``div2k-valid``.
+    name of its dataset (``cifar10``), in Table 2 ``bsd68`` and ``div2k-valid``. Above the rows of a
+    network of restoration stands, for each test set, what is had without a network: the noisy
+    input, or bicubic interpolation.
 
     Args:
         number: 1 classification, 2 denoising, 3 ablation of rho and tau, 4 super-resolution.
         paper: the paper's table, from :func:`read_paper`; None for table 4.
         metrics: one row for each run and test set: ``experiment``, ``method``, ``seed``,
             ``test_set``, ``flops`` (multiply-accumulates), ``params``, and the measures
-            ``top1_error_percent``, ``psnr_db`` (dB), ``ssim``. It may be empty.
+            ``top1_error_percent``, ``psnr_db`` (dB), ``ssim``. It may be empty. References are
+            in it by :data:`lwdna.methods.REFERENCES`, with a seed that says nothing.
         complexity: ``network``, ``dataset``, ``flops``, ``params`` of the paper's baselines, as
             counted by us.
         experiments: the experiments of the configuration; those whose ``tables`` name this table
@@ -185,11 +196,11 @@ def make_table(
         Numbers of ours as floats (G, M, percent, dB; NaN where there is none), numbers of the
         paper as the text printed there. ``*_std`` is the sample standard deviation over ``n``
         seeds; ``*_difference`` is ours minus the paper's; ratios are relative to the Baseline of
-        the same experiment, or of the same network of the paper; ``*_vs_reference`` is the mean
-        difference to the reference method (Baseline KD, or Baseline where there is no distillation)
-        over the ``pairs`` seeds of both, with the bounds of its
-        95 % bootstrap interval; ``*_vs_paper`` is ``=`` where
+        the same experiment, or of the same network of the paper; ``*_versus`` is the mean
+        difference to Baseline KD (to Baseline where there is no distillation) over the ``pairs``
+        seeds of both, with the bounds of its 95 % bootstrap interval; ``*_vs_paper`` is ``=`` where
         ours, rounded, has the paper's digits, and the difference of the rounded numbers elsewhere.
+        A reference has an ``n`` of 1, and neither seeds, comparisons, FLOPs nor parameters.
 
     Raises:
         ConfigError: for an unknown table, or an experiment that claims a row the table lacks.
@@ -228,7 +239,7 @@ def _columns(layout: Layout) -> list[str]:
     names += ["test_set", "status", "n", "seeds"]
     for measure in layout.measures:
         names += [f"{measure.column}_{part}" for part in ("mean", "std", "paper", "difference")]
-        names += [f"{measure.column}_{part}" for part in VERSUS if layout.reference]
+        names += [f"{measure.column}_{part}" for part in VERSUS if layout.against]
     for quantity in ("flops_g", "params_m"):
         kind = quantity.partition("_")[0]
         names += [quantity, f"{kind}_ratio_percent", f"paper_{quantity}"]
@@ -315,13 +326,20 @@ class _Builder:
             if self.claims[name]:
                 continue
             supposed = self.number == 4 and experiment.get("paper") is not None
-            for method, test_set in self._cells(name):
-                yield self._row(PAPER if supposed else OURS, name, method=method, test_set=test_set)
+            section = PAPER if supposed else OURS
+            for method, test_set in [*self._references(name), *self._cells(name)]:
+                yield self._row(section, name, method=method, test_set=test_set)
 
     def paper_rows(self) -> Iterator[dict[str, Any]]:
         """The paper's rows, and after each network what only we have of it."""
         for index, row in enumerate(self.printed):
             names: list[str] = [name for name in self.claims if row.group in self.claims[name]]
+            if index == 0 or self.printed[index - 1].group != row.group:
+                for name in names:
+                    for method, test_set in self._references(name):
+                        yield self._row(
+                            PAPER, name, method=method, test_set=test_set, many=len(names)
+                        )
             known = bool(names) and row.method in _TITLES.values()
             for match in names if known else (None,):
                 yield self._row(
@@ -373,8 +391,8 @@ class _Builder:
         return {row.group for row in rows}
 
     def _runs(self, name: str | None, method: str, test_set: str | None = None) -> pd.DataFrame:
-        """Rows of the metrics for a method, by the paper's name of it."""
-        ours = {theirs: mine for mine, theirs in _TITLES.items()}.get(method)
+        """Rows of the metrics for a method or reference, by its title."""
+        ours = _NAMES.get(method)
         if name is None or ours is None or not len(self.metrics):
             return self.metrics.iloc[:0]
         chosen = (self.metrics["experiment"] == name) & (self.metrics["method"] == ours)
@@ -392,6 +410,13 @@ class _Builder:
             if ours in experiment.get("methods", METHODS) or len(runs):
                 for test_set in self._test_sets(name):
                     yield method, test_set
+
+    def _references(self, name: str) -> Iterator[tuple[str, str]]:
+        """What an experiment of restoration is compared with, by test set."""
+        kind = self.experiments[name].get("task", {}).get("kind")
+        if kind in REFERENCES:
+            for test_set in self._test_sets(name):
+                yield REFERENCES[kind].title, test_set
 
     def _test_sets(self, name: str) -> list[str]:
         asked = [str(test_set) for test_set in self.experiments[name].get("test", ())]
@@ -456,26 +481,27 @@ class _Builder:
             row[f"{column}_difference"] = (
                 round(mean - float(theirs), 6) if mean is not None and theirs else None
             )
-            row |= self._versus_reference(name, runs, test_set, measure)
+            row |= self._compared(name, method, test_set, measure)
+        seeds = runs["seed"] if n and method not in REFERENCE_TITLES else ()
         row["n"] = n
-        row["seeds"] = " ".join(map(str, runs["seed"])) if n else ""
+        row["seeds"] = " ".join(map(str, seeds))
         row["status"] = RUN if n else NOT_RUN
         row["scale"] = self.scale if n else ""
         self._add_complexity(row, name, is_paper=section == PAPER, printed=printed)
         return row
 
-    def _versus_reference(
-        self, name: str | None, runs: pd.DataFrame, test_set: str, measure: Measure
+    def _compared(
+        self, name: str | None, method: str, test_set: str, measure: Measure
     ) -> dict[str, Any]:
-        """The comparison with the reference of the same experiment; empty for the reference."""
-        reference, column = self.layout.reference, measure.column
-        if reference is None:
+        """The comparison with the same experiment's method of the layout, which has none itself."""
+        against, column = self.layout.against, measure.column
+        if against is None:
             return {}
-        theirs = self._runs(name, reference, test_set)
+        ours, theirs = (self._runs(name, title, test_set) for title in (method, against))
         found = None
-        if column in runs and len(runs) and not runs.index.equals(theirs.index):
+        if column in ours and len(ours) and method not in (against, *REFERENCE_TITLES):
             found = paired_difference(
-                runs.set_index("seed")[column], theirs.set_index("seed")[column]
+                ours.set_index("seed")[column], theirs.set_index("seed")[column]
             )
         values = (found.mean, found.low, found.high) if found else (None, None, None)
         rounded = [None if value is None else round(value, 6) for value in values]
@@ -492,7 +518,8 @@ class _Builder:
         for index, (quantity, unit) in enumerate((("flops_g", 1e9), ("params_m", 1e6))):
             kind = quantity.partition("_")[0]
             counted = known[index]
-            ours = self._mean(name, row["method"], kind)
+            has_network = row["method"] not in REFERENCE_TITLES
+            ours = self._mean(name, row["method"], kind) if has_network else None
             if ours is None and row["method"] in BASELINE_TITLES:
                 ours = counted
             base = next(
@@ -506,12 +533,12 @@ class _Builder:
             row[quantity] = None if ours is None else round(ours / unit, 9)
             row[f"{kind}_ratio_percent"] = _ratio(ours, base)
             theirs = getattr(printed, quantity) if printed else ""
-            reference = printed and theirs_by_method.get(
+            original = printed and theirs_by_method.get(
                 (printed.dataset, printed.network, BASELINE_TITLES[0])
             )
             row[f"paper_{quantity}"] = NOT_SUPPLIED if self.number == 4 else theirs
             row[f"paper_{kind}_ratio_percent"] = _ratio(
-                _number(theirs), _number(getattr(reference, quantity)) if reference else None
+                _number(theirs), _number(getattr(original, quantity)) if original else None
             )
             row[f"{kind}_vs_paper"] = _versus(row[quantity], theirs)
 

@@ -8,7 +8,8 @@ from lwdna.errors import LwdnaError
 from lwdna.files import hold
 from lwdna.methods import DHP, METHODS, SHRINKAGES
 from lwdna.workflow import paths, words
-from lwdna.workflow.cluster import end_former_jobs
+from lwdna.workflow.cluster import before_planning, end_former_jobs
+from lwdna.workflow.references import References
 from lwdna.workflow.replicas import Replicas
 from lwdna.workflow.run import TEACHER, Run, runs_of
 from lwdna.workflow.snakemake import checked
@@ -33,27 +34,26 @@ except LwdnaError as error:
     raise WorkflowError(str(error))
 
 RUN = Run(config)
-TARGETS = Targets(RUN)
+REFERENCES = References(RUN)
+TARGETS = Targets(RUN, REFERENCES)
 REPLICAS = Replicas(config)
 
 
-def take_lock():
-    """Lock the working directory for as long as this run lasts."""
+def begin():
+    """Lock the working directory for as long as this run lasts, and be alone in it."""
     # Snakemake's own lock outlives a killed run; this one ends with the process that holds it.
     try:
         end_former_jobs(".", alone=hold(".snakemake/lwdna.lock"))
     except LwdnaError as error:
         raise WorkflowError(str(error))
+    # The only thing that is read of the directory before it is locked.
+    if changed := SOURCES.changed():
+        raise WorkflowError(
+            f"Another process has just made or removed {', '.join(changed)}; start again."
+        )
 
 
-onstart:
-    take_lock()
-
-
-if not workflow.modifier.is_main_snakefile():
-    # Snakemake drops what a module wants at the start; what its user wants is done first.
-    others = workflow._onstart
-    workflow._onstart = lambda log: (others(log), take_lock())
+before_planning(workflow, begin)
 
 
 wildcard_constraints:
@@ -63,6 +63,7 @@ wildcard_constraints:
     dataset=pattern(SOURCES.datasets),
     download=pattern(SOURCES.downloads),
     replica=pattern(REPLICAS.networks),
+    reference=pattern(REFERENCES.settings),
     seed=paths.CONSTRAINTS["seed"],
     split=paths.CONSTRAINTS["split"],
     table=paths.CONSTRAINTS["table"],

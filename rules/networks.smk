@@ -1,4 +1,4 @@
-"""Shrink -> train (teachers, baselines, LW-DNA networks) -> evaluate."""
+"""Shrink -> train (teachers, baselines, LW-DNA networks) -> evaluate; references beside them."""
 
 
 rule shrink:
@@ -140,3 +140,28 @@ rule evaluate:
         "python -m lwdna --log {log:q} evaluate {input.weights:q} --task {params.task:q}"
         " --labels {params.labels:q} {params.tests:q} --conventions {params.conventions:q}"
         " {params.batch_norm} {params.device} --threads {threads} --output {output.metrics:q}"
+
+
+rule reference:
+    input:
+        test=paths.IMAGES.where(split="test"),
+    output:
+        metrics=paths.REFERENCE,
+    log:
+        "results/logs/references/{reference}/{dataset}.log",
+    benchmark:
+        "results/benchmarks/references/{reference}/{dataset}.tsv"
+    conda:
+        "../envs/lwdna.yaml"
+    threads: 1
+    resources:
+        mem_mb=words.growing(3000),
+    params:
+        task=REFERENCES.task,
+        convention=REFERENCES.convention,
+    message:
+        "Measure {wildcards.reference} on {wildcards.dataset}"
+    shell:
+        "python -m lwdna --log {log:q} reference --task {params.task:q}"
+        " --test {wildcards.dataset:q} {input.test:q} --convention {params.convention:q}"
+        " --output {output.metrics:q}"

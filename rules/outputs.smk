@@ -27,9 +27,11 @@ rule complexity:
 rule table:
     input:
         metrics=TARGETS.table_metrics,
+        references=TARGETS.table_reference_files,
         paper=TARGETS.table_paper,
         complexity=paths.COMPLEXITY,
         code=[
+            BASE / "lwdna/methods.py",
             BASE / "lwdna/tables.py",
             BASE / "lwdna/statistics.py",
             BASE / "lwdna/rendering.py",
@@ -56,12 +58,14 @@ rule table:
     params:
         experiments=TARGETS.table_experiments,
         paper=lambda wildcards, input: ["--paper", input.paper] if input.paper else [],
+        references=TARGETS.table_references,
         scale=RUN.scale,
     message:
         "Make Table {wildcards.table}"
     shell:
         "python -m lwdna --log {log:q} table {wildcards.table} {input.metrics:q}"
         " --experiments {params.experiments:q} {params.paper:q}"
+        " --references {params.references:q}"
         " --complexity {input.complexity:q} {params.scale:q}"
         " --csv {output.csv:q} --markdown {output.markdown:q} --html {output.html:q}"
 
@@ -136,10 +140,9 @@ rule remaining_channels:
 
 rule strip:
     input:
-        baseline=RUN.first_weights("baseline"),
-        shrunk=RUN.first_weights("lw-dna"),
+        networks=TARGETS.strip_networks,
         test=RUN.first_test,
-        code=BASE / "lwdna/figures.py",
+        code=[BASE / "lwdna/strips.py", BASE / "lwdna/figures.py"],
     output:
         report(
             paths.STRIP.where(format="png"),
@@ -158,7 +161,9 @@ rule strip:
     resources:
         mem_mb=words.growing(3000),
     params:
+        networks=TARGETS.strip_titles,
         task=RUN.task,
+        part=TARGETS.strip_part,
         title=RUN.title,
         convention=RUN.first_convention,
         outputs=words.outputs,
@@ -166,9 +171,9 @@ rule strip:
     message:
         "Draw an image restored by the networks of {wildcards.experiment}"
     shell:
-        "python -m lwdna --log {log:q} strip --baseline {input.baseline:q}"
-        " --shrunk {input.shrunk:q} --task {params.task:q} --test {input.test:q}"
-        " --title {params.title:q} {params.convention:q} {params.scale:q} {params.outputs:q}"
+        "python -m lwdna --log {log:q} strip {params.networks:q} --task {params.task:q}"
+        " --test {input.test:q} {params.part:q} --title {params.title:q}"
+        " {params.convention:q} {params.scale:q} {params.outputs:q}"
 
 
 rule latents:

@@ -87,31 +87,3 @@ def build_seeded(
             width=network.get("width", 1.0),
             **network.get("options", {}),
         )
-
-
-def draw_again(model: nn.Module, seed: int) -> None:
-    """Draw the weights of a network anew, as for one that was built with these sizes.
-
-    That is ``reset_parameters()`` of each layer and then of what it is put into, if that has a
-    method of this name; statistics of batch norm start again.
-
-    Args:
-        model: of any sizes, such as a shrunk network.
-        seed: of PyTorch's generator on the CPU, whose state is kept.
-
-    Raises:
-        ConfigError: if a trained parameter belongs to a module without ``reset_parameters``.
-    """
-    for name, module in model.named_modules():
-        own = [key for key, p in module.named_parameters(recurse=False) if p.requires_grad]
-        if own and not hasattr(module, "reset_parameters"):
-            raise ConfigError(
-                f"The weights of {type(model).__name__} cannot be drawn anew: '{own[0]}' of "
-                f"'{name or 'the network'}', a {type(module).__name__}, has no method "
-                "reset_parameters that does it; write one."
-            )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        for module in reversed(list(model.modules())):
-            if callable(reset := getattr(module, "reset_parameters", None)):
-                reset()

@@ -148,11 +148,19 @@ def write_shrunk(shrunk: Shrunk, widened: Widened, output: Path, channels: Path 
     logger.info("Shrunk %s at width %g:\n%s", widened.name, widened.width, shrunk.report())
     shrunk.save(output)
     if channels is not None:
+        graph = widened.graph
+        made = {layer: graph.layers[layer].outputs for layer in shrunk.kept}
         rows = [
-            (layer, len(widened.graph.layers[layer].outputs), shrunk.channels_before[layer], len(k))
-            for layer, k in shrunk.kept.items()
+            (
+                name,
+                len(made[name]),
+                shrunk.channels_before[name],
+                len(k),
+                graph.frozen[made[name]].all(),
+            )
+            for name, k in shrunk.kept.items()
         ]
-        frame = pd.DataFrame(rows, columns=["layer", "baseline", "before", "after"])
+        frame = pd.DataFrame(rows, columns=["layer", "baseline", "before", "after", "frozen"])
         write_csv(channels, frame.to_csv(index=False, lineterminator="\n"))
 
 

@@ -79,9 +79,14 @@ def main(
                 convention=conventions.get(name),
                 multiple=input_multiple(model),
             )
-            values = {column: result.get(key) for key, column in COLUMNS.items()}
-            rows.append({**labels.get(str(path), {}), "test_set": name, **values, **counts})
+            known = labels.get(str(path), {})
+            rows.append({**known, "test_set": name, **columns_of(result), **counts})
     write_csv(output, pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"))
+
+
+def columns_of(result: dict[str, float]) -> dict[str, float | None]:
+    """What an evaluation returns, under its names in the metrics table."""
+    return {column: result.get(key) for key, column in COLUMNS.items()}
 
 
 def _complexity(model: nn.Module, path: Path, *, batch_norm: bool) -> dict[str, int]:

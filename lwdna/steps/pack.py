@@ -14,6 +14,8 @@ from lwdna.data.folders import (
     imagenet_listing,
     tiny_imagenet_store,
 )
+from lwdna.data.normalisation import log_normalisation
+from lwdna.data.stores import FORMAT, format_of
 from lwdna.data.versions import read_versions, version_of
 from lwdna.steps._options import ANY_PATH, output
 
@@ -50,3 +52,5 @@ def main(*, source: Path, kind: str, split: str, only_list: bool, output: Path) 
         imagefolder_listing(source, output)
     else:
         imagefolder_store(source, output)
+    if split == "train" and format_of(output) == FORMAT:
+        log_normalisation(output)

@@ -13,6 +13,7 @@ from lwdna.data.datasets import train_dataset
 from lwdna.errors import ConfigError
 from lwdna.hypernet import EMBEDDING, LossFunction
 from lwdna.shrink import CRITERIA
+from lwdna.starts import START, STARTS
 from lwdna.steps._build import check_fits, check_outputs, write_shrunk
 from lwdna.steps._build import widen as widen_network
 from lwdna.steps._options import ANY_PATH, Json, network_to_shrink, output, seed, threads
@@ -35,6 +36,13 @@ from lwdna.steps._own import Own
 @click.option("--warmup-steps", type=int, default=0, show_default=True)
 @click.option("--batches", type=int, default=2, show_default=True)
 @click.option("--embedding", type=click.IntRange(min=1), default=EMBEDDING, show_default=True)
+@click.option(
+    "--start",
+    type=click.Choice(STARTS),
+    default=START,
+    show_default=True,
+    help="The weights to start from: as generated, rescaled layer by layer, or drawn anew.",
+)
 @click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True)
 @output
 @seed

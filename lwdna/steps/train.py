@@ -13,7 +13,7 @@ import lwdna
 from lwdna.data.datasets import fingerprint, test_dataset, train_dataset
 from lwdna.evaluation import input_multiple
 from lwdna.files import lock
-from lwdna.networks import build_seeded, draw_again
+from lwdna.networks import build_seeded
 from lwdna.steps._build import build, check_fits, check_same_classes
 from lwdna.steps._options import (
     ANY_PATH,
@@ -34,7 +34,6 @@ from lwdna.training import train, write_history
 @click.command()
 @click.option("--network", type=Json(), help="Network to build: name, dataset, width, options.")
 @click.option("--weights", type=FILE, help="Start from this network instead.")
-@click.option("--fresh", is_flag=True, help="With --weights: draw its weights anew first.")
 @click.option("--teacher", type=FILE, help="Trained network to distil from.")
 @task
 @click.option("--protocol", type=Json(), required=True, help="How to train.")
@@ -53,7 +52,6 @@ def main(
     *,
     network: dict[str, Any] | None,
     weights: Path | None,
-    fresh: bool,
     teacher: Path | None,
     task: dict[str, Any],
     protocol: dict[str, Any],
@@ -70,8 +68,6 @@ def main(
         model = build_seeded(network, seed, build)
     elif weights is not None and network is None:
         model = lwdna.load(weights)
-        if fresh:
-            draw_again(model, seed)
     else:
         raise click.UsageError("Give either --network or --weights.")
     images = train_dataset(task, train_path, seed=seed)

@@ -1,7 +1,8 @@
-"""What the workflow needs on a cluster: signals that reach a training, and an empty queue."""
+"""How a run of the workflow begins and ends: an empty queue, and signals that reach a training."""
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import re
@@ -11,8 +12,10 @@ import socket
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -25,6 +28,28 @@ JOB_NAME = re.compile(r"lwdna_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 _PATIENCE_S = 300
 """How long cancelled jobs may take to end. SLURM gives them ``KillWait``, 30 s by default."""
+
+
+def before_planning(workflow: Any, begin: Callable[[], None]) -> None:
+    """Have something done in every run of a workflow, before it looks at what there is to do.
+
+    Snakemake's ``onstart`` comes too late, when the jobs are planned. It is done neither where
+    nothing is run (``--dry-run``, ``--lint``, ``--report``, ``--unlock``, ...), nor in the
+    processes of jobs.
+
+    Args:
+        workflow: Snakemake's ``workflow``, in a Snakefile, which may be that of a module.
+        begin: what is to be done; an exception ends the run.
+    """
+    execute = workflow.execute
+
+    @functools.wraps(execute)
+    def executed(*arguments: Any, executor_plugin: Any, **settings: Any) -> Any:
+        if workflow.is_main_process and not executor_plugin.common_settings.dryrun_exec:
+            begin()
+        return execute(*arguments, executor_plugin=executor_plugin, **settings)
+
+    workflow.execute = executed
 
 
 def relay_signals() -> None:

@@ -91,6 +91,8 @@ HISTORY = Place(f"{_RUN}/seed{{seed}}/history.csv")
 """Loss and test results, epoch by epoch."""
 METRICS = Place(f"{_RUN}/metrics.csv")
 """Every seed of a method, measured on every test set."""
+REFERENCE = Place("results/references/{reference}/{dataset}.csv")
+"""What is had without a network on a test set."""
 CHECKPOINTS = Place("results/checkpoints/{experiment}/{method}/seed{seed}")
 """A folder of what a training resumes from: no output, which Snakemake would delete."""
 

@@ -7,7 +7,7 @@ the kind of a task is asked here alone: :meth:`Run.train_images`, :meth:`Run.tes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol, TypeAlias
 
 from lwdna.config import selected
@@ -36,6 +36,7 @@ class Wildcards(Protocol):
     download: str
     experiment: str
     method: str
+    reference: str
     replica: str
     seed: str
     shrinkage: str
@@ -195,8 +196,7 @@ class Run:
             width *= section["teacher"]["width"]
         words = ["--teacher", str(teacher)] if teacher else []
         if shrunk:
-            fresh = ["--fresh"] if METHODS[wildcards.method].fresh else []
-            return ["--weights", str(shrunk), *fresh, *words]
+            return ["--weights", str(shrunk), *words]
         return ["--network", as_json({**section["network"], "width": width}), *words]
 
     def weights(self, wildcards: Wildcards) -> list[str]:
@@ -209,10 +209,6 @@ class Run:
             paths.WEIGHTS.at(experiment=experiment, method=method, seed=seed)
             for seed in self.experiments[experiment]["seeds"]
         ]
-
-    def first_weights(self, method: str) -> Callable[[Wildcards], str]:
-        """The function that gives the trained network of a method, of the first seed."""
-        return lambda wildcards: self.weights_of(wildcards.experiment, method)[0]
 
 
 def runs_of(files: Iterable[str]) -> str:

@@ -25,10 +25,14 @@ class Sources:
     def __init__(self, datasets: Mapping[str, Section], versions: Mapping[str, Version]) -> None:
         self.datasets = datasets
         self.versions = versions
-        self.downloads = self._downloads()
+        self.downloads = self._missing()
         """The files that datasets name and that are downloaded: those that are not there."""
 
-    def _downloads(self) -> list[str]:
+    def changed(self) -> list[str]:
+        """The downloads that have come, or gone, since it was decided what is one."""
+        return sorted(set(self.downloads).symmetric_difference(self._missing()))
+
+    def _missing(self) -> list[str]:
         named = [
             dataset[key]
             for dataset in self.datasets.values()

@@ -6,12 +6,13 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from lwdna.methods import COMPARABLE, DHP, shrink_settings, shrinkages_of
+from lwdna.methods import COMPARABLE, DHP, METHODS, shrink_settings, shrinkages_of
 from lwdna.project import paper_table
 from lwdna.workflow import paths
 from lwdna.workflow.paths import Place
+from lwdna.workflow.references import References
 from lwdna.workflow.run import Run, Wildcards
-from lwdna.workflow.words import repeated
+from lwdna.workflow.words import as_json, options, repeated
 
 TABLES = (1, 2, 3, 4)
 """The numbers of the paper's tables; 4 is ours, of super-resolution."""
@@ -19,16 +20,21 @@ TABLES = (1, 2, 3, 4)
 TABLE_FORMATS = ("csv", "md", "html")
 FIGURE_FORMATS = ("png", "svg")
 
+_PAIR = ("baseline", "lw-dna")
+"""Methods whose restored images are shown side by side."""
+
 
 class Targets:
     """The tables and figures of a run.
 
     Args:
         run: which experiments, methods and seeds there are.
+        references: what is measured beside them.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, references: References) -> None:
         self.run = run
+        self.references = references
 
     def tables(self, numbers: Iterable[int] = TABLES) -> list[str]:
         """The files of some tables, or of all."""
@@ -71,6 +77,14 @@ class Targets:
         """What a table needs to know of its experiments, for the command line."""
         keys = ("label", "methods", "network", "paper", "shrink", "tables", "task", "test", "train")
         return self._shown(self.of_table(wildcards), *keys)
+
+    def table_reference_files(self, wildcards: Wildcards) -> list[str]:
+        """The results without a network that a table shows."""
+        return self.references.files(self.of_table(wildcards))
+
+    def table_references(self, wildcards: Wildcards) -> str:
+        """By experiment and test set, where these are, for the command line."""
+        return as_json(self.references.of(self.of_table(wildcards)))
 
     def histories(self) -> list[str]:
         """The training history of every run that figures show."""
@@ -122,8 +136,24 @@ class Targets:
         return [
             name
             for name, section in self.run.selected.items()
-            if self.run.restores(section) and {"baseline", "lw-dna"} <= set(section["methods"])
+            if self.run.restores(section) and set(_PAIR) <= set(section["methods"])
         ]
+
+    def strip_networks(self, wildcards: Wildcards) -> list[str]:
+        """The trained networks that a strip shows, of the first seed."""
+        return [self.run.weights_of(wildcards.experiment, method)[0] for method in _PAIR]
+
+    def strip_titles(self, wildcards: Wildcards) -> list[str]:
+        """Titles and paths of these, for the command line."""
+        titles = (METHODS[method].title for method in _PAIR)
+        pairs = zip(titles, self.strip_networks(wildcards), strict=True)
+        return [word for title, path in pairs for word in ("--network", title, path)]
+
+    def strip_part(self, wildcards: Wildcards) -> list[str]:
+        """Which image a strip shows, and which part of it, for the command line."""
+        chosen = self.run.section(wildcards).get("strip", {})
+        centre = ["--centre", *map(str, chosen["centre"])] if "centre" in chosen else []
+        return options(chosen, ("image", "size")) + centre
 
     def searched(self) -> list[str]:
         """The experiments with a search by DHP to draw as Figure 3."""

@@ -1,11 +1,14 @@
 """Atomic writes: whole or not at all."""
 
 import errno
+import fcntl
 import os
 import resource
+import shutil
 import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -165,23 +168,155 @@ def test_lock_is_held_until_its_process_ends(tmp_path):
     hold(tmp_path / "lock")
 
 
-def test_what_a_killed_writer_left_is_removed_and_a_living_one_is_left_alone(tmp_path):
-    script = (
-        "import sys; sys.path.insert(0, sys.argv[1]); from lwdna.files import atomic\n"
-        "with atomic(sys.argv[2]): print('open', flush=True); sys.stdin.read()\n"
-    )
-    target = tmp_path / "store.h5"
-    command = [sys.executable, "-c", script, str(Path(__file__).parents[2]), str(target)]
+WRITER = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from lwdna import files
+with getattr(files, sys.argv[2])(sys.argv[3]) as temporary:
+    # As a library does that is given the name: it opens the file and closes it.
+    file = temporary / "part" if temporary.is_dir() else temporary
+    file.write_text("half")
+    print("open", flush=True)
+    sys.stdin.read()
+"""
+KINDS = ["atomic", "atomic_folder"]
+
+
+@contextmanager
+def writer(kind, target):
+    """A process that is in the middle of writing a file or folder."""
+    command = [sys.executable, "-c", WRITER, str(Path(__file__).parents[2]), kind, str(target)]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as writer:
-        assert writer.stdout.readline() == "open\n"
-        write_text(target, "while the other is alive")
-        assert len(names(tmp_path)) == 2
-        writer.kill()
-        writer.wait()
-    write_text(target, "after its death")
+    ) as process:
+        assert process.stdout.readline() == "open\n"
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def write(kind, target):
+    """Write a file or folder, whatever is there."""
+    if kind == "atomic":
+        write_text(target, "whole")
+    else:
+        shutil.rmtree(target, ignore_errors=True)
+        with atomic_folder(target) as folder:
+            (folder / "whole").touch()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_living_process_still_writes_is_left_alone(tmp_path, kind):
+    target = tmp_path / "store.h5"
+    with writer(kind, target) as process:
+        halves = [path for path in tmp_path.rglob("*") if path.is_file()]
+        write(kind, target)
+        write(kind, target)
+        assert halves and all(path.exists() for path in halves)
+        shutil.rmtree(target) if target.is_dir() else target.unlink()
+        process.communicate()
+        assert process.returncode == 0
+    assert ((target / "part") if target.is_dir() else target).read_text() == "half"
     assert names(tmp_path) == ["store.h5"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["store.h5", "store", "a.tmp", ".hidden", "a-lock.h5"])
+def test_what_a_killed_writer_left_is_removed(tmp_path, kind, name):
+    target = tmp_path / name
+    with writer(kind, target):
+        pass
+    assert names(tmp_path)
+    write(kind, target)
+    assert names(tmp_path) == [name]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_killed_writer_left_is_removed_before_its_parent_has_waited_for_it(tmp_path, kind):
+    """A zombie has a process id still, for good where nobody reaps."""
+    target = tmp_path / "store.h5"
+    with writer(kind, target) as process:
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        os.kill(process.pid, 0)  # it can be signalled, as if it were alive
+        write(kind, target)
+        assert names(tmp_path) == ["store.h5"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_killed_writer_left_is_removed_though_its_process_id_is_used_again(tmp_path, kind):
+    target = tmp_path / "store.h5"
+    with writer(kind, target) as process:
+        pass
+    for path in tmp_path.iterdir():  # now it is that of the process which tests
+        assert f"-{process.pid}-" in path.name
+        path.rename(path.with_name(path.name.replace(f"-{process.pid}-", f"-{os.getpid()}-")))
+    write(kind, target)
+    assert names(tmp_path) == ["store.h5"]
+
+
+def test_what_a_version_without_locks_left_is_removed(tmp_path):
+    (tmp_path / f".store.host-{os.getpid()}-a1b2c3d4.tmp.h5").touch()
+    (tmp_path / f".store.host-{os.getpid()}-abcd_e_f.tmp.h5").mkdir()
+    write_text(tmp_path / "store.h5", "whole")
+    assert names(tmp_path) == ["store.h5"]
+
+
+def test_files_of_others_that_look_alike_are_left_alone(tmp_path):
+    others = [".store.tmp.h5", ".store.host-1-a.tmp.csv", ".stores.host-1-a.tmp.h5", "store.tmp.h5"]
+    for name in others:
+        (tmp_path / name).touch()
+    write_text(tmp_path / "store.h5", "whole")
+    assert names(tmp_path) == sorted([*others, "store.h5"])
+
+
+def test_a_temporary_file_may_be_taken_for_a_leftover_before_it_is_locked(tmp_path, monkeypatch):
+    """Another process comes between the making of the lock's file and its locking, twice."""
+    target, others = tmp_path / "x", []
+
+    def lockf(*arguments, at=fcntl.lockf):
+        if len(others) < 2:
+            done = subprocess.run([*other, str(target)], check=True, stdin=subprocess.DEVNULL)
+            others.append(done)
+            assert names(tmp_path) == ["x"], "it did not take it for a leftover"
+        at(*arguments)
+
+    other = [sys.executable, "-c", WRITER, str(Path(__file__).parents[2]), "atomic"]
+    monkeypatch.setattr(fcntl, "lockf", lockf)
+    write_text(target, "of this process")
+    assert len(others) == 2 and target.read_text() == "of this process"
+    assert names(tmp_path) == ["x"]
+
+
+def test_without_locks_files_are_written_and_nothing_of_others_is_removed(tmp_path, monkeypatch):
+    def lockf(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    with writer("atomic", tmp_path / "x"):
+        before = names(tmp_path)
+        monkeypatch.setattr(fcntl, "lockf", lockf)
+        write_text(tmp_path / "x", "whole")
+        assert names(tmp_path) == [*before, "x"]
+
+
+def test_many_may_write_the_same_file_at_once(tmp_path):
+    """Threads of one process, and processes."""
+    target = tmp_path / "x.txt"
+
+    def write_often():
+        for _ in range(100):
+            write_text(target, "whole")
+
+    script = "import sys; sys.path.insert(0, sys.argv[1]); from lwdna.files import write_text\n"
+    script += "for _ in range(100): write_text(sys.argv[2], 'whole')"
+    command = [sys.executable, "-c", script, str(Path(__file__).parents[2]), str(target)]
+    processes = [subprocess.Popen(command) for _ in range(2)]
+    with ThreadPoolExecutor() as pool:
+        for done in [pool.submit(write_often) for _ in range(3)]:
+            done.result()
+    assert [process.wait() for process in processes] == [0, 0]
+    assert target.read_text() == "whole" and names(tmp_path) == ["x.txt"]
 
 
 def test_a_folder_appears_whole_or_not_at_all(tmp_path):
@@ -205,13 +340,3 @@ def test_a_folder_that_is_not_empty_is_left_alone(tmp_path):
     with pytest.raises(LwdnaError, match="delete it and run"), atomic_folder(tmp_path / "images"):
         pass
     assert [path.name for path in (tmp_path / "images").iterdir()] == ["precious"]
-
-
-def test_folders_that_killed_processes_left_are_removed(tmp_path):
-    code = "from lwdna.files import atomic_folder; import os\n"
-    code += f"with atomic_folder({str(tmp_path / 'images')!r}): os._exit(9)"
-    subprocess.run([sys.executable, "-c", code], check=False)
-    assert len(list(tmp_path.iterdir())) == 1
-    with atomic_folder(tmp_path / "images"):
-        pass
-    assert [path.name for path in tmp_path.iterdir()] == ["images"]

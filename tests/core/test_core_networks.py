@@ -8,13 +8,14 @@ from torch import nn
 from lwdna.channels import ChannelGraph
 from lwdna.complexity import MaskedComplexity, complexity
 from lwdna.errors import ConfigError
-from lwdna.networks import build, draw_again
+from lwdna.networks import build
 from lwdna.networks._widths import rounded
 from lwdna.networks.edsr import RGB_MEAN
 from lwdna.networks.mobilenetv3 import SqueezeExcitation
 from lwdna.networks.resnet import ResNet
 from lwdna.provenance import NetworkSpec
 from lwdna.registry import DATASETS, NETWORKS, input_shape
+from lwdna.starts import draw_again
 from lwdna.surgery import cut, silence
 
 

@@ -297,6 +297,7 @@ def test_shrink_does_what_its_parts_do(name, criterion, warmup_steps, stream):
         warmup_steps=warmup_steps,
         batches=3,
         seed=5,
+        start="generated",
     )
     assert case.least <= result.flops <= case.target(0.5)
     assert (result.flops, result.params) == complexity(result.model, example_input)
@@ -310,7 +311,7 @@ def test_shrink_does_what_its_parts_do(name, criterion, warmup_steps, stream):
     case.scores = np.abs(gradients) if criterion == "gradient" else z.abs().numpy()
     mask = case.select(case.target(0.5))
     assert result.kept == case.graph.kept(mask)
-    # It starts from the generated weights.
+    # Its weights are the generated ones.
     for name_, tensor in cut(case.graph, wide, mask).state_dict().items():
         assert torch.equal(tensor, result.model.state_dict()[name_]), name_
     for layer, before in result.channels_before.items():

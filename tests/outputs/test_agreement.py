@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from matplotlib.figure import Figure
 
 from lwdna.agreement import Kept, compare, plot_agreement, to_markdown, write_agreement
 from lwdna.errors import ConfigError
@@ -88,6 +89,16 @@ def test_the_figure_is_repeatable(tmp_path):
         assert (tmp_path / f"a.{kind}").read_bytes() == (tmp_path / f"b.{kind}").read_bytes()
     svg = (tmp_path / "a.svg").read_text()
     assert "Net | 1" in svg and "Small scale." in svg and "DHP" in svg
+
+
+def test_layers_have_the_numbers_that_they_have_in_the_network(tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: figures.append(figure))
+    network = kept(rgb="111", a="1100", held="11", b="1110", out="1")
+    plot_agreement({("e", "dhp", 0): network}, [tmp_path / "a.png"], experiments=EXPERIMENTS)
+    (axes,) = figures[0].axes
+    assert list(axes.lines[0].get_xdata()) == [2, 4]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["2", "4"]
 
 
 def test_masks_are_made_of_the_indices_kept():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,13 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from PIL import Image
 
 from lwdna.errors import ConfigError, DataError
-from lwdna.figures import plot_remaining_channels, plot_strip, plot_training_logs
+from lwdna.figures import plot_remaining_channels, plot_training_logs
 
 SCALE = "Demo at small scale."
 EXPERIMENTS: dict[str, dict[str, Any]] = {
@@ -42,9 +45,16 @@ def histories() -> pd.DataFrame:
 def channels() -> pd.DataFrame:
     return pd.DataFrame(
         [
-            {"experiment": "digits", "seed": seed, "layer": layer, "baseline": 32, "after": after}
+            {"experiment": "digits", "seed": seed, "layer": layer, "baseline": base}
+            | {"before": before, "after": after, "frozen": layer in ("rgb", "fc")}
             for seed in range(2)
-            for layer, after in (("conv1", 10 + seed), ("conv2", 20), ("fc", 32))
+            for layer, base, before, after in (
+                ("rgb", 3, 3, 3),
+                ("conv1", 32, 64, 10 + seed),
+                ("conv2", 32, 64, 20),
+                ("conv3", 32, 64, 64),
+                ("fc", 32, 32, 32),
+            )
         ]
     )
 
@@ -98,14 +108,92 @@ def test_remaining_channels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     plot_remaining_channels(channels(), outputs, experiments=EXPERIMENTS, scale=SCALE)
     check_png(tmp_path / "a.png")
     shown = texts(tmp_path / "a.svg")
-    assert {SCALE, "ResNet14 x0.5 (n=2)", "conv1", "fc", "Not run: DnCNN, EDSR."} <= shown
+    assert {SCALE, "ResNet14 x0.5 (n=2)", "Layer", "Not run: DnCNN, EDSR."} <= shown
     figures: list[Figure] = []
     monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: figures.append(figure))
     plot_remaining_channels(channels(), outputs[:1], experiments=EXPERIMENTS)
     (axes,) = figures[0].axes
     heights = [patch.get_height() for patch in axes.patches]  # type: ignore[attr-defined]
-    assert heights == [100 * 10.5 / 32, 62.5, 100.0]
+    assert heights == [100 * 10.5 / 32, 62.5, 200.0]
+    assert numbers(axes) == ["2", "3", "4"]
     assert 100.0 in {float(np.ravel(line.get_ydata())[0]) for line in axes.lines}
+
+
+def numbers(axes: Axes) -> list[str]:
+    """The labels of the ticks that are seen."""
+    axes.figure.draw_without_rendering()  # type: ignore[union-attr]
+    low, high = axes.get_xlim()
+    ticks = zip(axes.get_xticks(), axes.get_xticklabels(), strict=True)
+    return [label.get_text() for place, label in ticks if low <= place <= high]
+
+
+def test_channels_of_earlier_versions_leave_out_what_lost_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They do not say what is frozen; one of two tables may be of this version."""
+    figures: list[Figure] = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: figures.append(figure))
+    old = channels().drop(columns="frozen")
+    new = channels().assign(experiment="noise")
+    for table in (old, pd.concat([old, new])):
+        plot_remaining_channels(table, [tmp_path / "a.png"], experiments=EXPERIMENTS)
+    assert numbers(figures[0].axes[0]) == ["2", "3"]
+    assert [numbers(axes) for axes in figures[1].axes] == [["2", "3"], ["2", "3", "4"]]
+
+
+def test_one_test_of_a_training_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    figures: list[Figure] = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: figures.append(figure))
+    rows = histories().query("experiment == 'digits'")
+    rows.loc[rows["epoch"] < 12, "test_top1_error_percent"] = None
+    experiments = {"digits": EXPERIMENTS["digits"]}
+    plot_training_logs(rows, [tmp_path / "a.png"], experiments=experiments)
+    (axes,) = figures[0].axes
+    tested = [line for line in axes.lines if line.get_linestyle() == "-"]
+    assert [(len(line.get_xdata()), line.get_marker()) for line in tested] == [(1, "o")] * 2  # type: ignore[arg-type]
+    ranges = [c for c in axes.collections if isinstance(c, LineCollection)]
+    assert len(ranges) == 2
+    # Training has many points, and no marks.
+    assert {line.get_marker() for line in axes.lines if line not in tested} == {""}
+
+
+@pytest.mark.parametrize("layers", [3, 19, 45, 160])
+@pytest.mark.parametrize("panels", [1, 6])
+def test_no_label_touches_a_neighbour(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layers: int, panels: int
+) -> None:
+    figures: list[Figure] = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: figures.append(figure))
+    names = [f"e{panel}" for panel in range(panels)]
+    experiments = {name: {"label": f"A network called {'so ' * 12}{name}"} for name in names}
+    many = pd.DataFrame(
+        [
+            {"experiment": name, "seed": 0, "layer": f"features.{layer}.conv", "baseline": 1000}
+            | {"before": 2000, "after": 1000 + layer, "frozen": False}
+            for name in names
+            for layer in range(layers)
+        ]
+    )
+    logs = pd.concat(
+        [
+            histories()
+            .query("experiment == 'digits'")
+            .assign(experiment=name, epoch=lambda h: 9 * h["epoch"])
+            for name in names
+        ]
+    )
+    plot_remaining_channels(many, [tmp_path / "a.png"], experiments=experiments)
+    plot_training_logs(logs, [tmp_path / "a.png"], experiments=experiments)
+    for figure in figures:
+        figure.draw_without_rendering()
+        assert len(figure.axes) == panels
+        boxes = [axes.get_tightbbox() for axes in figure.axes]
+        for one, other in itertools.combinations(boxes, 2):
+            assert one is not None and other is not None and not one.overlaps(other)
+        for axes in figure.axes:
+            ticks = [t.get_window_extent() for t in axes.get_xticklabels() if t.get_text()]
+            assert len(ticks) >= min(layers, 3)
+            assert not any(a.overlaps(b) for a, b in itertools.pairwise(ticks))
 
 
 def test_a_figure_without_data_says_not_run(tmp_path: Path) -> None:
@@ -117,19 +205,7 @@ def test_a_figure_without_data_says_not_run(tmp_path: Path) -> None:
     assert "not run" in texts(outputs[0])
 
 
-def test_strip_enlarges_the_input_and_marks_what_is_missing(tmp_path: Path) -> None:
-    clean = np.random.default_rng(0).integers(0, 256, (32, 48, 3), dtype=np.uint8)
-    images = {"Clean": clean, "Input": clean[::4, ::4], "Baseline": None, "LW-DNA": clean}
-    outputs = [tmp_path / "a.png", tmp_path / "a.svg"]
-    plot_strip(images, outputs, psnr_db={"LW-DNA": 24.406}, scale=SCALE, title="EDSR", note="Crop.")
-    check_png(tmp_path / "a.png")
-    shown = texts(tmp_path / "a.svg")
-    assert {"Clean", "Input", "24.41 dB", "not run", SCALE, "EDSR", "Crop."} <= shown
-    assert len([text for text in shown if text.endswith(" dB")]) == 1
-
-
 def test_errors_say_what_to_do(tmp_path: Path) -> None:
-    gray = np.zeros((8, 8), dtype=np.uint8)
     with pytest.raises(ConfigError, match=r"allowed: .png, .svg"):
         plot_training_logs(histories(), [tmp_path / "a.pdf"], experiments=EXPERIMENTS)
     with pytest.raises(DataError, match="lack the column"):
@@ -138,12 +214,4 @@ def test_errors_say_what_to_do(tmp_path: Path) -> None:
         plot_remaining_channels(
             channels().assign(baseline=0), [tmp_path / "a.png"], experiments=EXPERIMENTS
         )
-    wrongs: list[Any] = [gray[:5], gray[:0], gray.astype(np.float32)]
-    for wrong in wrongs:
-        with pytest.raises(DataError, match="'LW-DNA'"):
-            plot_strip({"Clean": gray, "LW-DNA": wrong}, [tmp_path / "a.png"], psnr_db={})
-    with pytest.raises(DataError, match="clean image"):
-        plot_strip({"Clean": None}, [tmp_path / "a.png"], psnr_db={})
-    with pytest.raises(ConfigError, match="Clean"):
-        plot_strip({"Clean": gray}, [tmp_path / "a.png"], psnr_db={"clean": 1.0})
     assert not list(tmp_path.iterdir())

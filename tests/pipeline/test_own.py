@@ -211,6 +211,19 @@ def test_networks_of_lwdna(tmp_path):
     assert status == 0 and (tmp_path / "x.pt2").exists(), output
 
 
+@pytest.mark.parametrize("start", ["generated", "rescaled", "fresh"])
+def test_the_start_is_an_option(start, tmp_path):
+    path = tmp_path / "small.safetensors"
+    status, output = command(
+        *("shrink", "ResNet8", "--flops-ratio", 0.6, "--criterion", "magnitude"),
+        *("--start", start, "--output", path),
+    )
+    assert status == 0, output
+    assert f"start {start}" in command("info", path)[1]
+    status, output = command("shrink", "ResNet8", "--start", "fres", "--output", path)
+    assert status == 2 and "'generated', 'rescaled', 'fresh'" in output
+
+
 def test_network_that_was_not_shrunk(net, tmp_path):
     save(lwdna.build("ResNet8"), tmp_path / "ours.safetensors")
     status, output = command("info", tmp_path / "ours.safetensors")

@@ -90,6 +90,17 @@ def test_distillation_and_shrinkage_start_from_their_own_files(finished):
     assert len(set(weights.values())) == 6
 
 
+def test_the_start_is_noted_and_changes_no_channel(finished):
+    folder = finished / "results/shrink/digits"
+    ours, fresh, searched = (
+        json.loads((folder / name / "seed0/network.json").read_text())
+        for name in ("lw-dna", "from-scratch", "dhp")
+    )
+    assert (ours["settings"]["start"], fresh["settings"]["start"]) == ("rescaled", "fresh")
+    assert ours["layers"] == fresh["layers"]
+    assert "start" not in searched["settings"]
+
+
 def test_a_search_leaves_its_record(finished):
     folder = finished / "results/shrink/digits/dhp/seed0"
     record = read_latents(folder / "latents.h5")

@@ -11,6 +11,7 @@ from running import ROOT, TINY
 from lwdna.config import check
 from lwdna.data.versions import read_versions
 from lwdna.workflow import words
+from lwdna.workflow.references import References
 from lwdna.workflow.replicas import Replicas
 from lwdna.workflow.run import Run, runs_of
 from lwdna.workflow.sources import Sources, pattern
@@ -83,16 +84,6 @@ def test_what_a_training_starts_from_follows_from_the_method(experiment, method,
         assert width == (2 if method == "teacher" else 1)
 
 
-def test_a_network_of_fresh_weights_is_told_apart():
-    run = Run(PAPER)
-    said = {
-        method: run.train_start(of(experiment=EXPERIMENT, method=method, seed="1"))
-        for method in ("lw-dna", "from-scratch")
-    }
-    assert said["lw-dna"] != said["from-scratch"]
-    assert set(said["lw-dna"]) < set(said["from-scratch"])
-
-
 def test_the_memory_of_shrinkage_follows_from_its_work():
     run = Run(PAPER)
     experiments = ("imagenet-resnet50", "dncnn", "cifar10-resnet56")
@@ -136,7 +127,8 @@ def test_runs_are_read_off_their_paths():
 
 
 def targets(config):
-    return Targets(Run(config))
+    run = Run(config)
+    return Targets(run, References(run))
 
 
 def test_a_filter_leaves_rules_but_no_results():
@@ -180,6 +172,35 @@ def test_a_search_is_drawn_for_its_first_seed():
     assert " ".join(said) == "--layers 1 --layers 3 --epochs 0 --epochs 1 --epochs 2"
 
 
+def test_a_strip_shows_both_networks_and_the_part_that_is_asked_for():
+    def choose(config):
+        config["experiments"]["dncnn"]["strip"] = {"image": "a b.png", "centre": [3, 4]}
+
+    found, wildcards = targets(read(change=choose)), of(experiment="dncnn")
+    inputs = found.strip_networks(wildcards)
+    said = ["--network", "Baseline", inputs[0], "--network", "LW-DNA", inputs[1]]
+    assert len(inputs) == 2 and found.strip_titles(wildcards) == said
+    part = " ".join(found.strip_part(wildcards))
+    assert "--image a b.png" in part and part.endswith("--centre 3 4")
+    assert found.strip_part(of(experiment="edsr")) == []
+
+
+def test_references_are_measured_once_for_each_test_set_and_convention():
+    found = targets(PAPER).references
+    names = ["dncnn", "unet", "edsr", "srresnet", "cifar10-resnet56"]
+    where = found.of(names)
+    assert set(where) == set(names) - {"cifar10-resnet56"}
+    assert where["dncnn"] == where["unet"] and where["edsr"] == where["srresnet"]
+    assert len(found.files(names)) == 2 + 5
+    assert {name.split("-")[0] for name in found.settings} == {"noisy", "bicubic"}
+    for key in found.settings:
+        assert json.loads(found.task(of(reference=key)))["kind"] in (
+            "denoising",
+            "super-resolution",
+        )
+        assert found.convention(of(reference=key)) in key
+
+
 # Sources.
 
 
@@ -190,7 +211,10 @@ def test_what_is_there_is_no_download(tmp_path, monkeypatch):
     (tmp_path / "data").mkdir()
     (tmp_path / archive).touch()
     found = Sources(PAPER["datasets"], read_versions())
-    assert archive not in found.downloads
+    assert archive not in found.downloads and found.changed() == []
+    (tmp_path / archive).unlink()
+    assert found.changed() == [archive]
+    (tmp_path / archive).touch()
     assert found.file(of(dataset="cifar10", split="train")) == archive
     # By hand, and not there: for the step to explain.
     assert found.file(of(dataset="set5", split="test")) == []
