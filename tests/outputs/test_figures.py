@@ -210,7 +210,7 @@ def test_errors_say_what_to_do(tmp_path: Path) -> None:
         plot_training_logs(histories(), [tmp_path / "a.pdf"], experiments=EXPERIMENTS)
     with pytest.raises(DataError, match="lack the column"):
         plot_training_logs(histories()[["epoch"]], [tmp_path / "a.png"], experiments=EXPERIMENTS)
-    with pytest.raises(DataError, match="conv1"):
+    with pytest.raises(DataError, match="'rgb' of 'digits' has 0 channels"):
         plot_remaining_channels(
             channels().assign(baseline=0), [tmp_path / "a.png"], experiments=EXPERIMENTS
         )

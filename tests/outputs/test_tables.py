@@ -370,7 +370,7 @@ def test_methods_are_compared_with_baseline_kd_seed_by_seed() -> None:
 
     def versus(method: str) -> list[Any]:
         found = row(frame, section="ours", method=method)
-        parts = ("vs_reference", "vs_reference_low", "vs_reference_high", "pairs")
+        parts = ("versus", "versus_low", "versus_high", "pairs")
         return [found[f"top1_error_percent_{part}"] for part in parts]
 
     assert versus("Uniform") == [pytest.approx(0.866667), 0.1, 1.5, 3]
@@ -387,7 +387,7 @@ def test_methods_are_compared_with_baseline_kd_seed_by_seed() -> None:
     assert "Uniform: as LW-DNA, but every layer keeps the same share" in text
 
 
-def test_without_distillation_the_reference_is_the_baseline() -> None:
+def test_without_distillation_all_are_compared_with_the_baseline() -> None:
     runs = [
         run("dn", method, seed=seed, test_set="bsd68", psnr_db=psnr + seed)
         for method, psnr in (("baseline", 24.0), ("dhp", 24.5))
@@ -411,3 +411,62 @@ def test_a_bound_just_below_zero_is_not_printed_as_above_it() -> None:
     digits = DIGITS | {"methods": ["baseline-kd", "uniform"]}
     text = to_markdown(1, table(1, runs, {"digits": digits}), SCALE)
     assert "| -0.23 [-0.50, -0.00] * |" in text
+
+
+EDSR = {
+    "tables": [4],
+    "task": {"kind": "super-resolution", "scale": 4},
+    "test": ["set5", "set14"],
+    "network": {"name": "EDSR"},
+    "label": "Small EDSR",
+    "methods": ["baseline", "lw-dna"],
+}
+
+
+def test_a_reference_is_the_first_row_of_its_network() -> None:
+    runs = [
+        run("edsr", method, seed, test_set=test_set, psnr_db=psnr, ssim=0.8)
+        for method, psnr in (("baseline", 28.0), ("lw-dna", 29.0))
+        for test_set in EDSR["test"]
+        for seed in (0, 1)
+    ]
+    zero = {"flops": 0, "params": 0, "ssim": 0.7}
+    runs.append(run("edsr", "bicubic", test_set="set5", psnr_db=27.07, **zero))
+    frame = table(4, runs, {"edsr": EDSR})
+    assert frame["method"].tolist() == [m for m in ("Bicubic", "Baseline", "LW-DNA") for _ in "ab"]
+    found = row(frame, method="Bicubic", test_set="set5")
+    assert (found["psnr_db_mean"], found["ssim_mean"]) == (27.07, 0.7)
+    assert (found["status"], found["n"], found["seeds"]) == ("run", 1, "")
+    # Neither a network's size nor a comparison, and none of the others is compared with it.
+    assert pd.isna([found[key] for key in ("flops_g", "params_m", "psnr_db_versus")]).all()
+    assert found["psnr_db_pairs"] == 0
+    assert row(frame, method="LW-DNA", test_set="set5")["psnr_db_versus"] == 1.0
+    assert row(frame, method="Bicubic", test_set="set14")["status"] == "not run"
+    text = to_markdown(4, frame)
+    assert "| Small EDSR | Bicubic | set5 | 27.07 | - | 0.7000 | - |" in text
+    assert "|  |  | set14 | not run | - | not run | - | not in the supplied paper | - | - |" in text
+    assert "Bicubic: the input, enlarged" in text
+
+
+def test_a_reference_stands_above_the_rows_of_the_paper_and_is_none_of_them() -> None:
+    noisy = DNCNN | {"task": {"kind": "denoising", "sigma": 70}}
+    runs = [
+        run("dncnn", "noisy-input", test_set=name, psnr_db=12.5, flops=0, params=0)
+        for name in noisy["test"]
+    ]
+    frame = table(2, runs, {"dncnn": noisy}, scale="")
+    rows_of_dncnn = frame[frame["network"] == "DnCNN"]
+    assert rows_of_dncnn["method"].tolist()[:3] == ["Noisy input", "Noisy input", "Baseline"]
+    assert (rows_of_dncnn["method"] == "Noisy input").sum() == 2
+    text = to_markdown(2, frame)
+    assert "0 of 8 results obtained here" in text
+    assert "| DnCNN | Noisy input | BSD68 | 12.50 | - | - | - | - | - | - | - |" in text
+    ratio = row(frame, network="DnCNN", method="LW-DNA", test_set="bsd68")
+    assert f"{ratio['paper_flops_ratio_percent']:.2f}" == "59.67"
+
+
+def test_experiments_of_the_paper_do_not_count_references() -> None:
+    edsr = EDSR | {"paper": {"network": "EDSR"}}
+    runs = [run("edsr", "bicubic", test_set="set5", psnr_db=27.0, ssim=0.7)]
+    text = to_markdown(4, table(4, runs, {"edsr": edsr}, scale=""))
+    assert "0 of 4 results obtained here" in text and "| Bicubic | set5 | 27.00 |" in text

@@ -199,6 +199,14 @@ def test_two_runs_in_one_folder_are_refused(copy):
             lambda c: c["experiments"]["digits"].pop("dhp"),
             "experiments.digits has the method dhp-kd but no section 'dhp'",
         ),
+        (
+            lambda c: c["experiments"]["digits"].update(strip={}),
+            "experiments.digits.strip cannot be: classification restores no images",
+        ),
+        (
+            lambda c: c["experiments"]["denoising"].update(strip={"center": [1, 2]}),
+            "no key 'center' at experiments.denoising.strip: did you mean 'centre'",
+        ),
         (lambda c: c["experiments"]["digits"].update(test=["digits", "digits"]), "non-unique"),
     ],
 )

@@ -110,6 +110,21 @@ def test_a_search_leaves_its_record(finished):
     assert max(record.latents) == len(history) > 1
 
 
+def test_what_networks_have_to_beat_is_measured_unasked(finished):
+    """Bicubic and the noisy input, on the test images, beside every network of restoration."""
+    for number, name, title in (
+        (2, "noisy-input-sigma70-denoising", "Noisy input"),
+        (4, "bicubic-scale4-sr-benchmark", "Bicubic"),
+    ):
+        measured = pd.read_csv(finished / f"results/references/{name}/photographs.csv")
+        table = pd.read_csv(finished / f"results/tables/table{number}.csv")
+        first = table[table["section"] == "ours"].iloc[0]
+        assert (first["method"], first["status"]) == (title, "run")
+        assert first["psnr_db_mean"] == pytest.approx(measured["psnr_db"][0], abs=1e-6)
+        assert 10 < first["psnr_db_mean"] < 40
+    assert len(list((finished / "results/references").glob("*/*.csv"))) == 2
+
+
 def test_criteria_are_compared(finished):
     table = pd.read_csv(finished / "results/tables/agreement.csv")
     assert len(table) == 6 and set(table["experiment"]) == {"digits"}
@@ -148,6 +163,16 @@ def test_a_new_label_redraws_and_does_not_retrain(finished, tmp_path):
         "latents",
         "agreement",
     }
+
+
+def test_another_part_of_an_image_is_drawn_alone(finished, tmp_path):
+    def elsewhere(config):
+        config["experiments"]["denoising"]["strip"] = {"centre": [40, 90], "size": 64}
+
+    status, output = snakemake(finished, "-n", "-p", config=changed(tmp_path, elsewhere))
+    assert status == 0
+    assert planned(output) == {"all": 1, "strip": 1}
+    assert "--size 64 --centre 40 90" in output
 
 
 def test_a_new_protocol_retrains_what_it_concerns(finished, tmp_path):
@@ -277,6 +302,8 @@ def test_the_configurations_that_come_along_can_be_planned(name, tmp_path):
     assert jobs["table"] == 4 and jobs["train"] > jobs["shrink"] >= 9
     # CIFAR-10 and 100, Tiny-ImageNet, and DIV2K for training and validation.
     assert jobs.get("download", 0) == (5 if "paper" in name else 0)
+    # Once for each test set, however many networks: BSD68, DIV2K; and five of super-resolution.
+    assert jobs["reference"] == 7 if "paper" in name else 1 <= jobs["reference"] <= 2
 
 
 def test_the_paper_configuration_covers_the_rows_of_its_networks():
