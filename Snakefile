@@ -27,7 +27,7 @@ include: "rules/targets.smk"
 rule all:
     default_target: True
     input:
-        tables(),
-        agreement(),
-        figures(),
+        TARGETS.tables(),
+        TARGETS.agreement(),
+        TARGETS.figures(),
     localrule: True

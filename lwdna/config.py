@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import csv
 import math
 import os
 from collections.abc import Iterator, Mapping
@@ -15,6 +14,7 @@ import yaml
 
 from lwdna.errors import ConfigError, nearest
 from lwdna.methods import DHP, METHODS, NEED_TEACHER, SHRINKAGES, shrink_settings
+from lwdna.project import SCHEMA, paper_table, read_paper
 from lwdna.registry import DATASETS, NETWORKS, TABLES_WITHOUT_BATCH_NORM
 
 FILTERS = ("datasets", "networks", "methods", "experiments")
@@ -47,12 +47,12 @@ _LARGEST = 1_000_000
 _TABLES = {1: "classification", 2: "denoising", 3: "classification", 4: "super-resolution"}
 
 
-def check(config: Mapping[str, Any], schema: str | os.PathLike[str]) -> dict[str, Any]:
+def check(config: Mapping[str, Any], schema: str | os.PathLike[str] = SCHEMA) -> dict[str, Any]:
     """Check a configuration and fill in the schema's defaults.
 
     Args:
         config: as read from YAML; it is not changed.
-        schema: path of the JSON Schema, in YAML.
+        schema: path of the JSON Schema, in YAML; by default the project's.
 
     Returns:
         The complete configuration. Every experiment has "seeds", "label" and "count_batch_norm".
@@ -79,10 +79,10 @@ def check(config: Mapping[str, Any], schema: str | os.PathLike[str]) -> dict[str
             "count_batch_norm", not set(experiment["tables"]) & set(TABLES_WITHOUT_BATCH_NORM)
         )
         _check_experiment(name, experiment, complete)
-        _check_claim(f"experiments.{name}", experiment, Path(schema).parents[1] / "paper")
+        _check_claim(f"experiments.{name}", experiment)
     selected(complete)
     if "replication" in complete:
-        _check_replication(complete, Path(schema).parents[1] / "paper")
+        _check_replication(complete)
     return complete
 
 
@@ -151,7 +151,7 @@ def selected(config: Mapping[str, Any]) -> dict[str, list[str]]:
     return chosen
 
 
-def _check_replication(config: Mapping[str, Any], paper: Path) -> None:
+def _check_replication(config: Mapping[str, Any]) -> None:
     """Images must be photographs, and every network an LW-DNA row of the paper."""
     section = config["replication"]
     name = _known(section["images"], config["datasets"], "replication.images")
@@ -161,11 +161,8 @@ def _check_replication(config: Mapping[str, Any], paper: Path) -> None:
         "replication.images",
         f"names '{name}', which has no training photographs",
     )
-    rows = set()
-    for number in (1, 2):
-        with (paper / f"table{number}.csv").open(encoding="utf-8", newline="") as file:
-            lines = [line for line in csv.DictReader(file) if line["method"] == "LW-DNA"]
-        rows |= {" / ".join(_row(line)) for line in lines}
+    lines = [line for number in (1, 2) for line in read_paper(paper_table(number))]
+    rows = {" / ".join(_row(line)) for line in lines if line["method"] == "LW-DNA"}
     for key, network in section["networks"].items():
         _known(" / ".join(_row(network)), dict.fromkeys(rows), f"replication.networks.{key}")
 
@@ -225,16 +222,14 @@ def _check_protocol(name: str, protocol: Mapping[str, Any]) -> None:
         )
 
 
-def _check_claim(where: str, experiment: Mapping[str, Any], paper: Path) -> None:
+def _check_claim(where: str, experiment: Mapping[str, Any]) -> None:
     """The row of the paper that an experiment claims to reproduce must be there."""
     claim = experiment.get("paper")
     for number in experiment["tables"] if claim else ():
-        table = paper / f"table{number}.csv"
         if number == 3:
             rows = {"tiny-imagenet / MobileNetV1"}
-        elif table.exists():
-            with table.open(encoding="utf-8", newline="") as file:
-                rows = {" / ".join(_row(line)) for line in csv.DictReader(file)}
+        elif paper_table(number).exists():
+            rows = {" / ".join(_row(line)) for line in read_paper(paper_table(number))}
         else:
             continue
         _known(

@@ -35,6 +35,7 @@ from lwdna.data.images import find_images, read_image, to_gray, to_rgb
 from lwdna.errors import BudgetError, DataError, TrainingError
 from lwdna.hypernet import LossFunction
 from lwdna.networks import build
+from lwdna.project import paper_table
 from lwdna.registry import TABLES_WITHOUT_BATCH_NORM, dataset_shape, input_shape
 from lwdna.shrink import floors, score, select, verify
 from lwdna.surgery import cut
@@ -48,9 +49,6 @@ CRITERIA: dict[str, dict[str, Any]] = {
     "magnitude": {"criterion": "magnitude", "warmup_steps": 0},
 }
 """The paper's text; the authors' code; what the published code of ResNet50 does."""
-
-PAPER = Path(__file__).parents[1] / "paper"
-"""The published numbers, which lie beside the package in a clone of the project."""
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of natural images on the scale 0-1; ImageNet's."""
@@ -68,7 +66,7 @@ def own_tables() -> tuple[tuple[int, Path], ...]:
     Raises:
         DataError: if the package is installed without them.
     """
-    files = tuple((number, PAPER / f"table{number}.csv") for number in (1, 2))
+    files = tuple((number, paper_table(number)) for number in (1, 2))
     for _, path in files:
         if not path.is_file():
             raise DataError(

@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 
+from lwdna import project
 from lwdna.errors import ConfigError, DataError, nearest
 from lwdna.methods import BASELINES, METHODS, REFERENCES
 from lwdna.statistics import paired_difference
@@ -156,18 +157,8 @@ class _Printed:
 
 
 def read_paper(path: str | PathLike[str]) -> pd.DataFrame:
-    """Read ``paper/table<number>.csv`` as text, so that the printed digits are kept.
-
-    Raises:
-        DataError: if the file is missing or no CSV.
-    """
-    try:
-        return pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"The paper's numbers cannot be read from '{path}': {error}. The files belong to this "
-            "repository; restore them from there."
-        ) from error
+    """As :func:`lwdna.project.read_paper`, as a data frame."""
+    return pd.DataFrame(project.read_paper(path))
 
 
 def make_table(

@@ -8,9 +8,9 @@ import yaml
 from torch import nn
 
 import lwdna.hypernet
-from lwdna import replication
 from lwdna.data.photographs import export_photographs
 from lwdna.errors import DataError
+from lwdna.project import ROOT, paper_table
 from lwdna.replication import (
     CRITERIA,
     own_tables,
@@ -27,7 +27,7 @@ from lwdna.tables import read_paper
 
 @pytest.fixture(scope="module")
 def paper():
-    files = dict(own_tables()) | {3: replication.PAPER / "table3.csv"}
+    files = dict(own_tables()) | {3: paper_table(3)}
     return [(number, read_paper(path)) for number, path in files.items()]
 
 
@@ -57,7 +57,7 @@ def test_table_3_states_its_own_rho_and_tau(paper):
 
 
 def test_every_lw_dna_row_of_the_paper_is_in_the_configuration(paper):
-    text = (replication.PAPER.parent / "config/complexity.yaml").read_text()
+    text = (ROOT / "config/complexity.yaml").read_text()
     networks = yaml.safe_load(text)["replication"]["networks"].values()
     rows = [
         row.params_m

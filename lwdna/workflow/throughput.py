@@ -7,10 +7,9 @@ import logging
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,9 +20,12 @@ from lwdna.files import write_text
 from lwdna.learner import Learner
 from lwdna.losses import task_for
 from lwdna.networks import build_seeded
-from lwdna.plan import PASSES, THROUGHPUT, DryRun, count, label, networks_of, shape_of
 from lwdna.protocol import Protocol
 from lwdna.registry import dataset_shape
+from lwdna.workflow.cost import PASSES, THROUGHPUT, networks_of
+from lwdna.workflow.experiment import count, label, shape_of
+from lwdna.workflow.run import Section
+from lwdna.workflow.snakemake import DryRun
 
 logger = logging.getLogger(__name__)
 
@@ -103,7 +105,7 @@ def _told(measured: Throughput, path: Path) -> str:
     )
 
 
-def measure_networks(config: Mapping[str, Any], dry_run: DryRun, accelerator: str) -> Throughput:
+def measure_networks(config: Section, dry_run: DryRun, accelerator: str) -> Throughput:
     """Measure the smallest, the middle and the largest of the networks to be trained.
 
     Raises:
@@ -121,7 +123,7 @@ def measure_networks(config: Mapping[str, Any], dry_run: DryRun, accelerator: st
     return found
 
 
-def measure(section: Mapping[str, Any], protocol: Mapping[str, Any], accelerator: str) -> float:
+def measure(section: Section, protocol: Section, accelerator: str) -> float:
     """FLOPs a second of training steps, forward and backward, on random images.
 
     The step is that of a training without a teacher: precision, memory format and compiler of the
@@ -178,9 +180,7 @@ def device_name(accelerator: str) -> str:
     return f"{device.type} ({platform.machine()}, {torch.get_num_threads()} threads)"
 
 
-def _batch(
-    section: Mapping[str, Any], images: int, shape: tuple[int, ...]
-) -> tuple[Tensor, Tensor]:
+def _batch(section: Section, images: int, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     inputs = torch.rand(images, *shape[1:])
     if section["task"]["kind"] == "classification":
         network = section["network"]

@@ -7,25 +7,21 @@ forward pass.
 
 from __future__ import annotations
 
-import json
-import re
-import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
-import torch
 
-import lwdna
 from lwdna.config import CLASSIFIED
 from lwdna.data.versions import read_versions
-from lwdna.hypernet import EMBEDDING, hypernetwork_size
+from lwdna.hypernet import EMBEDDING
 from lwdna.methods import DHP, METHODS, shrink_settings
-from lwdna.networks import build_seeded
 from lwdna.registry import input_shape
+from lwdna.workflow.experiment import count, hypernetwork, label, shape_of, widened
+from lwdna.workflow.run import TEACHER, Run, Section
+from lwdna.workflow.snakemake import DryRun, Job
+from lwdna.workflow.sources import Sources
 
 THROUGHPUT = 2e12
 """FLOPs a second of a device that nobody has measured: the order of a data centre's GPU in 32 bits
@@ -114,38 +110,12 @@ class Work:
         return self.teachers + self.training + self.distillation + self.tests + self.shrinkage
 
 
-@dataclass(frozen=True)
-class DryRun:
-    """What Snakemake would run."""
-
-    counts: Mapping[str, int]
-    """Jobs by rule."""
-    commands: Sequence[Sequence[str]]
-    """The words of each command after ``lwdna``, options of the command line itself left out."""
-
-
-def read_dry_run(text: str) -> DryRun:
-    """Read what ``snakemake --dry-run --printshellcmds`` prints."""
-    counts: dict[str, int] = {}
-    if "Job stats:" in text:
-        table = text.split("Job stats:", 1)[1].split("\n\n", 1)[0]
-        for name, number in re.findall(r"^(\S+) +(\d+)$", table, re.MULTILINE):
-            counts[name] = int(number)
-        counts.pop("total", None)
-    commands = []
-    for line in re.findall(r"^Shell command: (.*)$", text, re.MULTILINE):
-        match = re.search(r"-m lwdna (?:--log (?:'[^']*'|\S+) )?(.*)", line)
-        if match:
-            commands.append(shlex.split(match.group(1)))
-    return DryRun(counts, commands)
-
-
-def networks_of(config: Mapping[str, Any], dry_run: DryRun) -> list[str]:
+def networks_of(config: Section, dry_run: DryRun) -> list[str]:
     """The experiments that something is trained for, one for each network, smallest step first."""
     chosen: dict[str, str] = {}
-    for command in dry_run.commands:
-        name, _ = _owner(command)
-        if command[0] == "train" and name in config["experiments"]:
+    for job in dry_run.jobs:
+        if job.rule == "train":
+            name = job.wildcards["experiment"]
             chosen.setdefault(label(config["experiments"][name]), name)
 
     def cost(name: str) -> float:
@@ -168,16 +138,17 @@ class Plan:
         DataError: if the table of datasets cannot be read.
     """
 
-    def __init__(self, config: Mapping[str, Any], dry_run: DryRun) -> None:
+    def __init__(self, config: Section, dry_run: DryRun) -> None:
         self.config = config
-        self.dry_run = dry_run
+        self.run = Run(config)
         self.unknown: set[str] = set()
         """Datasets whose size is not known, so that work on them is left out."""
-        self._downloads = {name: v.bytes or 0 for name, v in read_versions().items()}
+        self._versions = read_versions()
+        self._sources = Sources(self.run.datasets, self._versions)
         self.rows: dict[tuple[str, str, str], Work] = {}
-        for command in dry_run.commands:
-            self._add(command)
-        others = sum(dry_run.counts.values()) - sum(work.jobs for work in self.rows.values())
+        for job in dry_run.jobs:
+            self._add(job)
+        others = len(dry_run.jobs) - sum(work.jobs for work in self.rows.values())
         self._row(("", "", "the rest")).jobs += others
 
     def frame(self, rate: Callable[[str], float]) -> pd.DataFrame:
@@ -212,27 +183,24 @@ class Plan:
     def _row(self, key: tuple[str, str, str]) -> Work:
         return self.rows.setdefault(key, Work())
 
-    def _add(self, command: Sequence[str]) -> None:
-        step = command[0]
-        name, method = _owner(command)
-        if step in _DATA_STEPS:
-            row = self._row(("", "", "data"))
-            row += Work(1, disk=self._data_bytes(command))
-            self.rows["", "", "data"] = row
-        elif step in ("train", "shrink", "dhp", "evaluate") and name in self.config["experiments"]:
-            section = self.config["experiments"][name]
-            key = (str(min(section["tables"])), section["train"], section["label"])
-            row = self._row(key)
-            work = {
-                "train": self._training,
-                "shrink": self._shrinkage,
-                "dhp": self._search,
-                "evaluate": self._tests,
-            }
-            row += work[step](section, method)
-            self.rows[key] = row
+    def _add(self, job: Job) -> None:
+        of = job.wildcards
+        if job.rule in _DATA_RULES:
+            work = self._row(("", "", "data"))
+            work += Work(1, disk=self._data_bytes(job))
+        elif job.rule in ("train", "shrink", "dhp", "evaluate"):
+            section = self.run.experiments[of["experiment"]]
+            work = self._row((str(min(section["tables"])), section["train"], section["label"]))
+            if job.rule == "train":
+                work += self._training(section, of["method"])
+            elif job.rule == "shrink":
+                work += self._shrinkage(section, of["shrinkage"])
+            elif job.rule == "dhp":
+                work += self._search(section)
+            else:
+                work += self._tests(section, of["method"])
 
-    def _training(self, section: Mapping[str, Any], method: str) -> Work:
+    def _training(self, section: Section, method: str) -> Work:
         protocol = self.config["protocols"][section["protocol"]]
         epochs = protocol["epochs"]
         images = self._train_images(section) * epochs
@@ -240,32 +208,27 @@ class Plan:
         every = protocol.get("test_every", 1)
         tests = -(-epochs // every) * self._test_flops(section, flops, section["test"][:1])
         work = Work(1, tests=tests, disk=2 * _FLOAT * params)  # the weights, the last checkpoint
-        if method == "teacher":
+        if method == TEACHER:
             work.teachers = PASSES * flops * images
         else:
             work.training = PASSES * flops * images
-        if "teacher" in section and method in METHODS and METHODS[method].distils:
-            work.distillation = (
-                self._student(self._owner_of_teacher(section), "teacher")[0] * images
-            )
+        if self.run.distils(section, method):
+            other = section["teacher"].get("experiment")
+            owner = section if other is None else self.run.experiments[other]
+            work.distillation = self._student(owner, TEACHER)[0] * images
         return work
 
-    def _owner_of_teacher(self, section: Mapping[str, Any]) -> Mapping[str, Any]:
-        other = section["teacher"].get("experiment")
-        experiments: Mapping[str, Mapping[str, Any]] = self.config["experiments"]
-        return section if other is None else experiments[other]
-
-    def _shrinkage(self, section: Mapping[str, Any], method: str) -> Work:
-        shrink = shrink_settings(section, method)
-        wide, params = count(_widened(section["network"], shrink["widen"]), shape_of(section))
+    def _shrinkage(self, section: Section, shrinkage: str) -> Work:
+        shrink = shrink_settings(section, shrinkage)
+        wide, params = count(widened(section["network"], shrink["widen"]), shape_of(section))
         images = shrink["batches"] * shrink["batch_size"]
         return Work(1, shrinkage=PASSES * wide * images, disk=_FLOAT * params)
 
-    def _search(self, section: Mapping[str, Any], method: str) -> Work:
+    def _search(self, section: Section) -> Work:
         """The search by DHP, if it takes all the epochs that it may take."""
         settings = shrink_settings(section, DHP)
         protocol = self.config["protocols"][settings["protocol"]]
-        network, shape = _widened(section["network"], settings["widen"]), shape_of(section)
+        network, shape = widened(section["network"], settings["widen"]), shape_of(section)
         wide, params = count(network, shape)
         # Its last checkpoint stays: the hypernetworks, and what is not made by them.
         params += hypernetwork(network, shape, settings.get("embedding", EMBEDDING))
@@ -276,17 +239,17 @@ class Plan:
         images = self._train_images(section) * protocol["epochs"]
         return Work(1, tests=tests, shrinkage=PASSES * wide * images, disk=_FLOAT * params)
 
-    def _tests(self, section: Mapping[str, Any], method: str) -> Work:
+    def _tests(self, section: Section, method: str) -> Work:
         flops, _ = self._student(section, method)
         runs = len(section["seeds"])
         return Work(1, tests=runs * self._test_flops(section, flops, section["test"]))
 
-    def _student(self, section: Mapping[str, Any], method: str) -> tuple[float, float]:
+    def _student(self, section: Section, method: str) -> tuple[float, float]:
         """FLOPs of an image, or patch, of training, and parameters, of what a run trains."""
         network, shape = section["network"], shape_of(section)
         flops, params = count(network, shape)
-        if method == "teacher":
-            return count(_widened(network, section["teacher"]["width"]), shape)
+        if method == TEACHER:
+            return count(widened(network, section["teacher"]["width"]), shape)
         if (shrinkage := METHODS[method].shrinkage) is not None:
             # The budget is at the size at which the paper counts; parameters are the baseline's,
             # since those of the shrunk network are not known yet.
@@ -296,7 +259,7 @@ class Plan:
             return flops * target / standard, params
         return flops, params
 
-    def _train_images(self, section: Mapping[str, Any]) -> float:
+    def _train_images(self, section: Section) -> float:
         """Training images of an epoch; the sub-images of photographs are not known."""
         samples = section["task"].get("samples_per_epoch")
         if samples is not None:
@@ -305,13 +268,13 @@ class Plan:
         images = self._known(section["train"], self._size(section["train"]).train)
         return images * float(dataset.get("train_fraction", 1))
 
-    def _test_flops(self, section: Mapping[str, Any], flops: float, names: Iterable[str]) -> float:
+    def _test_flops(self, section: Section, flops: float, names: Iterable[str]) -> float:
         """FLOPs of one pass over some test sets."""
         total = 0.0
         for name in names:
             size = self._size(name)
             each = flops
-            if section["task"]["kind"] != "classification":
+            if self.run.restores(section):
                 scale = section["task"].get("scale", 1)
                 each *= size.pixels / scale**2 / section["task"]["patch_size"] ** 2
             dataset = self.config["datasets"][name]
@@ -335,25 +298,30 @@ class Plan:
             return SIZES.get(name, Size())
         return SIZES.get(kind, Size())
 
-    def _data_bytes(self, command: Sequence[str]) -> float:
-        """Bytes that a step of the data leaves; 0 where that is not known."""
-        downloads = [self._downloads.get(Path(word).name, 0) for word in command]
-        if command[0] in ("download", "images"):  # the latter unpacks archives
-            return max(downloads)
-        stores = [Path(word) for word in command if word.endswith(".h5")]
-        if not stores:
-            return 0.0
-        name, part = stores[-1].parent.name, stores[-1].stem
-        size = self._size(name)
-        if part in ("train", "test"):
-            return float((size.train if part == "train" else size.test) * size.side**2 * 3)
-        crop = self.config["datasets"].get(name, {}).get("crop", {})
-        pixels = size.train * crop.get("size", 0) ** 2
+    def _data_bytes(self, job: Job) -> float:
+        """Bytes that a job of the data leaves; 0 where that is not known."""
+        of = job.wildcards
+        if job.rule == "download":
+            return self._published(of["download"])
+        if job.rule == "images":  # which unpacks archives
+            source = self._sources.source_of(of["dataset"], of["split"])
+            return self._published(source) if isinstance(source, str) else 0.0
+        size = self._size(of["dataset"])
+        if job.rule in ("digits", "pack"):
+            images = size.train if of.get("split") == "train" else size.test
+            return float(images * size.side**2 * 3)
+        crop = self.config["datasets"][of["dataset"]]["crop"]
+        pixels = size.train * crop["size"] ** 2
         partners = 1 / crop["scale"] ** 2 if "scale" in crop else 0
-        return float(pixels if part == "gray" else 3 * pixels * (1 + partners))
+        return float(pixels if job.rule == "gray" else 3 * pixels * (1 + partners))
+
+    def _published(self, path: str) -> float:
+        """Bytes of a file or folder of the table of datasets, by its name."""
+        version = self._versions.get(Path(path).name)
+        return float(version.bytes or 0) if version else 0.0
 
 
-_DATA_STEPS = ("download", "images", "crop", "gray", "digits", "pack")
+_DATA_RULES = ("download", "images", "crop", "gray", "digits", "pack")
 
 
 def as_text(frame: pd.DataFrame, dry_run: DryRun) -> str:
@@ -389,53 +357,6 @@ def notes(throughput: str, plan: Plan) -> Iterator[str]:
 
 def _number(value: float) -> str:
     return "-" if value == 0 else f"{value:,.1f}" if value >= 0.05 else "< 0.1"
-
-
-def label(section: Mapping[str, Any]) -> str:
-    """How a network is called in a plan: its label and what it is trained on."""
-    return f"{section['label']} ({section['train']})"
-
-
-def shape_of(section: Mapping[str, Any]) -> tuple[int, int, int, int]:
-    """The shape (1, C, H, W) of a training image or patch of an experiment."""
-    network = section["network"]
-    one, channels, height, width = input_shape(network["name"], network.get("dataset"))
-    side = section["task"].get("patch_size")
-    return (one, channels, side, side) if side else (one, channels, height, width)
-
-
-def count(network: Mapping[str, Any], shape: tuple[int, ...]) -> tuple[float, float]:
-    """FLOPs and parameters of a network of the configuration, for an input of a shape."""
-    return _count(json.dumps(network, sort_keys=True), shape)
-
-
-@cache
-def _count(network: str, shape: tuple[int, ...]) -> tuple[float, float]:
-    with torch.device("meta"):  # weights are not needed
-        model = build_seeded(json.loads(network), seed=0)
-    flops, params = lwdna.complexity(model, torch.empty(shape, device="meta"))
-    return float(flops), float(params)
-
-
-def hypernetwork(network: Mapping[str, Any], shape: tuple[int, ...], embedding: int) -> int:
-    """Numbers in the hypernetworks of a network of the configuration."""
-    with torch.device("meta"):
-        model = build_seeded(network, seed=0)
-    graph = lwdna.ChannelGraph(model, torch.empty(shape, device="meta"))
-    return hypernetwork_size(graph, model, embedding)
-
-
-def _widened(network: Mapping[str, Any], width: float) -> dict[str, Any]:
-    return {**network, "width": network.get("width", 1) * width}
-
-
-def _owner(command: Sequence[str]) -> tuple[str, str]:
-    """Experiment and method of a command, read off the path of what it writes."""
-    for path in reversed(command):
-        match = re.search(r"results/(?:runs|shrink)/([^/]+)/([^/]+)/", path)
-        if match:
-            return match[1], match[2]
-    return "", ""
 
 
 def _order(item: tuple[tuple[str, str, str], Work]) -> tuple[bool, bool, tuple[str, str, str]]:
