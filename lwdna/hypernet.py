@@ -45,9 +45,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from lwdna.channels import ChannelGraph, Classes
 from lwdna.errors import ConfigError, TrainingError
-from lwdna.layers import CONVOLUTIONS, TRANSPOSED
+from lwdna.graph.channels import ChannelGraph, Classes
+from lwdna.graph.operations import CONVOLUTIONS, TRANSPOSED
 
 EMBEDDING = 8
 """The embedding dimension m of the authors' code (2 in its ImageNet command)."""

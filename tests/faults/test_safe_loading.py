@@ -25,8 +25,8 @@ from lwdna.config import check
 from lwdna.data.images import read_image
 from lwdna.data.stores import Store, create_store
 from lwdna.errors import CheckpointError, ConfigError, DataError
+from lwdna.networks.weights import save, seal
 from lwdna.steps._options import Json
-from lwdna.surgery import save, seal
 
 MEMORY = 3 * 2**30
 """Address space above what PyTorch and its libraries take when they are imported, in bytes."""

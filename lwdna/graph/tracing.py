@@ -21,7 +21,7 @@ from torch import Tensor, fx, nn
 from torch.fx.proxy import Attribute
 
 from lwdna.errors import GraphError, first_line
-from lwdna.layers import BATCH_NORMS, is_known
+from lwdna.graph.operations import BATCH_NORMS, is_known
 
 _TORCH = f"{Path(torch.__file__).parent}{os.sep}"
 """PyTorch's own folder."""

@@ -1,8 +1,8 @@
 """The channel graph: which channels of a network must live or die together.
 
-``lwdna.labels`` follows every channel through the network. What is tied there forms one *class*:
-the channels that can only be removed together. Classes that are made by the same layer form a
-*channel set*, the thing a latent vector controls.
+``lwdna.graph.labels`` follows every channel through the network. What is tied there forms one
+*class*: the channels that can only be removed together. Classes that are made by the same layer
+form a *channel set*, the thing a latent vector controls.
 
 Only this module, ``labels`` and ``tracing`` know about residual adds, depthwise convolution,
 concatenation and the like.
@@ -26,9 +26,9 @@ from torch import Tensor, fx, nn
 from torch.nn.utils import parametrize
 
 from lwdna.errors import GraphError
-from lwdna.labels import Follower, Labels
-from lwdna.layers import KNOWN_LAYERS
-from lwdna.tracing import trace
+from lwdna.graph.labels import Follower, Labels
+from lwdna.graph.operations import KNOWN_LAYERS
+from lwdna.graph.tracing import trace
 
 Classes = NDArray[np.int64]
 """For each channel along an axis of a tensor its class, or -1 for one that is always there."""

@@ -23,10 +23,10 @@ from scipy.sparse import csr_array
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from lwdna.channels import ChannelGraph, Classes, Mask, as_inputs, on_meta
 from lwdna.errors import GraphError, first_line
-from lwdna.layers import BATCH_NORMS, CONVOLUTIONS, KNOWN_LAYERS, is_known
-from lwdna.tracing import place, shapes
+from lwdna.graph.channels import ChannelGraph, Classes, Mask, as_inputs, on_meta
+from lwdna.graph.operations import BATCH_NORMS, CONVOLUTIONS, KNOWN_LAYERS, is_known
+from lwdna.graph.tracing import place, shapes
 
 logger = logging.getLogger(__name__)
 

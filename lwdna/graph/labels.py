@@ -26,7 +26,7 @@ from scipy.sparse.csgraph import connected_components
 from torch import Tensor, fx, nn
 
 from lwdna.errors import GraphError
-from lwdna.layers import (
+from lwdna.graph.operations import (
     ACTIVATIONS,
     BATCH_NORMS,
     CONCATENATING,
@@ -48,7 +48,7 @@ from lwdna.layers import (
     TAKING,
     TRANSPOSED,
 )
-from lwdna.tracing import source_of, value_of
+from lwdna.graph.tracing import source_of, value_of
 
 INPLACE = frozenset("iadd isub imul itruediv ifloordiv ipow imod".split())
 
@@ -124,7 +124,7 @@ class Follower:
     """Walks along a traced graph and works out the labels of every value.
 
     Args:
-        graph: what ``lwdna.tracing.trace`` returned.
+        graph: what ``lwdna.graph.tracing.trace`` returned.
         modules: the modules of the network by name.
         found: where to note what is found; what an earlier walk noted there is kept.
         count: whether uses of modules are noted for the FLOPs convention.
