@@ -1,10 +1,10 @@
 """The channel graph: which channels of a network must live or die together.
 
-``lwdna.graph.labels`` follows every channel through the network. What is tied there forms one
-*class*: the channels that can only be removed together. Classes that are made by the same layer
-form a *channel set*, the thing a latent vector controls.
+``lwdna.graph.propagation`` follows every channel through the network. What is tied there forms
+one *class*: the channels that can only be removed together. Classes that are made by the same
+layer form a *channel set*, the thing a latent vector controls.
 
-Only this module, ``labels`` and ``tracing`` know about residual adds, depthwise convolution,
+Only ``layer_rules`` and ``function_rules`` know about residual adds, depthwise convolution,
 concatenation and the like.
 """
 
@@ -26,8 +26,9 @@ from torch import Tensor, fx, nn
 from torch.nn.utils import parametrize
 
 from lwdna.errors import GraphError
-from lwdna.graph.labels import Follower, Labels
-from lwdna.graph.operations import KNOWN_LAYERS
+from lwdna.graph.labels import Labels
+from lwdna.graph.layer_rules import KNOWN_LAYERS, is_known
+from lwdna.graph.propagation import propagate
 from lwdna.graph.tracing import trace
 
 Classes = NDArray[np.int64]
@@ -264,16 +265,16 @@ def _follow(
     skeleton = on_meta(model)
     modules = dict(skeleton.named_modules())
     inputs = tuple(x.to("meta") for x in inputs)
-    evaluation = trace(skeleton.eval(), inputs)
-    Follower(evaluation, modules, found, count=True).walk()
+    evaluation = trace(skeleton.eval(), inputs, is_known)
+    propagate(evaluation, modules, found, count=True)
     skeleton.train()
     for module in modules.values():
         if isinstance(module, KNOWN_LAYERS):
             module.eval()  # a batch norm refuses to train on one value
-    training = trace(skeleton, inputs)
+    training = trace(skeleton, inputs, is_known)
     operations = _operations(evaluation), _operations(training)
     if operations[0] != operations[1]:
-        Follower(training, modules, found, count=False).walk()
+        propagate(training, modules, found, count=False)
     return operations
 
 

@@ -25,7 +25,8 @@ from torch.overrides import TorchFunctionMode
 
 from lwdna.errors import GraphError, first_line
 from lwdna.graph.channels import ChannelGraph, Classes, Mask, as_inputs, on_meta
-from lwdna.graph.operations import BATCH_NORMS, CONVOLUTIONS, KNOWN_LAYERS, is_known
+from lwdna.graph.layer_rules import KNOWN_LAYERS, is_known
+from lwdna.graph.operations import BATCH_NORMS, CONVOLUTIONS
 from lwdna.graph.tracing import place, shapes
 
 logger = logging.getLogger(__name__)
