@@ -91,6 +91,31 @@ class Call:
                 return source
         raise self.unknown("a call without a tensor")
 
+    @property
+    def tensors(self) -> list[Tensor]:
+        """All tensors that go into the operation, on the meta device."""
+        return [value_of(source) for source in self._sources]
+
+    @property
+    def _sources(self) -> list[fx.Node]:
+        """What computes them; the same value may be given twice."""
+        sources: list[fx.Node] = []
+
+        def note(node: fx.Node) -> fx.Node:
+            if isinstance(value_of(node), Tensor):
+                sources.append(node)
+            return node
+
+        fx.node.map_arg((self.node.args, self.node.kwargs), note)
+        return sources
+
+    def channels(self, position: int = 0, axis: int = 1) -> Tensor:
+        """One label for each channel of the tensor at a position among all that go in: ``(C,)``."""
+        if position >= len(self._sources):
+            raise self.unknown(f"a call without tensor number {position}")
+        source = self._sources[position]
+        return self.along(axis, self.labels_of(source), value_of(source))
+
     def argument(self, position: int, *names: str, default: Any = None) -> Any:
         """An argument by its position or one of its names; an ``fx.Node`` if it is computed."""
         if len(self.node.args) > position:
@@ -155,6 +180,13 @@ class Call:
         found.inputs[name] = inputs
         found.outputs[name] = found.draw(name, count)
         return found.outputs[name]
+
+    def inside(self, axis: str, count: int) -> Tensor:
+        """Labels of channels inside of the layer, by the name of their axis: ``(count,)``."""
+        name = f"{self.name}.{axis}"
+        if name not in self.found.inside:
+            self.found.inside[name] = self.found.draw(name, count)
+        return self.found.inside[name]
 
     def note_axes(self, tensor: str, *axes: Tensor | None) -> None:
         """Note the labels ``(C,)`` along the axes of a parameter or buffer of the layer."""

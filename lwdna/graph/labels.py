@@ -37,6 +37,27 @@ class Use:
     """Label of each channel of the output: ``(C,)``."""
 
 
+@dataclass(frozen=True)
+class Given:
+    """A tensor that goes into a layer."""
+
+    value: Tensor
+    """On the meta device."""
+    labels: Tensor
+    """Of as many dimensions; of length 1 along an axis without channels."""
+
+
+@dataclass(frozen=True)
+class TaughtCall:
+    """One call of a layer with a user's rule."""
+
+    name: str
+    arguments: Any
+    """Positional ones and those by name; a :class:`Given` in the place of a tensor."""
+    output: Tensor
+    """Labels of the output."""
+
+
 @dataclass
 class Labels:
     """What following a network finds out. Labels along an axis of length C are ``(C,)``."""
@@ -63,6 +84,12 @@ class Labels:
     """By parameter or buffer the labels along each axis; None for one without channels."""
     uses: dict[str, Use] = field(default_factory=dict)
     """By module what it was used for."""
+    inside: dict[str, Tensor] = field(default_factory=dict)
+    """By layer of a user and name of an axis the labels inside of it."""
+    costs: list[tuple[int, tuple[Tensor, ...]]] = field(default_factory=list)
+    """FLOPs of layers of users: a coefficient, times the channels left along up to two axes."""
+    taught: list[TaughtCall] = field(default_factory=list)
+    """The calls of layers of users."""
 
     def draw(self, name: str, count: int) -> Tensor:
         """Fresh labels for what ``name`` makes: ``(count,)``."""

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.nn.utils import parametrize
 
+from lwdna.errors import GraphError
 from lwdna.graph.calls import Call
 from lwdna.graph.function_rules import FUNCTION_RULES
 from lwdna.graph.labels import Labels, has_tensor, lay, no_channels, tensors_in
-from lwdna.graph.layer_rules import follow_layer, functional_layer
+from lwdna.graph.layer_rules import KNOWN_LAYERS, follow_layer, functional_layer
 from lwdna.graph.operations import FUNCTIONAL_LAYERS
+from lwdna.graph.rules import rule_of
+from lwdna.graph.taught import follow_rule
 from lwdna.graph.tracing import value_of
 
 
@@ -102,7 +107,8 @@ class _Walk:
     def _operation(self, n: fx.Node) -> Any:
         call = self._call(n)
         if n.op == "call_module":
-            return follow_layer(call)
+            rule = rule_of(call.module)
+            return follow_layer(call) if rule is None else follow_rule(call, rule)
         value = call.value
         if not has_tensor(value) or not any(has_tensor(value_of(s)) for s in n.all_input_nodes):
             return None
@@ -118,3 +124,37 @@ class _Walk:
     def _call(self, n: fx.Node) -> Call:
         name = str(n.target) if n.op == "call_module" else ""
         return Call(n, self.found, self.labels_of, self.modules, name=name, count=self.count)
+
+
+def check_model(model: nn.Module) -> None:
+    """Refuse what cannot be cut: a lone layer, computed weights, weights of two layers.
+
+    Raises:
+        GraphError: naming the module.
+    """
+    if isinstance(model, KNOWN_LAYERS):
+        raise GraphError(
+            f"The network is a single layer of type {type(model).__name__}; put it into an "
+            "nn.Sequential if that is meant."
+        )
+    for name, module in model.named_modules():
+        computed = any(hasattr(module, name) for name in ("weight_orig", "weight_g"))
+        if parametrize.is_parametrized(module) or computed:
+            raise GraphError(
+                f"The weight of module '{name}' is computed from others (weight norm or another "
+                "parametrization); remove the parametrization first."
+            )
+        if module._forward_hooks or module._forward_pre_hooks:
+            raise GraphError(
+                f"Module '{name}' has a forward hook, and what a hook does cannot be followed; "
+                "remove it, or put it into the forward."
+            )
+    owners: dict[int, tuple[str, nn.Module]] = {}
+    for name, module in model.named_modules():
+        for parameter in chain(module.parameters(recurse=False), module.buffers(recurse=False)):
+            other, owner = owners.setdefault(id(parameter), (name, module))
+            if owner is not module:
+                raise GraphError(
+                    f"Modules '{other}' and '{name}' share a weight; use one module in both "
+                    "places, or give each its own."
+                )

@@ -16,6 +16,8 @@ from lwdna.graph.channels import ChannelGraph, Mask, keeps, on_meta
 from lwdna.graph.complexity import MaskedComplexity
 from lwdna.graph.complexity import complexity as count_complexity
 from lwdna.graph.operations import BATCH_NORMS, CONVOLUTIONS, INSTANCE_NORMS, TRANSPOSED
+from lwdna.graph.rules import RuleError, rule_of
+from lwdna.graph.trials import check_taught, silence_taught
 
 
 def cut(graph: ChannelGraph, model: nn.Module, mask: Mask) -> nn.Module:
@@ -47,8 +49,11 @@ def verify(
     batch_norm: bool,
 ) -> None:
     """Raise GraphError unless the shrunk network is what was predicted."""
+    check_taught(graph, small, mask)
     try:
         counted = count_complexity(small, example_input, batch_norm=batch_norm)
+    except RuleError:
+        raise
     except GraphError as error:
         raise GraphError(
             f"After shrinkage, {error} Its forward fixes a number of channels somewhere; take that "
@@ -85,8 +90,11 @@ def silence(graph: ChannelGraph, model: nn.Module, mask: Mask) -> nn.Module:
             for axis, classes in enumerate(axes):
                 if classes is not None and not keeps(mask, classes).all():
                     silent.set_submodule(name, _Among(module, axis, keeps(mask, classes)))
+    taught = {call.name for call in graph.taught}
+    for name in taught:
+        silence_taught(graph, silent.get_submodule(name), name, mask)
     for name, layer in graph.layers.items():
-        if layer.mixes:
+        if layer.mixes and name not in taught:
             module = silent.get_submodule(name)
             dropped = torch.from_numpy(~keeps(mask, layer.inputs))
             axis = 0 if isinstance(module, TRANSPOSED) else 1
@@ -126,27 +134,49 @@ def fit(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
             f"The weights do not belong to {type(model).__name__}: '{odd[0]}' is in only one of "
             "the two. Load them into the network they were saved from."
         )
+    uncut = _uncut_axes(small)
     for prefix, module in small.named_modules():
         own = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
         shapes = {}
         for name, tensor in own:
             key = f"{prefix}.{name}" if prefix else name
             value = state[key]
-            _check_shape(key, value.shape, tensor.shape, model)
+            _check_shape(key, value.shape, tensor.shape, model, uncut.get(key))
             shapes[name] = value.shape
             if isinstance(tensor, nn.Parameter):
                 module._parameters[name] = nn.Parameter(value, tensor.requires_grad)
             else:
                 module._buffers[name] = value
         _resize(module, shapes)
+    for module in small.modules():
+        rule = rule_of(module)
+        sizes = rule.sizes(module) if rule is not None and rule.numbers else {}
+        for attribute, axis in (rule.numbers if rule is not None else {}).items():
+            setattr(module, attribute, sizes[axis])
     return small
 
 
-def _check_shape(name: str, found: torch.Size, wide: torch.Size, model: nn.Module) -> None:
+def _uncut_axes(model: nn.Module) -> dict[str, list[int]]:
+    """By tensor of a layer of a user the axes that are never cut."""
+    uncut: dict[str, list[int]] = {}
+    for prefix, module in model.named_modules():
+        rule = rule_of(module)
+        if rule is not None:
+            for name, tensor in tensors_of(module).items():
+                named = [i for i, axis in enumerate(rule.names(name)) if axis is not None]
+                key = f"{prefix}.{name}" if prefix else name
+                uncut[key] = [axis for axis in range(tensor.ndim) if axis not in named]
+    return uncut
+
+
+def _check_shape(
+    name: str, found: torch.Size, wide: torch.Size, model: nn.Module, uncut: list[int] | None
+) -> None:
     """Refuse a tensor that cannot come from this network: it may only have fewer channels."""
-    kernel = slice(2, None) if name.endswith("weight") else slice(0, 0)
+    if uncut is None:
+        uncut = list(range(2, len(wide))) if name.endswith("weight") else []
     fits = len(found) == len(wide) and all(a <= b for a, b in zip(found, wide, strict=True))
-    if not fits or found[kernel] != wide[kernel]:
+    if not fits or any(found[axis] != wide[axis] for axis in uncut):
         raise CheckpointError(
             f"The weights do not belong to {type(model).__name__}: '{name}' has shape "
             f"{tuple(found)} where the network has {tuple(wide)}."

@@ -25,6 +25,7 @@ from torch.nn.modules.module import (
 from lwdna.checkpoints import digest
 from lwdna.errors import CheckpointError, LwdnaError, first_line
 from lwdna.files import atomic
+from lwdna.graph.rules import rule_of
 from lwdna.graph.surgery import fit, tensors_of
 from lwdna.networks import build
 from lwdna.provenance import NetworkSpec, Provenance, Shrinkage, provenance_of, set_provenance
@@ -169,9 +170,7 @@ def _check_kept(small: nn.Module, wide: nn.Module, provenance: Provenance) -> No
             module, origin = small.get_submodule(layer), wide.get_submodule(layer)
         except AttributeError as error:
             raise CheckpointError(f"It keeps channels of '{layer}', which is no layer.") from error
-        before, after = (
-            getattr(m, "out_channels", getattr(m, "out_features", 0)) for m in (origin, module)
-        )
+        before, after = (_made_by(m) for m in (origin, module))
         noted = provenance.shrinkage and provenance.shrinkage.channels_before.get(layer)
         if noted is not None and noted != before:
             raise CheckpointError(
@@ -182,6 +181,14 @@ def _check_kept(small: nn.Module, wide: nn.Module, provenance: Provenance) -> No
         inside = bool(indices) and indices[0] >= 0 and indices[-1] < before
         if len(indices) != after or not rising or not inside:
             raise CheckpointError(f"The channel indices of '{layer}' do not fit its weights.")
+
+
+def _made_by(layer: nn.Module) -> int:
+    """How many channels a layer makes."""
+    rule = rule_of(layer)
+    if rule is not None:
+        return rule.sizes(layer).get("out", 0)
+    return int(getattr(layer, "out_channels", getattr(layer, "out_features", 0)))  # type: ignore
 
 
 def read_provenance(path: str | PathLike[str]) -> Provenance:
