@@ -28,8 +28,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 import lwdna
-from lwdna.channels import ChannelGraph
-from lwdna.complexity import MaskedComplexity
+from lwdna.graph.channels import ChannelGraph
+from lwdna.graph.complexity import MaskedComplexity
 from lwdna.hypernet import explicit_gradients, latent_gradients
 from lwdna.registry import DATASETS, input_shape
 from lwdna.registry import NETWORKS as ALL

@@ -36,10 +36,10 @@ from lwdna.data.datasets import test_dataset, train_dataset
 from lwdna.errors import LwdnaError
 from lwdna.evaluation import input_multiple
 from lwdna.networks import build_seeded
+from lwdna.networks.weights import save
 from lwdna.registry import input_shape
 from lwdna.starts import STARTS
 from lwdna.statistics import paired_difference
-from lwdna.surgery import save
 from lwdna.training import Companion, train
 
 logger = logging.getLogger("starts")

@@ -11,22 +11,34 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lwdna.channels import ChannelGraph
-    from lwdna.complexity import complexity
     from lwdna.export import export
+    from lwdna.graph.channels import ChannelGraph
+    from lwdna.graph.complexity import complexity
+    from lwdna.graph.rules import Rule, register_rule
     from lwdna.networks import build
+    from lwdna.networks.weights import load
     from lwdna.shrink import shrink
-    from lwdna.surgery import load
 
 __version__ = "0.1.0"
-__all__ = ["ChannelGraph", "build", "complexity", "export", "load", "shrink"]
+__all__ = [
+    "ChannelGraph",
+    "Rule",
+    "build",
+    "complexity",
+    "export",
+    "load",
+    "register_rule",
+    "shrink",
+]
 
 _HOME = {
-    "ChannelGraph": "lwdna.channels",
+    "ChannelGraph": "lwdna.graph.channels",
+    "Rule": "lwdna.graph.rules",
     "build": "lwdna.networks",
-    "complexity": "lwdna.complexity",
+    "complexity": "lwdna.graph.complexity",
     "export": "lwdna.export",
-    "load": "lwdna.surgery",
+    "load": "lwdna.networks.weights",
+    "register_rule": "lwdna.graph.rules",
     "shrink": "lwdna.shrink",
 }
 

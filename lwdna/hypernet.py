@@ -45,9 +45,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from lwdna.channels import ChannelGraph, Classes
 from lwdna.errors import ConfigError, TrainingError
-from lwdna.layers import CONVOLUTIONS, TRANSPOSED
+from lwdna.graph.channels import ChannelGraph, Classes
+from lwdna.graph.operations import CONVOLUTIONS, TRANSPOSED
+from lwdna.graph.rules import rule_of
 
 EMBEDDING = 8
 """The embedding dimension m of the authors' code (2 in its ImageNet command)."""
@@ -73,23 +74,36 @@ class HyperLayer:
     module: Any
     axes: tuple[Classes | None, Classes | None]
     """Classes along the first two axes of the weight; None for a latent vector of its own."""
+    parameter: str = "weight"
+    """Which parameter of the module is the weight."""
+
+    @property
+    def weight(self) -> Tensor:
+        """The weight ``(n, c, k, k)``."""
+        weight: Tensor = getattr(self.module, self.parameter)
+        return weight
+
+    @property
+    def bias(self) -> Tensor | None:
+        """The bias beside it."""
+        return getattr(self.module, "bias", None)
 
     @property
     def fan_in(self) -> int:
         """Inputs that an output element sums over."""
-        n, c = self.module.weight.shape[:2]
+        n, c = self.weight.shape[:2]
         inputs = n // self.module.groups if isinstance(self.module, TRANSPOSED) else c
         return int(inputs) * self.kernel
 
     @property
     def kernel(self) -> int:
         """Elements of a kernel, k^2."""
-        return math.prod(self.module.weight.shape[2:])
+        return math.prod(self.weight.shape[2:])
 
     @property
     def precision(self) -> torch.dtype:
         """What the hypernetwork computes in: at least single precision."""
-        double = self.module.weight.dtype == torch.float64
+        double = self.weight.dtype == torch.float64
         return torch.float64 if double else torch.float32
 
 
@@ -100,7 +114,18 @@ def hyper_layers(graph: ChannelGraph, model: nn.Module) -> list[HyperLayer]:
         ConfigError: if there is none.
     """
     layers = []
+    rules = {call.name: rule_of(model.get_submodule(call.name)) for call in graph.taught}
+    for name, rule in rules.items():
+        for tensor in rule.generated if rule is not None else ():
+            owner, _, parameter = f"{name}.{tensor}".rpartition(".")
+            module = model.get_submodule(owner)
+            if getattr(module, parameter).requires_grad:
+                first, second = graph.axes[f"{name}.{tensor}"][:2]
+                whole = name if tensor == "weight" else f"{name}.{tensor}"
+                layers.append(HyperLayer(whole, module, (first, second), parameter))
     for name in graph.layers:
+        if name in rules:
+            continue
         module = model.get_submodule(name)
         hidden = (
             isinstance(module, nn.Linear) and not graph.frozen[graph.layers[name].outputs].all()
@@ -120,8 +145,7 @@ def hyper_layers(graph: ChannelGraph, model: nn.Module) -> list[HyperLayer]:
 def hypernetwork_size(graph: ChannelGraph, model: nn.Module, embedding: int = EMBEDDING) -> int:
     """How many numbers the hypernetworks of a network hold, latent vectors left out."""
     return sum(
-        math.prod(layer.module.weight.shape[:2])
-        * (1 + 2 * embedding + layer.kernel * (1 + embedding))
+        math.prod(layer.weight.shape[:2]) * (1 + 2 * embedding + layer.kernel * (1 + embedding))
         for layer in hyper_layers(graph, model)
     )
 
@@ -161,7 +185,7 @@ def _draw_inside(layers: Sequence[HyperLayer], seed: int) -> dict[str, Tensor]:
     return {
         layer.name: _normal(size, seed, f"{layer.name} inside")
         for layer in layers
-        for classes, size in zip(layer.axes, layer.module.weight.shape[:2], strict=True)
+        for classes, size in zip(layer.axes, layer.weight.shape[:2], strict=True)
         if classes is None
     }
 
@@ -200,7 +224,7 @@ def _draw(
     no difference. ``use`` is given the rows, ``weight1`` ``(m, P)`` and ``weight2``
     ``(k^2, m, P)`` for the P pairs of channels in these rows, which run last for speed.
     """
-    n, c = layer.module.weight.shape[:2]
+    n, c = layer.weight.shape[:2]
     kernel = layer.kernel
     height = min(n, max(1, _BLOCK // (c * kernel * embedding)))
     starts = range(0, n, height)
@@ -265,7 +289,7 @@ def draw_weights(
     layers = hyper_layers(graph, model)
     inside = _draw_inside(layers, seed)
     for layer in layers:
-        weight = _array(layer, layer.module.weight)
+        weight = _array(layer, layer.weight)
         a = _products(layer, z, inside)
 
         def generate(
@@ -278,9 +302,9 @@ def draw_weights(
             _pairs_last(weight, rows)[:] = a(rows) * np.einsum("kmp,mp->kp", weight2, weight1)
 
         _draw(layer, seed, embedding, generate)
-        _write(weight, layer.module.weight)
-        if layer.module.bias is not None:
-            layer.module.bias.zero_()
+        _write(weight, layer.weight)
+        if layer.bias is not None:
+            layer.bias.zero_()
 
 
 class HyperWeight(nn.Module):
@@ -293,9 +317,9 @@ class HyperWeight(nn.Module):
         self.latents = latents
         self.layer = layer
         self.draw = (seed, embedding)
-        self.shape = layer.module.weight.shape
+        self.shape = layer.weight.shape
         inside = _draw_inside([layer], seed).values()
-        weight = layer.module.weight
+        weight = layer.weight
         self.inside = nn.ParameterList(nn.Parameter(z.to(weight)) for z in inside)
 
     def right_inverse(self, weight: Tensor) -> tuple[Tensor, ...]:
@@ -377,21 +401,22 @@ def attach_hypernetwork(
     The weights at this moment equal those of ``draw_weights`` with the same arguments.
     """
     layers = hyper_layers(graph, model)
-    latents = LatentVectors(graph, z, layers[0].module.weight)
+    latents = LatentVectors(graph, z, layers[0].weight)
     for layer in layers:
         weight = HyperWeight(layer, latents, seed, embedding)
-        parametrize.register_parametrization(layer.module, "weight", weight, unsafe=True)
-        if layer.module.bias is not None:
-            nn.init.zeros_(layer.module.bias)
+        parametrize.register_parametrization(layer.module, layer.parameter, weight, unsafe=True)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
     return latents
 
 
 def detach_hypernetwork(graph: ChannelGraph, model: nn.Module) -> None:
     """Leave the generated weights in place as ordinary parameters."""
-    for name in graph.layers:
-        module = model.get_submodule(name)
-        if parametrize.is_parametrized(module, "weight"):
-            parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
+    for layer in hyper_layers(graph, model):
+        if parametrize.is_parametrized(layer.module, layer.parameter):
+            parametrize.remove_parametrizations(
+                layer.module, layer.parameter, leave_parametrized=True
+            )
 
 
 def latent_gradients(
@@ -522,7 +547,7 @@ def _closed_form(
     """
     gradients, gradients_inside = torch.zeros(graph.classes, dtype=torch.float64), {}
     for layer in layers:
-        weight = layer.module.weight
+        weight = layer.weight
         if weight.grad is None:
             continue
         sums = _sums_of_product(weight.grad, weight if shares is None else shares[layer.name])
@@ -568,7 +593,7 @@ def _warm_up(
     reached = np.zeros(graph.classes, np.bool_)
     for layer in layers:
         for classes in layer.axes:
-            if classes is not None and layer.module.weight.grad is not None:
+            if classes is not None and layer.weight.grad is not None:
                 reached[classes[classes >= 0]] = True
     stepped = z.clone()
     for channels in graph.sets:
@@ -583,7 +608,7 @@ def _warm_up(
         before = _products(layer, z, inside)
         after = _products(layer, stepped, stepped_inside)
         shares[layer.name] = _step_layer(layer, before, after, seed, embedding)
-        layer.module.weight.grad = None
+        layer.weight.grad = None
     for parameter in model.parameters():
         if parameter.grad is not None:  # batch norms, biases, linear layers
             parameter.copy_(_stepped(parameter, parameter.grad))
@@ -614,7 +639,7 @@ def _step_layer(
     Returns:
         z_o z_i V after the step, of the shape of the weight.
     """
-    parameter = layer.module.weight
+    parameter = layer.weight
     share = torch.empty_like(parameter)
     weight, weight_share = _array(layer, parameter), _array(layer, share)
     if parameter.grad is None:

@@ -15,10 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lwdna.channels import ChannelGraph, ChannelSet, Mask, as_inputs
-from lwdna.complexity import MaskedComplexity
-from lwdna.complexity import complexity as count_complexity
-from lwdna.errors import BudgetError, ConfigError, GraphError, nearest
+from lwdna.errors import BudgetError, ConfigError, nearest
+from lwdna.graph.channels import ChannelGraph, ChannelSet, Mask, as_inputs
+from lwdna.graph.complexity import MaskedComplexity
+from lwdna.graph.surgery import cut, verify
 from lwdna.hypernet import (
     EMBEDDING,
     LossFunction,
@@ -28,9 +28,9 @@ from lwdna.hypernet import (
     latent_gradients,
     scored_classes,
 )
+from lwdna.networks.weights import save
 from lwdna.provenance import Shrinkage, provenance_of, set_provenance, write_summary
 from lwdna.starts import START, STARTS, Start, begin, put_back
-from lwdna.surgery import cut, save
 
 Criterion = Literal["gradient", "magnitude", "random", "uniform"]
 CRITERIA = ("gradient", "magnitude", "random", "uniform")
@@ -413,34 +413,6 @@ def protect(graph: ChannelGraph, scores: NDArray[np.float64], floor: list[int]) 
                 # Its channels are a part of a set: one of them stays, or nothing is left to read.
                 keep[classes[np.argmax(scores[classes])]] = True
     return keep | np.isinf(scores)
-
-
-def verify(
-    graph: ChannelGraph,
-    small: nn.Module,
-    example_input: Tensor | Sequence[Tensor],
-    mask: Mask,
-    complexity: MaskedComplexity,
-    *,
-    batch_norm: bool,
-) -> None:
-    """Raise GraphError unless the shrunk network is what was predicted."""
-    try:
-        counted = count_complexity(small, example_input, batch_norm=batch_norm)
-    except GraphError as error:
-        raise GraphError(
-            f"After shrinkage, {error} Its forward fixes a number of channels somewhere; take that "
-            "number from the tensor's shape instead."
-        ) from error
-    predicted = complexity.flops(mask), complexity.params(mask)
-    if counted != predicted:
-        raise GraphError(
-            f"{type(small).__name__} has {counted[0]:,} FLOPs and {counted[1]:,} parameters after "
-            f"shrinkage where {predicted[0]:,} and {predicted[1]:,} were predicted: its forward "
-            "depends on the number of channels in a way that the channel graph does not see. "
-            "Please report it with the network."
-        )
-    graph.check_cut(small, example_input, mask)
 
 
 def _check(rho: float, tau: float, criterion: str, warmup_steps: int, start: str) -> None:

@@ -25,10 +25,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from lwdna.channels import ChannelGraph, Mask
 from lwdna.checkpoints import Row
-from lwdna.complexity import MaskedComplexity
 from lwdna.errors import ConfigError, TrainingError
+from lwdna.graph.channels import ChannelGraph, Mask
+from lwdna.graph.complexity import MaskedComplexity
 from lwdna.hypernet import (
     EMBEDDING,
     LatentVectors,

@@ -14,18 +14,18 @@ import torch
 from torch import Tensor, nn
 
 import lwdna
-from lwdna.channels import ChannelGraph
 from lwdna.checked import write_csv
 from lwdna.data.datasets import ClassificationTest, ClassificationTrain
 from lwdna.errors import ConfigError
 from lwdna.evaluation import input_multiple
+from lwdna.graph.channels import ChannelGraph
 from lwdna.networks import build_seeded
+from lwdna.networks.weights import read_provenance
 from lwdna.provenance import Provenance, provenance_of, set_provenance
 from lwdna.registry import dataset_shape, input_shape
 from lwdna.shrink import Shrunk
 from lwdna.steps._options import check_suffix
 from lwdna.steps._own import Own, is_own
-from lwdna.surgery import read_provenance
 
 logger = logging.getLogger(__name__)
 

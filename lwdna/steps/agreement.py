@@ -9,8 +9,8 @@ import click
 
 from lwdna.agreement import Kept, compare, plot_agreement, write_agreement
 from lwdna.errors import CheckpointError, ConfigError
+from lwdna.networks.weights import read_provenance
 from lwdna.steps._options import FILE, Json
-from lwdna.surgery import read_provenance
 
 
 @click.command()

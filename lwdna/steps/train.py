@@ -14,6 +14,7 @@ from lwdna.data.datasets import fingerprint, test_dataset, train_dataset
 from lwdna.evaluation import input_multiple
 from lwdna.files import lock
 from lwdna.networks import build_seeded
+from lwdna.networks.weights import save
 from lwdna.steps._build import build, check_fits, check_same_classes
 from lwdna.steps._options import (
     ANY_PATH,
@@ -27,7 +28,6 @@ from lwdna.steps._options import (
     task,
     threads,
 )
-from lwdna.surgery import save
 from lwdna.training import train, write_history
 
 

@@ -1,7 +1,7 @@
 """What a run will take, before anything runs: jobs, GPU-hours and disk, by table and network.
 
 Jobs are those of Snakemake's own dry run. Hours are FLOPs x images x epochs over a throughput. All
-FLOPs are the paper's (:mod:`lwdna.complexity`), of which a backward pass has twice those of a
+FLOPs are the paper's (:mod:`lwdna.graph.complexity`), of which a backward pass has twice those of a
 forward pass.
 """
 

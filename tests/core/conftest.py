@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from lwdna.channels import ChannelGraph
+from lwdna.graph.channels import ChannelGraph
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -9,11 +9,11 @@ import torchvision
 from torch import nn
 from torch.nn import functional
 
-from lwdna.channels import ChannelGraph
-from lwdna.complexity import MaskedComplexity, complexity
 from lwdna.errors import GraphError
+from lwdna.graph.channels import ChannelGraph
+from lwdna.graph.complexity import MaskedComplexity, complexity
+from lwdna.graph.surgery import cut, silence
 from lwdna.networks import build
-from lwdna.surgery import cut, silence
 
 X = torch.zeros(1, 3, 8, 8)
 

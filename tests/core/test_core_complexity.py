@@ -10,8 +10,8 @@ import torchvision
 from torch import nn
 from torch.nn import functional
 
-from lwdna.channels import ChannelGraph
-from lwdna.complexity import MaskedComplexity, complexity
+from lwdna.graph.channels import ChannelGraph
+from lwdna.graph.complexity import MaskedComplexity, complexity
 from lwdna.networks import build
 from lwdna.registry import input_shape
 

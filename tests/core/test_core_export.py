@@ -8,8 +8,8 @@ from torch import nn
 
 import lwdna
 from lwdna import export as export_function
-from lwdna.complexity import complexity
 from lwdna.errors import ConfigError, LwdnaError
+from lwdna.graph.complexity import complexity
 from lwdna.networks import build
 
 exporter = sys.modules["lwdna.export"]

@@ -10,8 +10,8 @@ from torch.nn import functional
 from torch.nn.utils import parametrize
 
 from lwdna import hypernet
-from lwdna.channels import ChannelGraph
 from lwdna.errors import TrainingError
+from lwdna.graph.channels import ChannelGraph
 from lwdna.networks import build
 
 DOUBLE = torch.float64

@@ -5,9 +5,10 @@ import torch
 import torchvision
 from torch import nn
 
-from lwdna.channels import ChannelGraph
-from lwdna.complexity import MaskedComplexity, complexity
 from lwdna.errors import ConfigError
+from lwdna.graph.channels import ChannelGraph
+from lwdna.graph.complexity import MaskedComplexity, complexity
+from lwdna.graph.surgery import cut, silence
 from lwdna.networks import build
 from lwdna.networks._widths import rounded
 from lwdna.networks.edsr import RGB_MEAN
@@ -15,7 +16,6 @@ from lwdna.networks.mobilenetv3 import SqueezeExcitation
 from lwdna.networks.resnet import ResNet
 from lwdna.provenance import NetworkSpec
 from lwdna.registry import DATASETS, NETWORKS, input_shape
-from lwdna.surgery import cut, silence
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,12 @@ from torch import nn
 
 import lwdna
 from lwdna import hypernet
-from lwdna.channels import ChannelGraph
-from lwdna.complexity import MaskedComplexity, complexity
 from lwdna.errors import BudgetError, ConfigError, LwdnaError, TrainingError
+from lwdna.graph.channels import ChannelGraph
+from lwdna.graph.complexity import MaskedComplexity, complexity
+from lwdna.graph.surgery import cut
 from lwdna.networks import build
 from lwdna.shrink import floors, select
-from lwdna.surgery import cut
 
 BLOCKS = ((24, 1), (32, 2), (40, 1))
 NETWORKS = {

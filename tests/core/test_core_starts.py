@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 import lwdna
-from lwdna.channels import ChannelGraph
 from lwdna.errors import ConfigError
+from lwdna.graph.channels import ChannelGraph
+from lwdna.graph.surgery import cut
 from lwdna.networks import build
 from lwdna.starts import STARTS, begin
-from lwdna.surgery import cut
 
 BLOCKS = ((24, 1), (32, 2))
 NETWORKS = {

@@ -14,13 +14,14 @@ from safetensors.torch import save_file
 from torch import nn
 
 import lwdna
-from lwdna.channels import ChannelGraph
-from lwdna.complexity import MaskedComplexity, complexity
 from lwdna.errors import CheckpointError, GraphError, LwdnaError
+from lwdna.graph.channels import ChannelGraph
+from lwdna.graph.complexity import MaskedComplexity, complexity
+from lwdna.graph.surgery import cut, silence
 from lwdna.networks import build
+from lwdna.networks.weights import save, seal
 from lwdna.provenance import NetworkSpec
 from lwdna.registry import input_shape
-from lwdna.surgery import cut, save, seal, silence
 
 models = torchvision.models
 BLOCKS = ((24, 1), (32, 2), (40, 1))

@@ -11,12 +11,13 @@ from torch import nn
 from torch.nn import functional
 
 import lwdna
-from lwdna.channels import ChannelGraph
-from lwdna.complexity import MaskedComplexity, complexity
 from lwdna.errors import BudgetError
+from lwdna.graph.channels import ChannelGraph
+from lwdna.graph.complexity import MaskedComplexity, complexity
+from lwdna.graph.surgery import cut, silence
+from lwdna.networks.weights import save
 from lwdna.provenance import Provenance, Shrinkage, set_provenance
 from lwdna.shrink import floors, select
-from lwdna.surgery import cut, save, silence
 
 SHARE = 0.5
 """Of the FLOPs of the whole network, what is left."""
@@ -343,7 +344,7 @@ def test_numbers_in_the_code_keep_channels(case, random_mask):
 
 def test_mixed_up_channels_are_noticed(monkeypatch):
     """The last defence: had the graph a rule wrong, the shrunk network would be refused."""
-    monkeypatch.setattr("lwdna.labels.Labels.tie", lambda *_: None)
+    monkeypatch.setattr("lwdna.graph.labels.Labels.tie", lambda *_: None)
     model, _ = used("channel shuffle by hand", torch.float32)
     graph = ChannelGraph(model, X)
     mask = graph.full_mask()

@@ -25,8 +25,9 @@ from lwdna.config import check
 from lwdna.data.images import read_image
 from lwdna.data.stores import Store, create_store
 from lwdna.errors import CheckpointError, ConfigError, DataError
+from lwdna.networks import weights
+from lwdna.networks.weights import save, seal
 from lwdna.steps._options import Json
-from lwdna.surgery import save, seal
 
 MEMORY = 3 * 2**30
 """Address space above what PyTorch and its libraries take when they are imported, in bytes."""
@@ -136,7 +137,7 @@ def network(path, tensors=None, **changes):
     """A weights file with a right seal that says whatever is wanted."""
     about = {
         "format": "lwdna-network",
-        "version": package.surgery.VERSION,
+        "version": weights.VERSION,
         "network": {"name": "EDSR", "dataset": None, "width": 1.0, "options": {}},
         "kept": None,
         "shrinkage": None,

@@ -19,9 +19,9 @@ from lwdna.data.datasets import test_dataset as dataset_of
 from lwdna.data.photographs import PHOTOGRAPHS, export_photographs
 from lwdna.errors import ConfigError, DataError
 from lwdna.metrics import conventions, psnr
+from lwdna.networks.weights import save
 from lwdna.steps.strip import main
 from lwdna.strips import Region, plot_strip, region_of
-from lwdna.surgery import save
 
 REGION = Region(4, 8, 16, 24)
 

@@ -10,9 +10,9 @@ from torch import nn
 
 import lwdna
 from lwdna.errors import ConfigError, LwdnaError
+from lwdna.networks.weights import save
 from lwdna.steps import _build
 from lwdna.steps._own import Own
-from lwdna.surgery import save
 
 NET = """
 import torch

@@ -1,22 +1,19 @@
-"""Surgery: cut a network down to the channels kept, and write and read the plain result."""
+"""Weights files: a network as safetensors whose metadata say how to build it again."""
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import itertools
 import json
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
-from itertools import chain, pairwise
+from itertools import pairwise
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -25,11 +22,11 @@ from torch.nn.modules.module import (
     register_module_parameter_registration_hook,
 )
 
-from lwdna.channels import ChannelGraph, Mask, keeps, on_meta
 from lwdna.checkpoints import digest
 from lwdna.errors import CheckpointError, LwdnaError, first_line
 from lwdna.files import atomic
-from lwdna.layers import BATCH_NORMS, CONVOLUTIONS, INSTANCE_NORMS, TRANSPOSED
+from lwdna.graph.rules import rule_of
+from lwdna.graph.surgery import fit, tensors_of
 from lwdna.networks import build
 from lwdna.provenance import NetworkSpec, Provenance, Shrinkage, provenance_of, set_provenance
 from lwdna.registry import input_shape
@@ -37,143 +34,6 @@ from lwdna.tensors import parse_json, read_tensors
 
 FORMAT = "lwdna-network"
 VERSION = 3
-
-
-def cut(graph: ChannelGraph, model: nn.Module, mask: Mask) -> nn.Module:
-    """A plain smaller module with the channels that ``mask`` keeps and their weights.
-
-    Args:
-        graph: the channel graph of ``model``, or of a network of the same structure.
-        model: the network to cut; it is not changed.
-        mask: ``(classes,)``.
-    """
-    state = {}
-    for name, whole in tensors_of(model).items():
-        tensor = whole.detach()
-        for axis, classes in enumerate(graph.axes.get(name, ())):
-            if classes is not None:
-                index = torch.from_numpy(np.flatnonzero(keeps(mask, classes)))
-                tensor = tensor.index_select(axis, index.to(tensor.device))
-        state[name] = tensor.clone()
-    return fit(model, state)
-
-
-def tensors_of(model: nn.Module) -> dict[str, Tensor]:
-    """Every parameter and buffer under its first name, also buffers that are not persistent."""
-    return dict(chain(model.named_parameters(), model.named_buffers()))
-
-
-@torch.no_grad()
-def silence(graph: ChannelGraph, model: nn.Module, mask: Mask) -> nn.Module:
-    """A copy of the wide network in which no layer reads a dropped channel.
-
-    It computes what the network made by ``cut`` computes: the means to check surgery. A layer
-    norm takes its statistics over the channels that are left.
-    """
-    silent = copy.deepcopy(model)
-    for name, module in model.named_modules():
-        whole = isinstance(module, nn.GroupNorm) and module.num_groups == 1
-        if isinstance(module, nn.LayerNorm) or whole:
-            axes = graph.axes.get(f"{name}.weight", ())
-            for axis, classes in enumerate(axes):
-                if classes is not None and not keeps(mask, classes).all():
-                    silent.set_submodule(name, _Among(module, axis, keeps(mask, classes)))
-    for name, layer in graph.layers.items():
-        if layer.mixes:
-            module = silent.get_submodule(name)
-            dropped = torch.from_numpy(~keeps(mask, layer.inputs))
-            axis = 0 if isinstance(module, TRANSPOSED) else 1
-            module.weight.index_fill_(axis, torch.nonzero(dropped).flatten(), 0)  # type: ignore
-    return silent
-
-
-class _Among(nn.Module):
-    """A layer norm over those channels that are left; the others become 0."""
-
-    def __init__(self, norm: nn.Module, axis: int, kept: NDArray[np.bool_]) -> None:
-        super().__init__()
-        last = type(norm).forward is nn.LayerNorm.forward
-        self.axis = axis - len(norm.normalized_shape) if last else 1  # type: ignore[arg-type]
-        self.register_buffer("index", torch.from_numpy(np.flatnonzero(kept)))
-        state = {
-            name: p.detach().index_select(axis, self.index)  # type: ignore[arg-type]
-            for name, p in norm.named_parameters()
-        }
-        self.norm = fit(norm, state)
-
-    def forward(self, x: Tensor) -> Tensor:
-        left = self.norm(x.index_select(self.axis, self.index))  # type: ignore[arg-type]
-        return torch.zeros_like(x).index_copy(self.axis, self.index, left)  # type: ignore[arg-type]
-
-
-def fit(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
-    """A copy of ``model`` whose layers have the sizes and values of the tensors in ``state``.
-
-    Raises:
-        CheckpointError: if the tensors are not those of a network of this structure.
-    """
-    small = on_meta(model)
-    odd = sorted(set(tensors_of(small)) ^ set(state))
-    if odd:
-        raise CheckpointError(
-            f"The weights do not belong to {type(model).__name__}: '{odd[0]}' is in only one of "
-            "the two. Load them into the network they were saved from."
-        )
-    for prefix, module in small.named_modules():
-        own = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
-        shapes = {}
-        for name, tensor in own:
-            key = f"{prefix}.{name}" if prefix else name
-            value = state[key]
-            _check_shape(key, value.shape, tensor.shape, model)
-            shapes[name] = value.shape
-            if isinstance(tensor, nn.Parameter):
-                module._parameters[name] = nn.Parameter(value, tensor.requires_grad)
-            else:
-                module._buffers[name] = value
-        _resize(module, shapes)
-    return small
-
-
-def _check_shape(name: str, found: torch.Size, wide: torch.Size, model: nn.Module) -> None:
-    """Refuse a tensor that cannot come from this network: it may only have fewer channels."""
-    kernel = slice(2, None) if name.endswith("weight") else slice(0, 0)
-    fits = len(found) == len(wide) and all(a <= b for a, b in zip(found, wide, strict=True))
-    if not fits or found[kernel] != wide[kernel]:
-        raise CheckpointError(
-            f"The weights do not belong to {type(model).__name__}: '{name}' has shape "
-            f"{tuple(found)} where the network has {tuple(wide)}."
-        )
-
-
-def _resize(module: nn.Module, shapes: Mapping[str, torch.Size]) -> None:
-    """Set the sizes that a layer holds beside its tensors."""
-    if isinstance(module, CONVOLUTIONS):
-        first, second = shapes["weight"][:2]
-        transposed = isinstance(module, TRANSPOSED)
-        if module.groups > 1:  # a group keeps its width
-            before = module.in_channels if transposed else module.out_channels
-            module.groups = module.groups * first // before
-        outside = (first, second * module.groups)
-        module.in_channels, module.out_channels = outside if transposed else outside[::-1]
-    elif isinstance(module, nn.Linear):
-        module.out_features, module.in_features = shapes["weight"]
-    elif isinstance(module, (*BATCH_NORMS, *INSTANCE_NORMS)) and shapes:
-        lengths = {shape[0] for shape in shapes.values() if len(shape) == 1}
-        if len(lengths) != 1:
-            raise CheckpointError(
-                f"A {type(module).__name__} has tensors of different lengths: {lengths}."
-            )
-        module.num_features = lengths.pop()
-    elif isinstance(module, nn.LayerNorm) and shapes:
-        module.normalized_shape = tuple(shapes["weight"])
-    elif isinstance(module, nn.GroupNorm) and shapes:
-        (channels,) = shapes["weight"]
-        if module.num_groups > 1:  # a group keeps its width
-            module.num_groups = module.num_groups * channels // module.num_channels
-        module.num_channels = channels
-    elif isinstance(module, nn.PReLU):
-        module.num_parameters = shapes["weight"][0]
 
 
 def save(model: nn.Module, path: str | PathLike[str]) -> None:
@@ -310,9 +170,7 @@ def _check_kept(small: nn.Module, wide: nn.Module, provenance: Provenance) -> No
             module, origin = small.get_submodule(layer), wide.get_submodule(layer)
         except AttributeError as error:
             raise CheckpointError(f"It keeps channels of '{layer}', which is no layer.") from error
-        before, after = (
-            getattr(m, "out_channels", getattr(m, "out_features", 0)) for m in (origin, module)
-        )
+        before, after = (_made_by(m) for m in (origin, module))
         noted = provenance.shrinkage and provenance.shrinkage.channels_before.get(layer)
         if noted is not None and noted != before:
             raise CheckpointError(
@@ -323,6 +181,14 @@ def _check_kept(small: nn.Module, wide: nn.Module, provenance: Provenance) -> No
         inside = bool(indices) and indices[0] >= 0 and indices[-1] < before
         if len(indices) != after or not rising or not inside:
             raise CheckpointError(f"The channel indices of '{layer}' do not fit its weights.")
+
+
+def _made_by(layer: nn.Module) -> int:
+    """How many channels a layer makes."""
+    rule = rule_of(layer)
+    if rule is not None:
+        return rule.sizes(layer).get("out", 0)
+    return int(getattr(layer, "out_channels", getattr(layer, "out_features", 0)))  # type: ignore
 
 
 def read_provenance(path: str | PathLike[str]) -> Provenance:

@@ -1,10 +1,10 @@
 """The channel graph: which channels of a network must live or die together.
 
-``lwdna.labels`` follows every channel through the network. What is tied there forms one *class*:
-the channels that can only be removed together. Classes that are made by the same layer form a
-*channel set*, the thing a latent vector controls.
+``lwdna.graph.propagation`` follows every channel through the network. What is tied there forms
+one *class*: the channels that can only be removed together. Classes that are made by the same
+layer form a *channel set*, the thing a latent vector controls.
 
-Only this module, ``labels`` and ``tracing`` know about residual adds, depthwise convolution,
+Only ``layer_rules`` and ``function_rules`` know about residual adds, depthwise convolution,
 concatenation and the like.
 """
 
@@ -23,12 +23,13 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor, fx, nn
-from torch.nn.utils import parametrize
 
 from lwdna.errors import GraphError
-from lwdna.labels import Follower, Labels
-from lwdna.layers import KNOWN_LAYERS
-from lwdna.tracing import trace
+from lwdna.graph.labels import Given, Labels, TaughtCall
+from lwdna.graph.layer_rules import KNOWN_LAYERS, is_known
+from lwdna.graph.propagation import check_model, propagate
+from lwdna.graph.rules import rule_of
+from lwdna.graph.tracing import trace
 
 Classes = NDArray[np.int64]
 """For each channel along an axis of a tensor its class, or -1 for one that is always there."""
@@ -108,6 +109,9 @@ class ChannelGraph:
         axes: by name of a parameter or buffer, the classes along each of its axes; None for an
             axis without channels (kernel sizes, the inside of a group).
         activities: what the FLOPs convention counts.
+        inside: channels inside of layers of users, by layer and name of their axis.
+        costs: FLOPs of layers of users: a coefficient, and the classes along up to two axes.
+        taught: the calls of layers of users, their labels being classes.
         classes: how many classes there are; a mask has this length.
         frozen: which classes must stay: ``(classes,)``.
         ends: which of them are inputs or outputs of the network.
@@ -118,7 +122,7 @@ class ChannelGraph:
     """
 
     def __init__(self, model: nn.Module, example_input: Tensor | Sequence[Tensor]) -> None:
-        _check_model(model)
+        check_model(model)
         self.model = model
         found = Labels()
         self._operations = _follow(model, as_inputs(example_input), found)
@@ -138,6 +142,9 @@ class ChannelGraph:
             Activity(name, modules[name], use.positions, classes[use.labels.numpy()])
             for name, use in found.uses.items()
         ]
+        self.inside = _numbered(found.inside, classes)
+        self.costs = [(n, tuple(classes[a.numpy()] for a in axes)) for n, axes in found.costs]
+        self.taught = [_classified(call, classes) for call in found.taught]
         self.ends = self._among(classes, [*found.sources.values(), *found.results])
         held = [labels for labels, _ in found.held]
         self.frozen = self.ends | self._among(classes, found.frozen + held)
@@ -150,6 +157,11 @@ class ChannelGraph:
             numbers = classes[some.numpy()]
             found[numbers[numbers >= 0]] = True
         return found
+
+    def _makers(self) -> dict[str, Classes]:
+        """By what makes channels their classes ``(C,)``."""
+        layers = {name: layer.outputs for name, layer in self.layers.items()}
+        return self.sources | layers | self.inside
 
     def full_mask(self) -> Mask:
         """The mask that keeps every channel."""
@@ -174,7 +186,7 @@ class ChannelGraph:
         def left(classes: Classes) -> Tensor:
             return torch.from_numpy(classes[keeps(mask, classes)]) + 1
 
-        made = self.sources | {name: layer.outputs for name, layer in self.layers.items()}
+        made = self._makers()
         for name, axes in self.axes.items():
             along = [axis for axis in axes if axis is not None]
             made[name] = along[0] if len(along) == 1 else np.zeros(0, np.int64)
@@ -264,17 +276,22 @@ def _follow(
     skeleton = on_meta(model)
     modules = dict(skeleton.named_modules())
     inputs = tuple(x.to("meta") for x in inputs)
-    evaluation = trace(skeleton.eval(), inputs)
-    Follower(evaluation, modules, found, count=True).walk()
+    evaluation = trace(skeleton.eval(), inputs, _is_leaf)
+    propagate(evaluation, modules, found, count=True)
     skeleton.train()
     for module in modules.values():
         if isinstance(module, KNOWN_LAYERS):
             module.eval()  # a batch norm refuses to train on one value
-    training = trace(skeleton, inputs)
+    training = trace(skeleton, inputs, _is_leaf)
     operations = _operations(evaluation), _operations(training)
     if operations[0] != operations[1]:
-        Follower(training, modules, found, count=False).walk()
+        propagate(training, modules, found, count=False)
     return operations
+
+
+def _is_leaf(module: nn.Module) -> bool:
+    """Whether a rule is known for a module as a whole."""
+    return is_known(module) or rule_of(module) is not None
 
 
 def _operations(graph: fx.Graph) -> Operations:
@@ -285,39 +302,21 @@ def _numbered(labels: dict[str, Tensor], classes: Classes) -> dict[str, Classes]
     return {name: classes[tensor.numpy()] for name, tensor in labels.items()}
 
 
-def _check_model(model: nn.Module) -> None:
-    """Refuse what cannot be cut: a lone layer, computed weights, weights of two layers."""
-    if isinstance(model, KNOWN_LAYERS):
-        raise GraphError(
-            f"The network is a single layer of type {type(model).__name__}; put it into an "
-            "nn.Sequential if that is meant."
-        )
-    for name, module in model.named_modules():
-        computed = any(hasattr(module, name) for name in ("weight_orig", "weight_g"))
-        if parametrize.is_parametrized(module) or computed:
-            raise GraphError(
-                f"The weight of module '{name}' is computed from others (weight norm or another "
-                "parametrization); remove the parametrization first."
-            )
-        if module._forward_hooks or module._forward_pre_hooks:
-            raise GraphError(
-                f"Module '{name}' has a forward hook, and what a hook does cannot be followed; "
-                "remove it, or put it into the forward."
-            )
-    owners: dict[int, tuple[str, nn.Module]] = {}
-    for name, module in model.named_modules():
-        for parameter in chain(module.parameters(recurse=False), module.buffers(recurse=False)):
-            other, owner = owners.setdefault(id(parameter), (name, module))
-            if owner is not module:
-                raise GraphError(
-                    f"Modules '{other}' and '{name}' share a weight; use one module in both "
-                    "places, or give each its own."
-                )
+def _classified(call: TaughtCall, classes: Classes) -> TaughtCall:
+    """The call with classes in the place of labels."""
+
+    def number(leaf: Any) -> Any:
+        if isinstance(leaf, Given):
+            return Given(leaf.value, torch.from_numpy(classes[leaf.labels.numpy()]))
+        return leaf
+
+    output = torch.from_numpy(classes[call.output.numpy()])
+    return TaughtCall(call.name, fx.node.map_aggregate(call.arguments, number), output)
 
 
 def _sets(graph: ChannelGraph, found: Labels, classes: Classes) -> list[ChannelSet]:
     """The classes put together by the layers that make them."""
-    makers = graph.sources | {name: layer.outputs for name, layer in graph.layers.items()}
+    makers = graph._makers()
     pairs = [np.stack([np.full(len(made), made[0]), made]) for made in makers.values()]
     rows, columns = np.concatenate(pairs, 1)
     links = coo_array(

@@ -21,18 +21,21 @@ from torch import Tensor, fx, nn
 from torch.fx.proxy import Attribute
 
 from lwdna.errors import GraphError, first_line
-from lwdna.layers import BATCH_NORMS, is_known
+from lwdna.graph.operations import BATCH_NORMS
 
 _TORCH = f"{Path(torch.__file__).parent}{os.sep}"
 """PyTorch's own folder."""
 
 
-def trace(model: nn.Module, inputs: tuple[Tensor, ...]) -> fx.Graph:
+def trace(
+    model: nn.Module, inputs: tuple[Tensor, ...], is_leaf: Callable[[nn.Module], bool]
+) -> fx.Graph:
     """The operations of a network, as it is in training or evaluation mode.
 
     Args:
         model: a network on the meta device.
         inputs: its first arguments, on the meta device; the others keep their defaults.
+        is_leaf: whether a module is taken whole, besides those of PyTorch.
 
     Returns:
         A graph whose nodes know their value; ask for it by ``value_of``.
@@ -44,7 +47,7 @@ def trace(model: nn.Module, inputs: tuple[Tensor, ...]) -> fx.Graph:
     defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
     try:
         with torch.device("meta"), torch.no_grad():
-            return _Tracer(inputs).trace(model, concrete_args=defaults or None)
+            return _Tracer(inputs, is_leaf).trace(model, concrete_args=defaults or None)
     except GraphError:
         raise
     except Exception as error:
@@ -117,8 +120,9 @@ class _Tracer(fx.Tracer):
 
     proxy_buffer_attributes = True
 
-    def __init__(self, inputs: tuple[Tensor, ...]) -> None:
+    def __init__(self, inputs: tuple[Tensor, ...], is_leaf: Callable[[nn.Module], bool]) -> None:
         super().__init__()
+        self.is_leaf = is_leaf
         self.waiting = list(inputs)
         self.shapes = shapes(inputs)
         self.evaluating = False
@@ -126,7 +130,7 @@ class _Tracer(fx.Tracer):
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Also take a subclass of a known layer whole if it computes what that layer does."""
-        return is_known(m) or super().is_leaf_module(m, module_qualified_name)
+        return self.is_leaf(m) or super().is_leaf_module(m, module_qualified_name)
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
         return _Concrete(node, self)

@@ -20,13 +20,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.overrides import TorchFunctionMode
 
-from lwdna.channels import ChannelGraph, Classes, Mask, as_inputs, on_meta
 from lwdna.errors import GraphError, first_line
-from lwdna.layers import BATCH_NORMS, CONVOLUTIONS, KNOWN_LAYERS, is_known
-from lwdna.tracing import place, shapes
+from lwdna.graph.channels import ChannelGraph, Classes, Mask, as_inputs, on_meta
+from lwdna.graph.layer_rules import KNOWN_LAYERS, is_known
+from lwdna.graph.operations import BATCH_NORMS, CONVOLUTIONS
+from lwdna.graph.rules import RuleError, rule_of
+from lwdna.graph.tracing import place, shapes
 
 logger = logging.getLogger(__name__)
 
@@ -94,14 +96,21 @@ def complexity(
     def count(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         activations[module] = output[:1].numel()  # the last call
 
+    counter = _LayerCounter(batch_norm=batch_norm)
+    taught = {module for module in skeleton.modules() if rule_of(module) is not None}
+    inside = {part for module in taught for part in module.modules()}
     for module in skeleton.modules():
-        if isinstance(module, COUNTED_ACTIVATIONS) and is_known(module):
+        if module in taught:
+            module.register_forward_pre_hook(counter.enter)
+            module.register_forward_hook(counter.leave, with_kwargs=True)
+        elif isinstance(module, COUNTED_ACTIVATIONS) and is_known(module) and module not in inside:
             module.register_forward_hook(count)
     inputs = as_inputs(example_input)
     try:
-        counter = _LayerCounter(batch_norm=batch_norm)
         with torch.device("meta"), counter as layers, torch.no_grad():
             skeleton(*(x.to("meta") for x in inputs))
+    except RuleError:
+        raise
     except Exception as error:
         if "meta tensor" in str(error) or isinstance(error, NotImplementedError):
             raise GraphError(
@@ -115,8 +124,9 @@ def complexity(
         ) from error
     uncounted = [
         name or type(model).__name__
-        for name, module in model.named_modules()
+        for name, module in skeleton.named_modules()
         if not isinstance(module, KNOWN_LAYERS)
+        and module not in inside
         and any(sum(n > 1 for n in p.shape) > 1 for p in module.parameters(recurse=False))
     ]
     if uncounted:
@@ -136,6 +146,39 @@ class _LayerCounter(TorchFunctionMode):
         super().__init__()
         self.batch_norm = batch_norm
         self.flops = 0
+        self.outside: list[int] = []
+        """The count when each of the layers of users that run at the moment was called."""
+
+    def enter(self, _layer: nn.Module, _inputs: tuple[Any, ...]) -> None:
+        """Called before a layer of a user runs."""
+        self.outside.append(self.flops)
+
+    def leave(
+        self, layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor
+    ) -> None:
+        """Count a layer of a user as its rule says.
+
+        Raises:
+            RuleError: if it calls convolutions and linear layers of another count.
+        """
+        before = self.outside.pop()
+        seen = self.flops - before
+        tensors: list[Tensor] = []
+        fx.node.map_aggregate(
+            (args, kwargs), lambda x: tensors.append(x) if isinstance(x, Tensor) else None
+        )
+        rule: Any = rule_of(layer)
+        sizes = {name: tensor.numel() for name, tensor in layer.named_parameters()}
+        flops = sum(
+            times * sizes[name] for name, times in rule.positions(layer, tensors, output).items()
+        )
+        if seen and seen != flops:
+            raise RuleError(
+                f"The rule of {type(layer).__name__} says that it takes {flops:,} FLOPs an image, "
+                f"but its forward calls convolutions and linear layers of {seen:,}; say by `flops` "
+                "how often each parameter is multiplied."
+            )
+        self.flops = before + flops
 
     def __torch_function__(
         self,
@@ -154,7 +197,7 @@ class _LayerCounter(TorchFunctionMode):
             # Every weight takes part once in each position of the output.
             axis = -1 if name == "linear" else 1
             self.flops += weight.numel() * result[:1].numel() // result.shape[axis]
-        elif name == "batch_norm" and self.batch_norm:
+        elif name == "batch_norm" and self.batch_norm and not self.outside:
             weight = args[3] if len(args) > 3 else kwargs.get("weight")
             self.flops += (1 if weight is None else 2) * result[:1].numel()
         return result
@@ -178,6 +221,9 @@ class MaskedComplexity:
                 outputs = self._row(activity.channels)
                 inputs = self._row(graph.layers[activity.name].inputs) if cost.reads else one
                 flops.append((cost.coefficient * activity.positions, inputs, outputs))
+        for coefficient, classes in graph.costs:
+            first, second = ([self._row(a) for a in classes] + [one, one])[:2]
+            flops.append((coefficient, first, second))
         for name, parameter in graph.model.named_parameters():
             axes = [a for a in graph.axes.get(name, ()) if a is not None]
             first, second = ([self._row(a) for a in axes] + [one, one])[:2]

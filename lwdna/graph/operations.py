@@ -81,32 +81,7 @@ SPATIAL_MODULES = (
     nn.CircularPad2d,
     nn.CircularPad3d,
 )
-MIXING_MODULES = (nn.Softmax, nn.LogSoftmax, nn.Softmax2d)
 SHUFFLING_MODULES = (nn.PixelShuffle, nn.PixelUnshuffle)
-KNOWN_LAYERS = (
-    *CONVOLUTIONS,
-    nn.Linear,
-    *BATCH_NORMS,
-    *INSTANCE_NORMS,
-    nn.LayerNorm,
-    nn.GroupNorm,
-    nn.PReLU,
-    *ELEMENTWISE_MODULES,
-    *SPATIAL_MODULES,
-    *MIXING_MODULES,
-    nn.Flatten,
-    nn.Unflatten,
-    nn.GLU,
-    nn.ChannelShuffle,
-    *SHUFFLING_MODULES,
-)
-
-
-def is_known(module: nn.Module) -> bool:
-    """Whether a module computes what one of the known layers does; a subclass may not."""
-    kind = next((kind for kind in KNOWN_LAYERS if isinstance(module, kind)), None)
-    return kind is not None and type(module).forward is kind.forward
-
 
 # Functions and tensor methods, by name: `torch.relu`, `F.relu`, `x.relu()` and `x.relu_()` alike.
 ELEMENTWISE = frozenset(
@@ -136,9 +111,7 @@ RESHAPING = frozenset("view reshape view_as reshape_as flatten ravel unflatten".
 TAKING = frozenset("chunk split split_with_sizes tensor_split unbind getitem select narrow".split())
 CONCATENATING = frozenset("cat concat concatenate".split())
 SHUFFLING = frozenset("pixel_shuffle pixel_unshuffle".split())
-REDUCING = frozenset(
-    "mean sum prod amax amin max min var std norm logsumexp median argmax argmin".split()
-)
+REDUCING = frozenset("mean sum prod amax amin var std norm logsumexp median argmax argmin".split())
 MIXING = frozenset("softmax log_softmax normalize cumsum".split())
 FUNCTIONAL_LAYERS: dict[str, tuple[type[nn.Module], ...]] = {
     "conv1d": (nn.Conv1d,),

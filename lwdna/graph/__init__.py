@@ -1,0 +1,1 @@
+"""Channels of any network: followed, counted, cut. Knows neither data nor the paper's networks."""
