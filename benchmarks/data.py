@@ -33,7 +33,8 @@ from lwdna.data.crops import crop_images, tiles
 from lwdna.data.datasets import ClassificationTrain, DenoisingTrain
 from lwdna.data.images import image_size, read_image, write_image
 from lwdna.data.photographs import export_photographs
-from lwdna.data.stores import Store, create_store, gray_store
+from lwdna.data.stores import Store, gray_store
+from lwdna.io.hdf5 import create_store
 from lwdna.losses import task_for
 
 PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket")

@@ -12,7 +12,7 @@ from lwdna.data.folders import imagefolder_store
 from lwdna.data.images import find_images
 from lwdna.data.photographs import export_photographs
 from lwdna.data.stores import gray_store
-from lwdna.files import atomic_folder
+from lwdna.io.atomic import atomic_folder
 
 TRAIN_PHOTOGRAPHS = ("chelsea", "china", "flower", "motorcycle_left", "rocket")
 TEST_PHOTOGRAPHS = ("astronaut", "coffee")

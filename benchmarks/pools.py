@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeVar
 import pandas as pd
 import torch
 
-from lwdna.logs import progress
+from lwdna.io.logs import progress
 
 logger = logging.getLogger("starts")
 

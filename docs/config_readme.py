@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from lwdna.errors import ConfigError
-from lwdna.files import write_text
+from lwdna.io.atomic import write_text
 
 ROOT = Path(__file__).parents[1]
 SCHEMA = ROOT / "config/schema.yaml"

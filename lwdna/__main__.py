@@ -8,8 +8,9 @@ from importlib import import_module
 
 import click
 
-from lwdna import __version__, logs
+from lwdna import __version__
 from lwdna.errors import LwdnaError
+from lwdna.io import logs
 
 logger = logging.getLogger(__name__)
 

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from lwdna.figures import COLOURS, LAYERS, Output, number_layers, panels_of
-from lwdna.files import write_text
+from lwdna.io.atomic import write_text
 from lwdna.methods import COMPARABLE, METHODS
 from lwdna.rendering import escape, to_html
 from lwdna.tables import Experiments

@@ -12,14 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
 from lwdna.errors import CheckpointError
-from lwdna.files import atomic
-from lwdna.tensors import parse_json, read_tensors
+from lwdna.io.atomic import atomic
+from lwdna.io.tensors import parse_json, pieces, read_tensors
 
 logger = logging.getLogger(__name__)
 
@@ -184,14 +183,6 @@ def name_of(key: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def digest(state: Mapping[str, Tensor]) -> str:
-    """Sixteen hexadecimal digits that identify names, shapes, types and values of tensors."""
-    total = hashlib.sha256()
-    for piece in _pieces(state):
-        total.update(piece)
-    return total.hexdigest()[:16]
-
-
 def _read(path: Path) -> Checkpoint:
     try:
         metadata, tensors = read_tensors(path)
@@ -276,14 +267,6 @@ def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
 
 def _checksum(state: str, tensors: Mapping[str, Tensor]) -> str:
     total = zlib.crc32(state.encode())
-    for piece in _pieces(tensors):
+    for piece in pieces(tensors):
         total = zlib.crc32(piece, total)
     return f"{total:08x}"
-
-
-def _pieces(tensors: Mapping[str, Tensor]) -> Iterator[bytes]:
-    """Headers and raw bytes of tensors, in the order of their names."""
-    for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
-        yield f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode()
-        yield tensor.reshape(-1).view(torch.uint8).numpy().tobytes()

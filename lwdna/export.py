@@ -20,8 +20,8 @@ from torch.utils import _pytree as pytree
 
 from lwdna.errors import ConfigError, LwdnaError, first_line, nearest
 from lwdna.evaluation import input_multiple
-from lwdna.files import atomic
 from lwdna.graph.channels import as_inputs
+from lwdna.io.atomic import atomic
 
 SUFFIXES = {"onnx": ".onnx", "torch": ".pt2"}
 """What a network can be exported to, and the suffix of such a file."""

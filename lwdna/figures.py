@@ -23,7 +23,7 @@ from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 
 from lwdna.errors import ConfigError, DataError
-from lwdna.files import atomic
+from lwdna.io.atomic import atomic
 from lwdna.methods import METHODS
 from lwdna.tables import NOT_RUN, Experiments
 

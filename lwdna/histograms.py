@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from lwdna.errors import ConfigError
 from lwdna.figures import COLOURS, INK, LAYERS, STYLE, Output, panels_of
-from lwdna.files import atomic
+from lwdna.io.atomic import atomic
 from lwdna.latents import LatentRecord
 
 _BINS = 40

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lwdna.data.stores import create_store, read_tables
 from lwdna.errors import DataError
+from lwdna.io.hdf5 import create_store, read_tables
 
 TRAJECTORY = ("step", "flops", "elements")
 """Columns of the trajectory: steps made, FLOPs that count, latent elements that count."""

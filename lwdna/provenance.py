@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from torch import nn
 
-from lwdna.files import write_text
+from lwdna.io.atomic import write_text
 
 
 @dataclass(frozen=True)

@@ -32,15 +32,16 @@ from tqdm import tqdm
 
 from lwdna import checkpoints
 from lwdna.batches import EpochBatches, length
-from lwdna.checked import write_csv
 from lwdna.checkpoints import Checkpoint, Row
 from lwdna.data.workers import worker_errors, workers_ended
 from lwdna.devices import agreed, make_fabric, own_randomness, seed_model, summed
 from lwdna.errors import ConfigError, TrainingError
 from lwdna.evaluation import evaluate
-from lwdna.files import lock
+from lwdna.io import tensors
+from lwdna.io.checksummed_csv import write_csv
+from lwdna.io.locks import lock
+from lwdna.io.logs import progress
 from lwdna.learner import Learner
-from lwdna.logs import progress
 from lwdna.losses import Task, task_for
 from lwdna.protocol import Protocol
 from lwdna.schedules import learning_rate
@@ -194,8 +195,8 @@ def train(
         "devices": devices,
         "protocol": plan.science(with_teacher=teacher is not None),
         "tests": {"convention": convention, "multiple": multiple},
-        "network": checkpoints.digest(model.state_dict()),
-        "teacher": None if teacher is None else checkpoints.digest(teacher.state_dict()),
+        "network": tensors.digest(model.state_dict()),
+        "teacher": None if teacher is None else tensors.digest(teacher.state_dict()),
         "training images": length(train_data),
         "test images": 0 if test_data is None else length(test_data),
         **(key or {}),

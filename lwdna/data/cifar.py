@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lwdna.data.downloads import verify
-from lwdna.data.stores import Tables, create_store
 from lwdna.errors import ConfigError, DataError, first_line, nearest
+from lwdna.io.hdf5 import Tables, create_store
 
 PathLike = str | os.PathLike[str]
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from lwdna.data.bicubic import imresize
 from lwdna.data.images import image_size, read_image, to_rgb
-from lwdna.data.stores import Tables, create_store
 from lwdna.errors import ConfigError, DataError
-from lwdna.logs import progress
+from lwdna.io.hdf5 import Tables, create_store
+from lwdna.io.logs import progress
 
 
 def tile_starts(size: int, crop: int, step: int, threshold: int) -> list[int]:

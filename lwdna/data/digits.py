@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from lwdna.data.bicubic import imresize
 from lwdna.data.images import to_rgb
-from lwdna.data.stores import Tables, create_store
 from lwdna.errors import ConfigError
+from lwdna.io.hdf5 import Tables, create_store
 
 PathLike = str | os.PathLike[str]
 

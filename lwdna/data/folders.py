@@ -11,9 +11,9 @@ import numpy as np
 from lwdna.data.archives import File, Tree, archive_of, open_tree
 from lwdna.data.images import image_size, is_image, read_image, to_rgb
 from lwdna.data.listings import write_listing
-from lwdna.data.stores import Tables, create_store
 from lwdna.errors import DataError, first_line
-from lwdna.logs import progress
+from lwdna.io.hdf5 import Tables, create_store
+from lwdna.io.logs import progress
 
 PathLike = str | os.PathLike[str]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from lwdna.data.archives import archive_of, open_tree
 from lwdna.data.images import find_images, image_size, is_image
 from lwdna.errors import DataError
-from lwdna.logs import progress
+from lwdna.io.logs import progress
 
 
 def lay_out(source: Path, output: Path) -> None:

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lwdna.data.images import read_image, to_rgb
-from lwdna.data.stores import Store, Tables, create_store, format_of, read_tables
+from lwdna.data.stores import Store
 from lwdna.errors import DataError
+from lwdna.io.hdf5 import Tables, create_store, format_of, read_tables
 
 PathLike = str | os.PathLike[str]
 

@@ -22,15 +22,14 @@ from torch.nn.modules.module import (
     register_module_parameter_registration_hook,
 )
 
-from lwdna.checkpoints import digest
 from lwdna.errors import CheckpointError, LwdnaError, first_line
-from lwdna.files import atomic
 from lwdna.graph.rules import rule_of
 from lwdna.graph.surgery import fit, tensors_of
+from lwdna.io.atomic import atomic
+from lwdna.io.tensors import digest, parse_json, read_tensors
 from lwdna.networks import build
 from lwdna.provenance import NetworkSpec, Provenance, Shrinkage, provenance_of, set_provenance
 from lwdna.registry import input_shape
-from lwdna.tensors import parse_json, read_tensors
 
 FORMAT = "lwdna-network"
 VERSION = 3

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 
 import lwdna
-from lwdna.checked import write_csv
 from lwdna.data.datasets import ClassificationTest, ClassificationTrain
 from lwdna.errors import ConfigError
 from lwdna.evaluation import input_multiple
 from lwdna.graph.channels import ChannelGraph
+from lwdna.io.checksummed_csv import write_csv
 from lwdna.networks import build_seeded
 from lwdna.networks.weights import read_provenance
 from lwdna.provenance import Provenance, provenance_of, set_provenance

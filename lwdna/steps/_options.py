@@ -11,8 +11,8 @@ from typing import Any
 import click
 import pandas as pd
 
-from lwdna.checked import read_csv
 from lwdna.errors import ConfigError
+from lwdna.io.checksummed_csv import read_csv
 
 _NAMES = dict.fromkeys(
     ("experiment", "method", "test_set", "layer", "dataset", "paper_flops_g", "paper_params_m"), str

@@ -11,8 +11,8 @@ import click
 
 from lwdna.data.datasets import fingerprint, test_dataset, train_dataset
 from lwdna.evaluation import input_multiple
-from lwdna.files import lock
 from lwdna.hypernet import EMBEDDING
+from lwdna.io.locks import lock
 from lwdna.latents import write_latents
 from lwdna.rivals.dhp import Settings, search
 from lwdna.steps._build import (

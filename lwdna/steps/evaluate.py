@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 import lwdna
-from lwdna.checked import write_csv
 from lwdna.data.datasets import test_dataset
 from lwdna.errors import CheckpointError
 from lwdna.evaluation import evaluate, input_multiple, pick_accelerator
+from lwdna.io.checksummed_csv import write_csv
 from lwdna.provenance import provenance_of
 from lwdna.registry import input_shape
 from lwdna.steps._build import check_fits

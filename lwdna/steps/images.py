@@ -10,7 +10,7 @@ from lwdna.data.downloads import require
 from lwdna.data.layout import lay_out
 from lwdna.data.photographs import export_photographs
 from lwdna.data.versions import read_versions
-from lwdna.files import atomic_folder
+from lwdna.io.atomic import atomic_folder
 from lwdna.steps._options import ANY_PATH, FOLDER
 
 

@@ -15,8 +15,8 @@ from lwdna.data.folders import (
     tiny_imagenet_store,
 )
 from lwdna.data.normalisation import log_normalisation
-from lwdna.data.stores import FORMAT, format_of
 from lwdna.data.versions import read_versions, version_of
+from lwdna.io.hdf5 import FORMAT, format_of
 from lwdna.steps._options import ANY_PATH, output
 
 KINDS = ("imagefolder", "tiny-imagenet", "imagenet", *LAYOUTS)

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from lwdna.errors import ConfigError
-from lwdna.files import write_text
+from lwdna.io.atomic import write_text
 from lwdna.steps._options import FILE
 
 try:

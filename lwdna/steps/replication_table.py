@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from lwdna.errors import DataError
-from lwdna.files import write_text
+from lwdna.io.atomic import write_text
 from lwdna.rendering import to_html
 from lwdna.replication import summarise, to_markdown
 from lwdna.steps._options import FILE, read_tables

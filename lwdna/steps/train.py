@@ -12,7 +12,7 @@ import click
 import lwdna
 from lwdna.data.datasets import fingerprint, test_dataset, train_dataset
 from lwdna.evaluation import input_multiple
-from lwdna.files import lock
+from lwdna.io.locks import lock
 from lwdna.networks import build_seeded
 from lwdna.networks.weights import save
 from lwdna.steps._build import build, check_fits, check_same_classes

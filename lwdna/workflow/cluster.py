@@ -94,7 +94,7 @@ def end_former_jobs(folder: str | os.PathLike[str], *, alone: bool) -> None:
     The earlier run must have ended: killed, or lost with its machine. Its jobs would otherwise do
     the same work a second time, or hold a GPU while they wait for one another. Trainings save
     their state when they are cancelled. Where there is no queue to be read, nothing is done: the
-    locks of :func:`lwdna.files.lock` keep the jobs apart.
+    locks of :func:`lwdna.io.locks.lock` keep the jobs apart.
 
     Args:
         folder: where the workflow works.

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lwdna.devices import make_fabric
 from lwdna.errors import ConfigError, DataError
-from lwdna.files import write_text
+from lwdna.io.atomic import write_text
 from lwdna.learner import Learner
 from lwdna.losses import task_for
 from lwdna.networks import build_seeded

@@ -6,8 +6,8 @@ import io
 import pandas as pd
 import pytest
 
-from lwdna.checked import read_csv, write_csv
 from lwdna.errors import DataError
+from lwdna.io.checksummed_csv import read_csv, write_csv
 
 TEXT = 'name,psnr_db,note\nDnCNN,24.5,"a, ""b""\nc"\nU-Net,,é\n'
 

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from lwdna.errors import LwdnaError
-from lwdna.files import atomic, atomic_folder, hold, write_text
+from lwdna.io.atomic import atomic, atomic_folder, write_text
+from lwdna.io.locks import hold
 
 
 def names(folder):
@@ -120,7 +121,7 @@ def test_folder_that_is_not_writable(tmp_path, below):
             write_text(folder / below, "new")
         return
     script = (
-        "import os, sys; sys.path.insert(0, sys.argv[1]); from lwdna.files import write_text\n"
+        "import os, sys; sys.path.insert(0, sys.argv[1]); from lwdna.io.atomic import write_text\n"
         "from lwdna.errors import LwdnaError\n"
         "os.chdir(sys.argv[2]); os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         "try: write_text(sys.argv[3], 'new')\n"
@@ -151,7 +152,7 @@ def test_an_error_without_a_file_name_is_the_targets(tmp_path):
 
 def test_lock_is_held_until_its_process_ends(tmp_path):
     script = (
-        "import sys; sys.path.insert(0, sys.argv[1]); from lwdna.files import hold\n"
+        "import sys; sys.path.insert(0, sys.argv[1]); from lwdna.io.locks import hold\n"
         "hold(sys.argv[2]); print('held', flush=True); sys.stdin.read()\n"
     )
     command = [sys.executable, "-c", script, str(Path(__file__).parents[2]), str(tmp_path / "lock")]
@@ -171,7 +172,7 @@ def test_lock_is_held_until_its_process_ends(tmp_path):
 WRITER = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from lwdna import files
+from lwdna.io import atomic as files
 with getattr(files, sys.argv[2])(sys.argv[3]) as temporary:
     # As a library does that is given the name: it opens the file and closes it.
     file = temporary / "part" if temporary.is_dir() else temporary
@@ -308,7 +309,7 @@ def test_many_may_write_the_same_file_at_once(tmp_path):
         for _ in range(100):
             write_text(target, "whole")
 
-    script = "import sys; sys.path.insert(0, sys.argv[1]); from lwdna.files import write_text\n"
+    script = "import sys; sys.path.insert(0, sys.argv[1]); from lwdna.io.atomic import write_text\n"
     script += "for _ in range(100): write_text(sys.argv[2], 'whole')"
     command = [sys.executable, "-c", script, str(Path(__file__).parents[2]), str(target)]
     processes = [subprocess.Popen(command) for _ in range(2)]

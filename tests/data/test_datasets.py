@@ -28,8 +28,9 @@ from lwdna.data.folders import imagefolder_listing
 from lwdna.data.images import to_gray, to_rgb
 from lwdna.data.listings import Listing, open_labelled
 from lwdna.data.photographs import export_photographs
-from lwdna.data.stores import Store, create_store, gray_store
+from lwdna.data.stores import Store, gray_store
 from lwdna.errors import ConfigError, DataError
+from lwdna.io.hdf5 import create_store
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 

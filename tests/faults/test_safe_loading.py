@@ -23,8 +23,9 @@ from lwdna.checkpoints import FORMAT, VERSION, _checksum
 from lwdna.checkpoints import load as load_checkpoint
 from lwdna.config import check
 from lwdna.data.images import read_image
-from lwdna.data.stores import Store, create_store
+from lwdna.data.stores import Store
 from lwdna.errors import CheckpointError, ConfigError, DataError
+from lwdna.io.hdf5 import create_store
 from lwdna.networks import weights
 from lwdna.networks.weights import save, seal
 from lwdna.steps._options import Json
@@ -63,8 +64,8 @@ FORBIDDEN = {
     # These import modules of the package, by names of its own tables.
     "import_module": {"__init__.py", "__main__.py", "registry.py"},
     # Stores are opened where they are checked.
-    "h5py.File": {"data/stores.py"},
-    "safe_open": {"tensors.py"},
+    "h5py.File": {"data/stores.py", "io/hdf5.py"},
+    "safe_open": {"io/tensors.py"},
     "Image.open": {"data/images.py"},
 }
 MAY_UNPICKLE = {"data/cifar.py"}

@@ -12,11 +12,11 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from lwdna.checked import read_csv
 from lwdna.data.bicubic import imresize
 from lwdna.data.datasets import test_dataset as dataset_of
 from lwdna.data.images import write_image
 from lwdna.errors import ConfigError
+from lwdna.io.checksummed_csv import read_csv
 from lwdna.methods import REFERENCES, reference_key, reference_task
 from lwdna.metrics import conventions, psnr, ssim
 from lwdna.references import Bicubic, reference_network

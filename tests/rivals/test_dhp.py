@@ -17,12 +17,12 @@ from running import FRESH_PROCESS
 from torch import nn
 
 import lwdna
-from lwdna.checkpoints import digest
 from lwdna.errors import BudgetError, ConfigError, TrainingError
 from lwdna.graph.channels import ChannelGraph
 from lwdna.graph.complexity import MaskedComplexity
 from lwdna.graph.surgery import cut, silence
 from lwdna.hypernet import attach_hypernetwork, detach_hypernetwork, draw_latents
+from lwdna.io.tensors import digest
 from lwdna.latents import read_latents, write_latents
 from lwdna.rivals import dhp
 from lwdna.rivals.dhp import Settings, search

@@ -5,8 +5,9 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from lwdna.checkpoints import Checkpoint, digest, load, load_latest, previous, save
+from lwdna.checkpoints import Checkpoint, load, load_latest, previous, save
 from lwdna.errors import CheckpointError
+from lwdna.io.tensors import digest
 
 KEY = {"seed": 1, "protocol": {"optimizer": {"lr": 0.1, "betas": [0.9, 0.99]}, "epochs": 3}}
 

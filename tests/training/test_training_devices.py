@@ -18,9 +18,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import lwdna
 from lwdna import checkpoints
-from lwdna.checkpoints import digest
 from lwdna.devices import GatheredPixels
 from lwdna.errors import ConfigError
+from lwdna.io.tensors import digest
 from lwdna.steps.digits import main as digits_step
 from lwdna.steps.train import main as train_step
 from lwdna.training import CHECKPOINT, train

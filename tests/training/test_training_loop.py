@@ -17,9 +17,9 @@ from torch import nn
 
 from lwdna import checkpoints
 from lwdna.batches import EpochBatches
-from lwdna.checkpoints import digest
 from lwdna.errors import CheckpointError, ConfigError, LwdnaError, TrainingError
-from lwdna.files import lock
+from lwdna.io.locks import lock
+from lwdna.io.tensors import digest
 from lwdna.stopping import StopRequest
 from lwdna.training import CHECKPOINT, train, write_history
 

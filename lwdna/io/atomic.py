@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import atexit
 import errno
 import fcntl
-import logging
 import os
 import re
 import secrets
@@ -17,9 +15,6 @@ from pathlib import Path
 from typing import TextIO
 
 from lwdna.errors import LwdnaError
-
-logger = logging.getLogger(__name__)
-
 
 _claimed: set[str] = set()
 """What names the temporary files and folders that this process is writing."""
@@ -48,7 +43,7 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
         except OSError as error:
             if error.filename not in {None, str(target), str(temporary)}:
                 raise  # of another file, which the block was reading
-            raise _cannot_write(target, error) from error
+            raise cannot_write(target, error) from error
 
 
 @contextmanager
@@ -78,7 +73,7 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
                 raise LwdnaError(
                     f"'{target}' is there already; delete it and run the command again."
                 ) from error
-            raise _cannot_write(target, error) from error
+            raise cannot_write(target, error) from error
 
 
 @contextmanager
@@ -95,7 +90,7 @@ def _own(target: Path) -> Iterator[Path]:
         _remove_leftovers(target)
         unique, owned = _claim(target)
     except OSError as error:
-        raise _cannot_write(target, error) from error
+        raise cannot_write(target, error) from error
     temporary, lock_file = _names(target, unique)
     with owned:
         try:
@@ -132,7 +127,7 @@ def _claim(target: Path) -> tuple[str, TextIO]:
 def _take(file: TextIO, path: Path) -> bool:
     """Lock a file just made; not if another process took it first, and removes it as a leftover."""
     try:
-        if not _try_lock(file):
+        if not try_lock(file):
             return False
     except OSError:
         return True  # a file system without locks, where nobody removes what others left
@@ -156,7 +151,7 @@ def _remove_leftovers(target: Path) -> None:
             # Without a lock, it is of a version that had none, or its owner has just removed it.
             with suppress(FileNotFoundError):
                 file = stack.enter_context(lock_file.open("r+", encoding="utf-8"))
-                if not _try_lock(file):
+                if not try_lock(file):
                     continue
             _remove(temporary)
             _remove(lock_file)
@@ -171,7 +166,8 @@ def _remove(path: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _cannot_write(target: Path, error: OSError) -> LwdnaError:
+def cannot_write(target: Path, error: OSError) -> LwdnaError:
+    """The error for what cannot be written at ``target``."""
     return LwdnaError(
         f"Cannot write '{target}': {error.strerror or error}. Nothing was changed there; "
         "make the folder writable, or free some space, and run the command again."
@@ -184,74 +180,7 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
-def lock(path: str | os.PathLike[str], *, wait: bool) -> TextIO:
-    """Lock a file for as long as what is returned stays open.
-
-    The lock is a POSIX one: it belongs to the process, not to those it forks, works over NFS, and
-    vanishes with the process, so that the file may lie there forever. It holds the name of the
-    process.
-
-    Args:
-        path: the file, made if it is missing.
-        wait: whether to wait, with a warning, while another process holds it.
-
-    Raises:
-        LwdnaError: if the file cannot be written; or, without ``wait``, if another process holds
-            the lock.
-    """
-    try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        file = Path(path).open("a+", encoding="utf-8")  # noqa: SIM115 - closing it unlocks
-    except OSError as error:
-        raise _cannot_write(Path(path), error) from error
-    try:
-        free = _try_lock(file)
-    except OSError as error:
-        free = True
-        logger.warning(
-            "The file system of '%s' has no locks (%s); let no other process work there.",
-            path,
-            error.strerror,
-        )
-    if not free:
-        file.seek(0)
-        owner = file.read().strip() or "another process"
-        where = Path(path).parent
-        if not wait:
-            file.close()
-            raise LwdnaError(
-                f"Another run ({owner}) is at work in '{where.resolve()}'; wait until it ends, or "
-                "end it."
-            )
-        logger.warning("'%s' is in use by %s; waiting until it ends.", where, owner)
-        fcntl.lockf(file, fcntl.LOCK_EX)
-    try:
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-        file.flush()
-    except OSError as error:
-        raise _cannot_write(Path(path), error) from error
-    return file
-
-
-def hold(path: str | os.PathLike[str]) -> bool:
-    """Lock a file until this process ends, however it ends.
-
-    Returns:
-        Whether it is locked: not every file system has locks.
-
-    Raises:
-        LwdnaError: as :func:`lock` without waiting.
-    """
-    file = lock(path, wait=False)
-    atexit.register(file.close)
-    try:
-        return _try_lock(file)  # again: who has it may take it
-    except OSError:
-        return False
-
-
-def _try_lock(file: TextIO) -> bool:
+def try_lock(file: TextIO) -> bool:
     """Lock a file, unless another process has locked it: whether it is this process's now.
 
     Raises:

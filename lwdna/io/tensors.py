@@ -1,12 +1,15 @@
-"""Reading safetensors files of any origin: no code is run, and memory is bounded by the file."""
+"""Tensors in safetensors files of any origin: no code is run, and memory is bounded by the file."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -45,3 +48,19 @@ def parse_json(text: str) -> Any:
         return json.loads(text)
     except RecursionError as error:
         raise ValueError("JSON that is nested too deeply") from error
+
+
+def digest(state: Mapping[str, Tensor]) -> str:
+    """Sixteen hexadecimal digits that identify names, shapes, types and values of tensors."""
+    total = hashlib.sha256()
+    for piece in pieces(state):
+        total.update(piece)
+    return total.hexdigest()[:16]
+
+
+def pieces(tensors: Mapping[str, Tensor]) -> Iterator[bytes]:
+    """Headers and raw bytes of tensors, in the order of their names."""
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        yield f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode()
+        yield tensor.reshape(-1).view(torch.uint8).numpy().tobytes()

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lwdna.errors import DataError
-from lwdna.files import write_text
+from lwdna.io.atomic import write_text
 
 COLUMN = "crc32"
 """Name of the last column: CRC-32 of header and rows without it, as eight hexadecimal digits."""
