@@ -6,12 +6,11 @@ import re
 import zipfile
 from pathlib import Path
 
-from lwdna.data.crops import crop_images
+from lwdna.data.crops import crop_images, gray_store
 from lwdna.data.digits import digits_store
 from lwdna.data.folders import imagefolder_store
 from lwdna.data.images import find_images
 from lwdna.data.photographs import export_photographs
-from lwdna.data.stores import gray_store
 from lwdna.io.atomic import atomic_folder
 
 TRAIN_PHOTOGRAPHS = ("chelsea", "china", "flower", "motorcycle_left", "rocket")

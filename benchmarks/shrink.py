@@ -28,11 +28,12 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 import lwdna
+from lwdna.data.catalog import DATASETS
 from lwdna.graph.channels import ChannelGraph
 from lwdna.graph.complexity import MaskedComplexity
 from lwdna.hypernet import explicit_gradients, latent_gradients
-from lwdna.registry import DATASETS, input_shape
 from lwdna.registry import NETWORKS as ALL
+from lwdna.registry import input_shape
 from lwdna.shrink import floors, select
 
 NETWORKS = {

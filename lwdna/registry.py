@@ -10,22 +10,12 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, TypeAlias
 
+from lwdna.data.catalog import dataset_shape
 from lwdna.errors import ConfigError, nearest
 
 Maker: TypeAlias = str
 """Module and name of the class of a network, or of a function that makes it. It is imported when
 it is first called: torchvision, which some need, takes seconds."""
-
-
-@dataclass(frozen=True)
-class DatasetShape:
-    """What a network must know of a classification dataset."""
-
-    classes: int
-    size: int
-    """Height and width of an image in pixels."""
-    options: Mapping[Maker, Mapping[str, Any]] = field(default_factory=dict)
-    """By network: where it differs for this dataset from the one for ImageNet."""
 
 
 _SMALL: Mapping[Maker, Mapping[str, Any]] = {
@@ -50,13 +40,13 @@ _TINY: Mapping[Maker, Mapping[str, Any]] = {
 """Options for 64 x 64 images. Table 1 has MobileNets and MnasNet of them; the others end at 8 x 8
 like their relatives for 32 x 32 images."""
 
-DATASETS = {
-    "cifar10": DatasetShape(10, 32, _SMALL),
-    "cifar100": DatasetShape(100, 32, _SMALL),
-    "tiny-imagenet": DatasetShape(200, 64, _TINY),
-    "imagenet": DatasetShape(1000, 224),
-    "digits": DatasetShape(10, 32, _SMALL),
+OPTIONS: Mapping[str, Mapping[Maker, Mapping[str, Any]]] = {
+    "cifar10": _SMALL,
+    "cifar100": _SMALL,
+    "tiny-imagenet": _TINY,
+    "digits": _SMALL,
 }
+"""By dataset and network: where it differs from the one for ImageNet."""
 
 
 @dataclass(frozen=True)
@@ -111,17 +101,6 @@ RESTORATION_SIZE = 128
 
 TABLES_WITHOUT_BATCH_NORM = (2,)
 """Tables whose FLOPs do not count batch norm: only so is DnCNN 9.10 G."""
-
-
-def dataset_shape(dataset: str) -> DatasetShape:
-    """Classes and image size of a dataset.
-
-    Raises:
-        ConfigError: for an unknown name.
-    """
-    if dataset not in DATASETS:
-        raise ConfigError(f"There is no dataset '{dataset}': {nearest(dataset, DATASETS)}")
-    return DATASETS[dataset]
 
 
 def input_shape(name: str, dataset: str | None = None) -> tuple[int, int, int, int]:

@@ -28,6 +28,7 @@ from torch.nn import functional
 from torchvision.transforms import v2
 from tqdm import tqdm
 
+from lwdna.data.catalog import dataset_shape
 from lwdna.data.images import find_images, read_image, to_gray, to_rgb
 from lwdna.errors import BudgetError, DataError, TrainingError
 from lwdna.graph.channels import ChannelGraph, Mask
@@ -37,7 +38,7 @@ from lwdna.graph.surgery import cut, verify
 from lwdna.hypernet import LossFunction
 from lwdna.networks import build
 from lwdna.project import paper_table
-from lwdna.registry import TABLES_WITHOUT_BATCH_NORM, dataset_shape, input_shape
+from lwdna.registry import TABLES_WITHOUT_BATCH_NORM, input_shape
 from lwdna.shrink import floors, score, select
 from lwdna.tables import read_paper
 

@@ -1,4 +1,4 @@
-"""HDF5 stores of 8-bit images: written whole, checked when opened, read by many workers."""
+"""Stores of 8-bit images: HDF5 files checked when opened, read by many workers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from lwdna.data.images import GRAY_CONVERSION, to_gray
 from lwdna.errors import DataError
 from lwdna.io.hdf5 import (
     BROKEN,
@@ -22,7 +21,6 @@ from lwdna.io.hdf5 import (
     Shape,
     attributes_of,
     check_version,
-    create_store,
     damaged,
     foreign,
     has_format,
@@ -31,7 +29,6 @@ from lwdna.io.hdf5 import (
     table_checksum,
     without,
 )
-from lwdna.io.logs import progress
 
 IN_MEMORY_BYTES = 512 * 2**20
 """Stores whose images take at most this many bytes are held in memory for training."""
@@ -247,44 +244,6 @@ class Store:
 
     def _damaged(self, reason: str) -> DataError:
         return damaged(self.path, reason)
-
-
-def gray_store(source: PathLike, output: PathLike) -> int:
-    """Make a gray store from a colour store, for denoising; the low-resolution images are left out.
-
-    Args:
-        source: a store with "images" (N, H, W, 3).
-        output: the store to write, with "images" (N, H, W, 1) by :func:`lwdna.data.images.to_gray`
-            and the attribute "conversion".
-
-    Returns:
-        N, the number of images.
-
-    Raises:
-        DataError: if the source is not a colour store.
-    """
-    colour = Store(source)
-    count, height, width, channels = colour.shapes["images"]
-    if channels != 3:
-        raise DataError(
-            f"The store '{source}' holds images of {channels} channel(s); give a colour store."
-        )
-    attributes = {
-        key: value
-        for key, value in colour.attributes.items()
-        if key not in {"format", "version", "scale"}
-    }
-    attributes["conversion"] = GRAY_CONVERSION
-    tables: dict[str, Any] = {name: colour.table(name) for name in ("shape", "offset")}
-    tables = {name: values for name, values in tables.items() if values is not None}
-    if sources := colour.sources():
-        tables["source"] = sources
-    images = {"images": (count, height, width, 1)}
-    with create_store(output, images=images, tables=tables, attributes=attributes) as writer:
-        for index in progress(range(count), description="gray", unit="image"):
-            writer.put("images", index, to_gray(colour[index])[:, :, None])
-    colour.close()
-    return count
 
 
 def _origin(file: h5py.File, index: int) -> str:

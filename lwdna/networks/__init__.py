@@ -14,9 +14,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from lwdna.data.catalog import dataset_shape
 from lwdna.errors import ConfigError, nearest
 from lwdna.provenance import NetworkSpec, Provenance, set_provenance
-from lwdna.registry import dataset_shape, find_network
+from lwdna.registry import OPTIONS, find_network
 
 
 def build(
@@ -52,8 +53,9 @@ def build(
                 f"'{dataset}' was given; leave it out."
             )
     else:
-        shape = dataset_shape(dataset or entry.dataset)
-        arguments |= {"num_classes": shape.classes, **shape.options.get(entry.maker, {})}
+        dataset_name = dataset or entry.dataset
+        special = OPTIONS.get(dataset_name, {}).get(entry.maker, {})
+        arguments |= {"num_classes": dataset_shape(dataset_name).classes, **special}
     allowed = set(inspect.signature(entry.make).parameters) - {"width"} - set(entry.options)
     for option in options:
         if option not in allowed:

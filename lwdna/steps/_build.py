@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 import lwdna
-from lwdna.data.datasets import ClassificationTest, ClassificationTrain
+from lwdna.data.catalog import dataset_shape
+from lwdna.data.classification import ClassificationTest, ClassificationTrain
 from lwdna.errors import ConfigError
 from lwdna.evaluation import input_multiple
 from lwdna.graph.channels import ChannelGraph
@@ -22,7 +23,7 @@ from lwdna.io.checksummed_csv import write_csv
 from lwdna.networks import build_seeded
 from lwdna.networks.weights import read_provenance
 from lwdna.provenance import Provenance, provenance_of, set_provenance
-from lwdna.registry import dataset_shape, input_shape
+from lwdna.registry import input_shape
 from lwdna.shrink import Shrunk
 from lwdna.steps._options import check_suffix
 from lwdna.steps._own import Own, is_own

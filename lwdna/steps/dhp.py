@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from lwdna.data.datasets import fingerprint, test_dataset, train_dataset
+from lwdna.data.datasets import test_dataset, train_dataset
+from lwdna.data.listings import fingerprint
 from lwdna.evaluation import input_multiple
 from lwdna.hypernet import EMBEDDING
 from lwdna.io.locks import lock

@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 import lwdna
-from lwdna.data.datasets import ClassificationTest, test_dataset
+from lwdna.data.classification import ClassificationTest
+from lwdna.data.datasets import test_dataset
 from lwdna.errors import ConfigError, nearest
 from lwdna.evaluation import conventions_for, input_multiple, restore_example, to_bytes
 from lwdna.methods import REFERENCES

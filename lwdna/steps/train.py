@@ -10,7 +10,8 @@ from typing import Any
 import click
 
 import lwdna
-from lwdna.data.datasets import fingerprint, test_dataset, train_dataset
+from lwdna.data.datasets import test_dataset, train_dataset
+from lwdna.data.listings import fingerprint
 from lwdna.evaluation import input_multiple
 from lwdna.io.locks import lock
 from lwdna.networks import build_seeded

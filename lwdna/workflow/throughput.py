@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from lwdna.data.catalog import dataset_shape
 from lwdna.devices import make_fabric
 from lwdna.errors import ConfigError, DataError
 from lwdna.io.atomic import write_text
@@ -21,7 +22,6 @@ from lwdna.learner import Learner
 from lwdna.losses import task_for
 from lwdna.networks import build_seeded
 from lwdna.protocol import Protocol
-from lwdna.registry import dataset_shape
 from lwdna.workflow.cost import PASSES, THROUGHPUT, networks_of
 from lwdna.workflow.experiment import count, label, shape_of
 from lwdna.workflow.run import Section

@@ -5,6 +5,7 @@ import torch
 import torchvision
 from torch import nn
 
+from lwdna.data.catalog import DATASETS
 from lwdna.errors import ConfigError
 from lwdna.graph.channels import ChannelGraph
 from lwdna.graph.complexity import MaskedComplexity, complexity
@@ -15,7 +16,7 @@ from lwdna.networks.edsr import RGB_MEAN
 from lwdna.networks.mobilenetv3 import SqueezeExcitation
 from lwdna.networks.resnet import ResNet
 from lwdna.provenance import NetworkSpec
-from lwdna.registry import DATASETS, NETWORKS, input_shape
+from lwdna.registry import NETWORKS, input_shape
 
 
 @pytest.mark.parametrize(

@@ -14,21 +14,20 @@ from torch.utils.data import DataLoader, Dataset
 
 import lwdna.data.datasets as module
 from lwdna.data.bicubic import imresize
-from lwdna.data.crops import crop_images
-from lwdna.data.datasets import (
-    ClassificationTest,
-    ClassificationTrain,
-    DenoisingTest,
-    DenoisingTrain,
-    SuperResolutionTest,
-    SuperResolutionTrain,
-    train_dataset,
-)
+from lwdna.data.classification import ClassificationTest, ClassificationTrain
+from lwdna.data.crops import crop_images, gray_store
+from lwdna.data.datasets import train_dataset
 from lwdna.data.folders import imagefolder_listing
 from lwdna.data.images import to_gray, to_rgb
 from lwdna.data.listings import Listing, open_labelled
 from lwdna.data.photographs import export_photographs
-from lwdna.data.stores import Store, gray_store
+from lwdna.data.restoration import (
+    DenoisingTest,
+    DenoisingTrain,
+    SuperResolutionTest,
+    SuperResolutionTrain,
+)
+from lwdna.data.stores import Store
 from lwdna.errors import ConfigError, DataError
 from lwdna.io.hdf5 import create_store
 

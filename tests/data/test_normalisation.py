@@ -11,7 +11,7 @@ import yaml
 from click.testing import CliRunner
 from PIL import Image
 
-from lwdna.data.datasets import ClassificationTrain
+from lwdna.data.classification import ClassificationTrain
 from lwdna.data.folders import imagefolder_store
 from lwdna.data.normalisation import normalisation_of
 from lwdna.data.stores import Store

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 import torch.utils.data
 
+from lwdna.data.crops import gray_store
 from lwdna.data.images import GRAY_CONVERSION, to_gray
-from lwdna.data.stores import Store, gray_store
+from lwdna.data.stores import Store
 from lwdna.errors import DataError, LwdnaError
 from lwdna.io.hdf5 import create_store
 from lwdna.latents import read_latents
