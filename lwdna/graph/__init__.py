@@ -1,1 +1,1 @@
-"""Channels of any network: followed, counted, cut. Knows neither data nor the paper's networks."""
+"""The channels of a network: traced, coupled, counted, and cut."""
