@@ -36,7 +36,7 @@ from lwdna.data.photographs import export_photographs
 from lwdna.data.restoration import DenoisingTrain
 from lwdna.data.stores import Store
 from lwdna.io.hdf5 import create_store
-from lwdna.losses import task_for
+from lwdna.tasks.task import task_for
 
 PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket")
 SCALE = 3

@@ -32,14 +32,14 @@ from torch.utils.data import default_collate
 
 import lwdna
 from lwdna.batches import batch_losses
-from lwdna.data.datasets import test_dataset, train_dataset
 from lwdna.errors import LwdnaError
-from lwdna.evaluation import input_multiple
 from lwdna.networks import build_seeded
 from lwdna.networks.weights import save
 from lwdna.registry import input_shape
 from lwdna.starts import STARTS
 from lwdna.statistics import paired_difference
+from lwdna.tasks.restoration import input_multiple
+from lwdna.tasks.task import test_dataset, train_dataset
 from lwdna.training import Companion, train
 
 logger = logging.getLogger("starts")

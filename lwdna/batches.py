@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, Sampler, default_collate
 
 from lwdna.errors import ConfigError
-from lwdna.losses import task_for
+from lwdna.tasks.task import task_for
 
 # Keeps this random stream apart from others that are seeded with the same numbers.
 _DATA_ORDER = 0x6F72646572
@@ -77,7 +77,7 @@ def batch_losses(
     """The loss of a network on the next batch of training data, in the order of a training.
 
     Args:
-        task: a name of :data:`lwdna.losses.TASKS`.
+        task: a name of :data:`lwdna.tasks.task.TASKS`.
         data: as for :func:`train`.
         batch_size: images in a batch; all of them where there are fewer.
         seed: of the order.

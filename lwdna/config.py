@@ -31,7 +31,7 @@ _CONVENTIONS: Mapping[str, tuple[str, ...]] = {
     "super-resolution": ("sr-benchmark", "sr-div2k"),
     "denoising": ("denoising", "denoising-whole"),
 }
-"""By task, how its results can be measured: names of ``lwdna.metrics.PRESETS``."""
+"""By task, how its results can be measured: names of ``lwdna.tasks.metrics.PRESETS``."""
 
 _ARCHIVES = ("cifar10", "cifar100", "tiny-imagenet")
 """Kinds of datasets whose official archive holds the images of training and test."""

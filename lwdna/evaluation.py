@@ -7,24 +7,20 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
 from lwdna.data.workers import worker_errors
 from lwdna.errors import ConfigError, DataError, nearest
-from lwdna.losses import Task, task_for
-from lwdna.metrics import conventions, psnr, ssim
+from lwdna.tasks.metrics import psnr, ssim
+from lwdna.tasks.restoration import conventions_for, restore
+from lwdna.tasks.task import Task, task_for
 
 logger = logging.getLogger(__name__)
 
 ACCELERATORS = ("auto", "gpu", "cpu", "cuda", "mps")
 """What may be asked for; ``auto`` takes a GPU where there is one, ``gpu`` warns where not."""
-
-_PRESET_OF_TASK = {"super-resolution": "sr-benchmark", "denoising": "denoising"}
 
 
 def pick_accelerator(accelerator: str = "auto") -> str:
@@ -81,9 +77,9 @@ def evaluate(
         model: the network; its training mode is restored afterwards.
         data: pairs of (input, target): (3, H, W) and a class number, or (C, h, w) and (C, H, W)
             on the 0-255 scale. Restoration takes one whole image at a time.
-        task: a name of :data:`lwdna.losses.TASKS`, or the task itself.
-        convention: for restoration, a name of :data:`lwdna.metrics.PRESETS` (the scale is read
-            off the sizes) or the arguments of :func:`lwdna.metrics.psnr`; by default
+        task: a name of :data:`lwdna.tasks.task.TASKS`, or the task itself.
+        convention: for restoration, a name of :data:`lwdna.tasks.metrics.PRESETS` (the scale is
+            read off the sizes) or the arguments of :func:`lwdna.tasks.metrics.psnr`; by default
             ``sr-benchmark`` or ``denoising``.
         with_ssim: whether to compute SSIM too, which costs more than a small network does.
         multiple: pad inputs to a multiple of this (see :func:`restore`), for restoration.
@@ -131,59 +127,11 @@ def evaluate(
     return {**{name: sums[name] / n for name in names}, "n": n}
 
 
-def input_multiple(model: nn.Module) -> int:
-    """What the height and width of a network's input must be divisible by, if it says so."""
-    return int(getattr(model, "multiple", 1))
-
-
-def restore(model: nn.Module, inputs: Tensor, *, multiple: int = 1) -> Tensor:
-    """The output of a restoration network for images of any size.
-
-    A network that halves its input k times, such as a U-Net, needs sizes divisible by 2^k: the
-    input is padded by reflection at the right and bottom, and the output is cropped back, at
-    its own scale.
-
-    Args:
-        model: maps (B, C, h, w) to (B, C, s h, s w).
-        inputs: (B, C, h, w).
-        multiple: what the padded sizes are divisible by; 1 for no padding.
-
-    Returns:
-        (B, C, s h, s w).
-    """
-    height, width = inputs.shape[-2:]
-    bottom, right = -height % multiple, -width % multiple
-    if bottom or right:
-        # Reflection needs more pixels than it adds; an image that small gets its edge repeated.
-        mode = "reflect" if bottom < height and right < width else "replicate"
-        inputs = functional.pad(inputs, (0, right, 0, bottom), mode=mode)
-    output: Tensor = model(inputs)
-    scale = output.shape[-2] // inputs.shape[-2]
-    return output[..., : height * scale, : width * scale]
-
-
 @torch.inference_mode()
 def restore_example(model: nn.Module, inputs: Tensor, *, multiple: int = 1) -> Tensor:
     """One restored image: (C, h, w) to (C, H, W), in evaluation mode on the network's device."""
     with _evaluating(model):
         return restore(model, inputs[None].to(_device_of(model)), multiple=multiple)[0].cpu()
-
-
-def to_bytes(image: Tensor) -> NDArray[np.uint8]:
-    """An image to look at: (C, H, W) on the 0-255 scale to bytes (H, W, 3), or (H, W) if gray."""
-    pixels: NDArray[np.uint8] = image.clamp(0, 255).round().to(torch.uint8).numpy()
-    return pixels[0] if len(pixels) == 1 else np.moveaxis(pixels, 0, -1)
-
-
-def conventions_for(
-    kind: str, convention: str | Mapping[str, Any] | None, scale: int
-) -> dict[str, Any]:
-    """The arguments of :func:`lwdna.metrics.psnr` for a task; see :func:`evaluate`."""
-    if convention is None:
-        convention = _PRESET_OF_TASK[kind]
-    if isinstance(convention, str):
-        return conventions(convention, scale=scale)
-    return dict(convention)
 
 
 def _device_of(model: nn.Module) -> torch.device:

@@ -19,9 +19,9 @@ from torch.export import Dim, ExportedProgram
 from torch.utils import _pytree as pytree
 
 from lwdna.errors import ConfigError, LwdnaError, first_line, nearest
-from lwdna.evaluation import input_multiple
 from lwdna.graph.channels import as_inputs
 from lwdna.io.atomic import atomic
+from lwdna.tasks.restoration import input_multiple
 
 SUFFIXES = {"onnx": ".onnx", "torch": ".pt2"}
 """What a network can be exported to, and the suffix of such a file."""

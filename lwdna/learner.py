@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from lwdna.checkpoints import OptimizerState
 from lwdna.devices import GatheredPixels
 from lwdna.errors import ConfigError, first_line
-from lwdna.losses import Task
 from lwdna.protocol import Protocol
+from lwdna.tasks.task import Task
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

@@ -133,7 +133,7 @@ def reference_key(task: Mapping[str, Any], convention: str) -> str:
 
     Args:
         task: the section ``task`` of an experiment.
-        convention: a name of :data:`lwdna.metrics.PRESETS`.
+        convention: a name of :data:`lwdna.tasks.metrics.PRESETS`.
     """
     reference = REFERENCES[task["kind"]]
     return f"{reference.name}-{reference.factor}{task[reference.factor]}-{convention}"

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from lwdna.data.bicubic import imresize
 from lwdna.errors import ConfigError
-from lwdna.evaluation import to_bytes
 from lwdna.methods import REFERENCES
+from lwdna.tasks.restoration import to_bytes
 
 
 class Bicubic(nn.Module):

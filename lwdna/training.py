@@ -42,10 +42,10 @@ from lwdna.io.checksummed_csv import write_csv
 from lwdna.io.locks import lock
 from lwdna.io.logs import progress
 from lwdna.learner import Learner
-from lwdna.losses import Task, task_for
 from lwdna.protocol import Protocol
 from lwdna.schedules import learning_rate
 from lwdna.stopping import StopRequest, ignore_stop_signals
+from lwdna.tasks.task import Task, task_for
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -155,7 +155,7 @@ def train(
         model: the network, freshly initialised.
         train_data: a map-style dataset, indexed by (epoch, index), of (input, target).
         test_data: a map-style dataset, indexed by int, tested every ``test_every`` epochs; or None.
-        task: a name of :data:`lwdna.losses.TASKS`.
+        task: a name of :data:`lwdna.tasks.task.TASKS`.
         protocol: see :class:`lwdna.protocol.Protocol`.
         seed: of data order and dropout, from 0.
         checkpoint_dir: a folder for this run alone.

@@ -17,7 +17,6 @@ import lwdna
 from lwdna.data.catalog import dataset_shape
 from lwdna.data.classification import ClassificationTest, ClassificationTrain
 from lwdna.errors import ConfigError
-from lwdna.evaluation import input_multiple
 from lwdna.graph.channels import ChannelGraph
 from lwdna.io.checksummed_csv import write_csv
 from lwdna.networks import build_seeded
@@ -27,6 +26,7 @@ from lwdna.registry import input_shape
 from lwdna.shrink import Shrunk
 from lwdna.steps._options import check_suffix
 from lwdna.steps._own import Own, is_own
+from lwdna.tasks.restoration import input_multiple
 
 logger = logging.getLogger(__name__)
 

@@ -9,9 +9,7 @@ from typing import Any
 
 import click
 
-from lwdna.data.datasets import test_dataset, train_dataset
 from lwdna.data.listings import fingerprint
-from lwdna.evaluation import input_multiple
 from lwdna.hypernet import EMBEDDING
 from lwdna.io.locks import lock
 from lwdna.latents import write_latents
@@ -38,6 +36,8 @@ from lwdna.steps._options import (
     task,
     threads,
 )
+from lwdna.tasks.restoration import input_multiple
+from lwdna.tasks.task import test_dataset, train_dataset
 from lwdna.training import write_history
 
 

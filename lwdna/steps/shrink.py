@@ -9,7 +9,6 @@ import click
 
 import lwdna
 from lwdna.batches import batch_losses
-from lwdna.data.datasets import train_dataset
 from lwdna.errors import ConfigError
 from lwdna.hypernet import EMBEDDING, LossFunction
 from lwdna.shrink import CRITERIA
@@ -18,6 +17,7 @@ from lwdna.steps._build import check_fits, check_outputs, write_shrunk
 from lwdna.steps._build import widen as widen_network
 from lwdna.steps._options import ANY_PATH, Json, network_to_shrink, output, seed, threads
 from lwdna.steps._own import Own
+from lwdna.tasks.task import train_dataset
 
 
 @click.command()

@@ -10,14 +10,15 @@ import click
 
 import lwdna
 from lwdna.data.classification import ClassificationTest
-from lwdna.data.datasets import test_dataset
 from lwdna.errors import ConfigError, nearest
-from lwdna.evaluation import conventions_for, input_multiple, restore_example, to_bytes
+from lwdna.evaluation import restore_example
 from lwdna.methods import REFERENCES
-from lwdna.metrics import psnr
 from lwdna.references import reference_network
 from lwdna.steps._options import ANY_PATH, FILE, task
 from lwdna.strips import SIZE, plot_strip, region_of
+from lwdna.tasks.metrics import psnr
+from lwdna.tasks.restoration import conventions_for, input_multiple, to_bytes
+from lwdna.tasks.task import test_dataset
 
 
 @click.command()

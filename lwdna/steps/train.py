@@ -10,9 +10,7 @@ from typing import Any
 import click
 
 import lwdna
-from lwdna.data.datasets import test_dataset, train_dataset
 from lwdna.data.listings import fingerprint
-from lwdna.evaluation import input_multiple
 from lwdna.io.locks import lock
 from lwdna.networks import build_seeded
 from lwdna.networks.weights import save
@@ -29,6 +27,8 @@ from lwdna.steps._options import (
     task,
     threads,
 )
+from lwdna.tasks.restoration import input_multiple
+from lwdna.tasks.task import test_dataset, train_dataset
 from lwdna.training import train, write_history
 
 

@@ -19,9 +19,9 @@ from lwdna.devices import make_fabric
 from lwdna.errors import ConfigError, DataError
 from lwdna.io.atomic import write_text
 from lwdna.learner import Learner
-from lwdna.losses import task_for
 from lwdna.networks import build_seeded
 from lwdna.protocol import Protocol
+from lwdna.tasks.task import task_for
 from lwdna.workflow.cost import PASSES, THROUGHPUT, networks_of
 from lwdna.workflow.experiment import count, label, shape_of
 from lwdna.workflow.run import Section

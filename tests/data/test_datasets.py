@@ -12,11 +12,10 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-import lwdna.data.datasets as module
+import lwdna.tasks.task as module
 from lwdna.data.bicubic import imresize
 from lwdna.data.classification import ClassificationTest, ClassificationTrain
 from lwdna.data.crops import crop_images, gray_store
-from lwdna.data.datasets import train_dataset
 from lwdna.data.folders import imagefolder_listing
 from lwdna.data.images import to_gray, to_rgb
 from lwdna.data.listings import Listing, open_labelled
@@ -30,6 +29,7 @@ from lwdna.data.restoration import (
 from lwdna.data.stores import Store
 from lwdna.errors import ConfigError, DataError
 from lwdna.io.hdf5 import create_store
+from lwdna.tasks.task import train_dataset
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 

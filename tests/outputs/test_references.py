@@ -13,14 +13,14 @@ import torch
 from click.testing import CliRunner
 
 from lwdna.data.bicubic import imresize
-from lwdna.data.datasets import test_dataset as dataset_of
 from lwdna.data.images import write_image
 from lwdna.errors import ConfigError
 from lwdna.io.checksummed_csv import read_csv
 from lwdna.methods import REFERENCES, reference_key, reference_task
-from lwdna.metrics import conventions, psnr, ssim
 from lwdna.references import Bicubic, reference_network
 from lwdna.steps.reference import main
+from lwdna.tasks.metrics import conventions, psnr, ssim
+from lwdna.tasks.task import test_dataset as dataset_of
 
 DENOISING = {"kind": "denoising", "sigma": 70, "patch_size": 40}
 SUPER_RESOLUTION = {"kind": "super-resolution", "scale": 4, "patch_size": 20}

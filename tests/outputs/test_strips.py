@@ -15,13 +15,13 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 
 import lwdna
-from lwdna.data.datasets import test_dataset as dataset_of
 from lwdna.data.photographs import PHOTOGRAPHS, export_photographs
 from lwdna.errors import ConfigError, DataError
-from lwdna.metrics import conventions, psnr
 from lwdna.networks.weights import save
 from lwdna.steps.strip import main
 from lwdna.strips import Region, plot_strip, region_of
+from lwdna.tasks.metrics import conventions, psnr
+from lwdna.tasks.task import test_dataset as dataset_of
 
 REGION = Region(4, 8, 16, 24)
 

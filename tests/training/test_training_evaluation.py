@@ -7,8 +7,9 @@ from torch import nn
 from torch.nn import functional
 
 from lwdna.errors import ConfigError, DataError
-from lwdna.evaluation import evaluate, pick_accelerator, restore, restore_example, to_bytes
-from lwdna.metrics import psnr, ssim
+from lwdna.evaluation import evaluate, pick_accelerator, restore_example
+from lwdna.tasks.metrics import psnr, ssim
+from lwdna.tasks.restoration import restore, to_bytes
 
 
 class Nearest(nn.Module):

@@ -5,7 +5,8 @@ import torch
 from torch.nn import functional
 
 from lwdna.errors import ConfigError
-from lwdna.losses import classification_loss, distillation_loss, task_for
+from lwdna.tasks.classification import classification_loss, distillation_loss
+from lwdna.tasks.task import task_for
 
 
 def test_distillation_loss_equals_the_formula_term_by_term():

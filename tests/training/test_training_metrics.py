@@ -7,7 +7,7 @@ from skimage.color import rgb2ycbcr
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from lwdna.errors import ConfigError, DataError
-from lwdna.metrics import PRESETS, conventions, psnr, ssim, top_k_error, top_k_wrong
+from lwdna.tasks.metrics import PRESETS, conventions, psnr, ssim, top_k_error, top_k_wrong
 
 RGB = {"luma": False, "border": 0}
 

@@ -1,10 +1,12 @@
-"""The data sets of a task, made from its section of the configuration."""
+"""The tasks by name: the data, the loss and the metrics of each."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
+
+from torch import Tensor
 
 from lwdna.data.classification import ClassificationTest, ClassificationTrain
 from lwdna.data.images import find_images
@@ -17,6 +19,8 @@ from lwdna.data.restoration import (
 )
 from lwdna.data.stores import Store
 from lwdna.errors import ConfigError, nearest
+from lwdna.tasks.classification import Classification
+from lwdna.tasks.restoration import Restoration
 
 PathLike = str | os.PathLike[str]
 
@@ -113,3 +117,60 @@ def _key(task: Mapping[str, Any], name: str) -> Any:
     if name not in task:
         raise ConfigError(f"The task {dict(task)} has no '{name}'; add it.")
     return task[name]
+
+
+class Task(Protocol):
+    """What the training step needs to know about a task."""
+
+    @property
+    def kind(self) -> str:
+        """Name of the task in the configuration."""
+
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        """Names of the metrics, the main one first."""
+
+    @property
+    def distils(self) -> bool:
+        """Whether the task has a loss against a teacher."""
+
+    def loss(self, output: Tensor, target: Tensor, teacher_output: Tensor | None = None) -> Tensor:
+        """The loss to minimise, a scalar: the mean over the batch."""
+
+    def metrics(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """The metrics *summed* over the batch, so that batches add up; scalars."""
+
+
+TASKS = ("classification", "super-resolution", "denoising")
+"""The tasks of the paper that are trained here."""
+
+
+def task_for(kind: str, distillation: Mapping[str, Any] | None = None) -> Task:
+    """The task of that name.
+
+    Args:
+        kind: one of :data:`TASKS`.
+        distillation: ``temperature`` and ``weight`` of the distillation loss, for classification;
+            the authors' code's 4 and 0.4 where left out.
+
+    Raises:
+        ConfigError: if there is no such task or setting.
+    """
+    if kind not in TASKS:
+        raise ConfigError(f"The task '{kind}' does not exist; {nearest(kind, TASKS)}")
+    if kind != "classification":
+        return Restoration(kind)
+    settings = dict(distillation or {})
+    for name in settings:
+        if name not in ("temperature", "weight"):
+            raise ConfigError(
+                f"'distillation' has no setting '{name}'; "
+                f"{nearest(name, ('temperature', 'weight'))}"
+            )
+    task = Classification(**{name: float(value) for name, value in settings.items()})
+    if not (task.temperature > 0 and 0 <= task.weight <= 1):
+        raise ConfigError(
+            f"Distillation with temperature {task.temperature:g} and weight {task.weight:g} is "
+            "not possible; give a temperature above 0 and a weight from 0 to 1."
+        )
+    return task

@@ -1,0 +1,88 @@
+"""Image restoration: its loss, and whole images through a network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lwdna.tasks.metrics import conventions
+
+_PRESET_OF_TASK = {"super-resolution": "sr-benchmark", "denoising": "denoising"}
+
+
+@dataclass(frozen=True)
+class Restoration:
+    """Images on the 0-255 scale: L1 loss; PSNR in dB of the unrounded output, all channels.
+
+    This PSNR is for following a training on its patches; results are measured by
+    :func:`lwdna.evaluation.evaluate` with the conventions of the benchmark.
+    """
+
+    kind: str
+    metric_names: ClassVar[tuple[str, ...]] = ("psnr",)
+    distils: ClassVar[bool] = False
+
+    def loss(self, output: Tensor, target: Tensor, teacher_output: Tensor | None = None) -> Tensor:
+        """Mean absolute difference, on the 0-255 scale."""
+        return functional.l1_loss(output, target)
+
+    def metrics(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """PSNR in dB, summed over the images of the batch (at most 148 dB each)."""
+        error = (output - target).square().flatten(1).mean(dim=1)
+        # A patch restored exactly, which a tiny test can meet, would make the mean infinite.
+        return {"psnr": (10 * torch.log10(255.0**2 / error.clamp_min(1e-10))).sum()}
+
+
+def input_multiple(model: nn.Module) -> int:
+    """What the height and width of a network's input must be divisible by, if it says so."""
+    return int(getattr(model, "multiple", 1))
+
+
+def restore(model: nn.Module, inputs: Tensor, *, multiple: int = 1) -> Tensor:
+    """The output of a restoration network for images of any size.
+
+    A network that halves its input k times, such as a U-Net, needs sizes divisible by 2^k: the
+    input is padded by reflection at the right and bottom, and the output is cropped back, at
+    its own scale.
+
+    Args:
+        model: maps (B, C, h, w) to (B, C, s h, s w).
+        inputs: (B, C, h, w).
+        multiple: what the padded sizes are divisible by; 1 for no padding.
+
+    Returns:
+        (B, C, s h, s w).
+    """
+    height, width = inputs.shape[-2:]
+    bottom, right = -height % multiple, -width % multiple
+    if bottom or right:
+        # Reflection needs more pixels than it adds; an image that small gets its edge repeated.
+        mode = "reflect" if bottom < height and right < width else "replicate"
+        inputs = functional.pad(inputs, (0, right, 0, bottom), mode=mode)
+    output: Tensor = model(inputs)
+    scale = output.shape[-2] // inputs.shape[-2]
+    return output[..., : height * scale, : width * scale]
+
+
+def to_bytes(image: Tensor) -> NDArray[np.uint8]:
+    """An image to look at: (C, H, W) on the 0-255 scale to bytes (H, W, 3), or (H, W) if gray."""
+    pixels: NDArray[np.uint8] = image.clamp(0, 255).round().to(torch.uint8).numpy()
+    return pixels[0] if len(pixels) == 1 else np.moveaxis(pixels, 0, -1)
+
+
+def conventions_for(
+    kind: str, convention: str | Mapping[str, Any] | None, scale: int
+) -> dict[str, Any]:
+    """The arguments of :func:`lwdna.tasks.metrics.psnr` for a task; see :func:`evaluate`."""
+    if convention is None:
+        convention = _PRESET_OF_TASK[kind]
+    if isinstance(convention, str):
+        return conventions(convention, scale=scale)
+    return dict(convention)
