@@ -32,8 +32,8 @@ from lwdna.data.catalog import DATASETS
 from lwdna.graph.channels import ChannelGraph
 from lwdna.graph.complexity import MaskedComplexity
 from lwdna.hypernet import explicit_gradients, latent_gradients
-from lwdna.registry import NETWORKS as ALL
-from lwdna.registry import input_shape
+from lwdna.networks.registry import NETWORKS as ALL
+from lwdna.networks.registry import input_shape
 from lwdna.shrink import floors, select
 
 NETWORKS = {

@@ -33,9 +33,9 @@ from torch.utils.data import default_collate
 import lwdna
 from lwdna.batches import batch_losses
 from lwdna.errors import LwdnaError
-from lwdna.networks import build_seeded
+from lwdna.networks.build import build_seeded
+from lwdna.networks.registry import input_shape
 from lwdna.networks.weights import save
-from lwdna.registry import input_shape
 from lwdna.starts import STARTS
 from lwdna.statistics import paired_difference
 from lwdna.tasks.restoration import input_multiple

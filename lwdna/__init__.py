@@ -11,11 +11,11 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lwdna.export import export
     from lwdna.graph.channels import ChannelGraph
     from lwdna.graph.complexity import complexity
     from lwdna.graph.rules import Rule, register_rule
-    from lwdna.networks import build
+    from lwdna.networks.build import build
+    from lwdna.networks.export import export
     from lwdna.networks.weights import load
     from lwdna.shrink import shrink
 
@@ -36,7 +36,7 @@ _HOME = {
     "Rule": "lwdna.graph.rules",
     "build": "lwdna.networks",
     "complexity": "lwdna.graph.complexity",
-    "export": "lwdna.export",
+    "export": "lwdna.networks.export",
     "load": "lwdna.networks.weights",
     "register_rule": "lwdna.graph.rules",
     "shrink": "lwdna.shrink",

@@ -15,8 +15,8 @@ import yaml
 from lwdna.data.catalog import DATASETS
 from lwdna.errors import ConfigError, nearest
 from lwdna.methods import DHP, METHODS, NEED_TEACHER, SHRINKAGES, shrink_settings
+from lwdna.networks.registry import NETWORKS, TABLES_WITHOUT_BATCH_NORM
 from lwdna.project import SCHEMA, paper_table, read_paper
-from lwdna.registry import NETWORKS, TABLES_WITHOUT_BATCH_NORM
 
 FILTERS = ("datasets", "networks", "methods", "experiments")
 """What the part of the experiments to run can be named by, in the section ``only``."""

@@ -36,9 +36,9 @@ from lwdna.graph.complexity import MaskedComplexity
 from lwdna.graph.complexity import complexity as count_complexity
 from lwdna.graph.surgery import cut, verify
 from lwdna.hypernet import LossFunction
-from lwdna.networks import build
+from lwdna.networks.build import build
+from lwdna.networks.registry import TABLES_WITHOUT_BATCH_NORM, input_shape
 from lwdna.project import paper_table
-from lwdna.registry import TABLES_WITHOUT_BATCH_NORM, input_shape
 from lwdna.shrink import floors, score, select
 from lwdna.tables import read_paper
 

@@ -28,8 +28,8 @@ from lwdna.hypernet import (
     latent_gradients,
     scored_classes,
 )
+from lwdna.networks.provenance import Shrinkage, provenance_of, set_provenance, write_summary
 from lwdna.networks.weights import save
-from lwdna.provenance import Shrinkage, provenance_of, set_provenance, write_summary
 from lwdna.starts import START, STARTS, Start, begin, put_back
 
 Criterion = Literal["gradient", "magnitude", "random", "uniform"]

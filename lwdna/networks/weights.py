@@ -27,9 +27,15 @@ from lwdna.graph.rules import rule_of
 from lwdna.graph.surgery import fit, tensors_of
 from lwdna.io.atomic import atomic
 from lwdna.io.tensors import digest, parse_json, read_tensors
-from lwdna.networks import build
-from lwdna.provenance import NetworkSpec, Provenance, Shrinkage, provenance_of, set_provenance
-from lwdna.registry import input_shape
+from lwdna.networks.build import build
+from lwdna.networks.provenance import (
+    NetworkSpec,
+    Provenance,
+    Shrinkage,
+    provenance_of,
+    set_provenance,
+)
+from lwdna.networks.registry import input_shape
 
 FORMAT = "lwdna-network"
 VERSION = 3

@@ -19,10 +19,10 @@ from lwdna.data.classification import ClassificationTest, ClassificationTrain
 from lwdna.errors import ConfigError
 from lwdna.graph.channels import ChannelGraph
 from lwdna.io.checksummed_csv import write_csv
-from lwdna.networks import build_seeded
+from lwdna.networks.build import build_seeded
+from lwdna.networks.provenance import Provenance, provenance_of, set_provenance
+from lwdna.networks.registry import input_shape
 from lwdna.networks.weights import read_provenance
-from lwdna.provenance import Provenance, provenance_of, set_provenance
-from lwdna.registry import input_shape
 from lwdna.shrink import Shrunk
 from lwdna.steps._options import check_suffix
 from lwdna.steps._own import Own, is_own

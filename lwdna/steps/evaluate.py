@@ -14,8 +14,8 @@ import lwdna
 from lwdna.errors import CheckpointError
 from lwdna.evaluation import evaluate, pick_accelerator
 from lwdna.io.checksummed_csv import write_csv
-from lwdna.provenance import provenance_of
-from lwdna.registry import input_shape
+from lwdna.networks.provenance import provenance_of
+from lwdna.networks.registry import input_shape
 from lwdna.steps._build import check_fits
 from lwdna.steps._options import ANY_PATH, FILE, Json, accelerator, output, task, threads
 from lwdna.tasks.restoration import input_multiple

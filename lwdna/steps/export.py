@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 import lwdna
-from lwdna.export import SUFFIXES
+from lwdna.networks.export import SUFFIXES
 from lwdna.steps._build import example_for, load
 from lwdna.steps._options import FILE, check_suffix, own_network, shapes
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 import lwdna
+from lwdna.networks.provenance import table
 from lwdna.networks.weights import read_provenance
-from lwdna.provenance import table
 from lwdna.steps._build import example_for, load
 from lwdna.steps._options import FILE, own_network
 

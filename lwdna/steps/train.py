@@ -12,7 +12,7 @@ import click
 import lwdna
 from lwdna.data.listings import fingerprint
 from lwdna.io.locks import lock
-from lwdna.networks import build_seeded
+from lwdna.networks.build import build_seeded
 from lwdna.networks.weights import save
 from lwdna.steps._build import build, check_fits, check_same_classes
 from lwdna.steps._options import (

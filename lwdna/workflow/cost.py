@@ -18,7 +18,7 @@ from lwdna.data.catalog import SIZES, Size
 from lwdna.data.versions import read_versions
 from lwdna.hypernet import EMBEDDING
 from lwdna.methods import DHP, METHODS, shrink_settings
-from lwdna.registry import input_shape
+from lwdna.networks.registry import input_shape
 from lwdna.workflow.experiment import count, hypernetwork, label, shape_of, widened
 from lwdna.workflow.run import TEACHER, Run, Section
 from lwdna.workflow.snakemake import DryRun, Job

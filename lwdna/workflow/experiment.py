@@ -10,8 +10,8 @@ import torch
 
 import lwdna
 from lwdna.hypernet import hypernetwork_size
-from lwdna.networks import build_seeded
-from lwdna.registry import input_shape
+from lwdna.networks.build import build_seeded
+from lwdna.networks.registry import input_shape
 from lwdna.workflow.run import Section
 
 

@@ -19,7 +19,7 @@ from lwdna.devices import make_fabric
 from lwdna.errors import ConfigError, DataError
 from lwdna.io.atomic import write_text
 from lwdna.learner import Learner
-from lwdna.networks import build_seeded
+from lwdna.networks.build import build_seeded
 from lwdna.protocol import Protocol
 from lwdna.tasks.task import task_for
 from lwdna.workflow.cost import PASSES, THROUGHPUT, networks_of

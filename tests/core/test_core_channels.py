@@ -13,7 +13,7 @@ from lwdna.errors import GraphError
 from lwdna.graph.channels import ChannelGraph
 from lwdna.graph.complexity import MaskedComplexity, complexity
 from lwdna.graph.surgery import cut, silence
-from lwdna.networks import build
+from lwdna.networks.build import build
 
 X = torch.zeros(1, 3, 8, 8)
 

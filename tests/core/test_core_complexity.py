@@ -12,8 +12,8 @@ from torch.nn import functional
 
 from lwdna.graph.channels import ChannelGraph
 from lwdna.graph.complexity import MaskedComplexity, complexity
-from lwdna.networks import build
-from lwdna.registry import input_shape
+from lwdna.networks.build import build
+from lwdna.networks.registry import input_shape
 
 PAPER = Path(__file__).parents[2] / "paper"
 

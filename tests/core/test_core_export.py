@@ -10,9 +10,9 @@ import lwdna
 from lwdna import export as export_function
 from lwdna.errors import ConfigError, LwdnaError
 from lwdna.graph.complexity import complexity
-from lwdna.networks import build
+from lwdna.networks.build import build
 
-exporter = sys.modules["lwdna.export"]
+exporter = sys.modules["lwdna.networks.export"]
 
 BLOCKS = ((24, 1), (32, 2))
 NETWORKS = {

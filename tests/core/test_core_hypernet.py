@@ -12,7 +12,7 @@ from torch.nn.utils import parametrize
 from lwdna import hypernet
 from lwdna.errors import TrainingError
 from lwdna.graph.channels import ChannelGraph
-from lwdna.networks import build
+from lwdna.networks.build import build
 
 DOUBLE = torch.float64
 SIZE = (2, 3, 8, 8)

@@ -10,13 +10,13 @@ from lwdna.errors import ConfigError
 from lwdna.graph.channels import ChannelGraph
 from lwdna.graph.complexity import MaskedComplexity, complexity
 from lwdna.graph.surgery import cut, silence
-from lwdna.networks import build
 from lwdna.networks._widths import rounded
+from lwdna.networks.build import build
 from lwdna.networks.edsr import RGB_MEAN
 from lwdna.networks.mobilenetv3 import SqueezeExcitation
+from lwdna.networks.provenance import NetworkSpec
+from lwdna.networks.registry import NETWORKS, input_shape
 from lwdna.networks.resnet import ResNet
-from lwdna.provenance import NetworkSpec
-from lwdna.registry import NETWORKS, input_shape
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from lwdna.errors import BudgetError, ConfigError, LwdnaError, TrainingError
 from lwdna.graph.channels import ChannelGraph
 from lwdna.graph.complexity import MaskedComplexity, complexity
 from lwdna.graph.surgery import cut
-from lwdna.networks import build
+from lwdna.networks.build import build
 from lwdna.shrink import floors, select
 
 BLOCKS = ((24, 1), (32, 2), (40, 1))

@@ -12,7 +12,7 @@ import lwdna
 from lwdna.errors import ConfigError
 from lwdna.graph.channels import ChannelGraph
 from lwdna.graph.surgery import cut
-from lwdna.networks import build
+from lwdna.networks.build import build
 from lwdna.starts import STARTS, begin
 
 BLOCKS = ((24, 1), (32, 2))

@@ -18,10 +18,10 @@ from lwdna.errors import CheckpointError, GraphError, LwdnaError
 from lwdna.graph.channels import ChannelGraph
 from lwdna.graph.complexity import MaskedComplexity, complexity
 from lwdna.graph.surgery import cut, silence
-from lwdna.networks import build
+from lwdna.networks.build import build
+from lwdna.networks.provenance import NetworkSpec
+from lwdna.networks.registry import input_shape
 from lwdna.networks.weights import save, seal
-from lwdna.provenance import NetworkSpec
-from lwdna.registry import input_shape
 
 models = torchvision.models
 BLOCKS = ((24, 1), (32, 2), (40, 1))

@@ -15,8 +15,8 @@ from lwdna.errors import BudgetError
 from lwdna.graph.channels import ChannelGraph
 from lwdna.graph.complexity import MaskedComplexity, complexity
 from lwdna.graph.surgery import cut, silence
+from lwdna.networks.provenance import Provenance, Shrinkage, set_provenance
 from lwdna.networks.weights import save
-from lwdna.provenance import Provenance, Shrinkage, set_provenance
 from lwdna.shrink import floors, select
 
 SHARE = 0.5
