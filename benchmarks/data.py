@@ -27,7 +27,6 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 import lwdna
-from lwdna.batches import EpochBatches
 from lwdna.data.bicubic import imresize
 from lwdna.data.classification import ClassificationTrain
 from lwdna.data.crops import crop_images, gray_store, tiles
@@ -37,6 +36,7 @@ from lwdna.data.restoration import DenoisingTrain
 from lwdna.data.stores import Store
 from lwdna.io.hdf5 import create_store
 from lwdna.tasks.task import task_for
+from lwdna.training.sampler import EpochBatches
 
 PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket")
 SCALE = 3

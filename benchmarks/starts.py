@@ -31,7 +31,6 @@ from torch import Tensor, nn
 from torch.utils.data import default_collate
 
 import lwdna
-from lwdna.batches import batch_losses
 from lwdna.errors import LwdnaError
 from lwdna.networks.build import build_seeded
 from lwdna.networks.registry import input_shape
@@ -40,7 +39,8 @@ from lwdna.starts import STARTS
 from lwdna.statistics import paired_difference
 from lwdna.tasks.restoration import input_multiple
 from lwdna.tasks.task import test_dataset, train_dataset
-from lwdna.training import Companion, train
+from lwdna.training.loop import Companion, train
+from lwdna.training.sampler import batch_losses
 
 logger = logging.getLogger("starts")
 

@@ -25,7 +25,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from lwdna.checkpoints import Row
 from lwdna.errors import ConfigError, TrainingError
 from lwdna.graph.channels import ChannelGraph, Mask
 from lwdna.graph.complexity import MaskedComplexity
@@ -39,7 +38,8 @@ from lwdna.hypernet import (
 )
 from lwdna.latents import TRAJECTORY, LatentRecord
 from lwdna.shrink import Shrunk, check_target, derive, floors, protect, select
-from lwdna.training import Companion, train
+from lwdna.training.checkpoints import Row
+from lwdna.training.loop import Companion, train
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +93,8 @@ class Found:
 
     shrunk: Shrunk
     history: list[Row]
-    """One row for each epoch, the last one perhaps not whole; see :func:`lwdna.training.train`."""
+    """One row for each epoch, the last one perhaps not whole; see
+    :func:`lwdna.training.loop.train`."""
     record: LatentRecord
     """The latent vectors over time."""
 
@@ -118,7 +119,7 @@ def search(
         model: the widened network: any that torch.fx can trace; it is not changed.
         example_input: ``(B, C, H, W)`` at the size for which FLOPs are meant.
         train_data, test_data, task, seed, checkpoint_dir, key, run: as of
-            :func:`lwdna.training.train`.
+            :func:`lwdna.training.loop.train`.
         settings: of the search.
         protocol: how the hypernetworks learn; its epochs are the most that the search may take.
 

@@ -38,7 +38,7 @@ from lwdna.steps._options import (
 )
 from lwdna.tasks.restoration import input_multiple
 from lwdna.tasks.task import test_dataset, train_dataset
-from lwdna.training import write_history
+from lwdna.training.loop import write_history
 
 
 @click.command()

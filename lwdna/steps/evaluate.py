@@ -12,7 +12,6 @@ from torch import nn
 
 import lwdna
 from lwdna.errors import CheckpointError
-from lwdna.evaluation import evaluate, pick_accelerator
 from lwdna.io.checksummed_csv import write_csv
 from lwdna.networks.provenance import provenance_of
 from lwdna.networks.registry import input_shape
@@ -20,6 +19,8 @@ from lwdna.steps._build import check_fits
 from lwdna.steps._options import ANY_PATH, FILE, Json, accelerator, output, task, threads
 from lwdna.tasks.restoration import input_multiple
 from lwdna.tasks.task import test_dataset
+from lwdna.training.devices import pick_accelerator
+from lwdna.training.evaluation import evaluate
 
 COLUMNS = {
     "n": "images",

@@ -8,12 +8,12 @@ from typing import Any
 import click
 import pandas as pd
 
-from lwdna.evaluation import evaluate
 from lwdna.io.checksummed_csv import write_csv
 from lwdna.references import reference_network
 from lwdna.steps._options import ANY_PATH, output, task
 from lwdna.steps.evaluate import columns_of
 from lwdna.tasks.task import test_dataset
+from lwdna.training.evaluation import evaluate
 
 
 @click.command()

@@ -8,7 +8,6 @@ from typing import Any
 import click
 
 import lwdna
-from lwdna.batches import batch_losses
 from lwdna.errors import ConfigError
 from lwdna.hypernet import EMBEDDING, LossFunction
 from lwdna.shrink import CRITERIA
@@ -18,6 +17,7 @@ from lwdna.steps._build import widen as widen_network
 from lwdna.steps._options import ANY_PATH, Json, network_to_shrink, output, seed, threads
 from lwdna.steps._own import Own
 from lwdna.tasks.task import train_dataset
+from lwdna.training.sampler import batch_losses
 
 
 @click.command()

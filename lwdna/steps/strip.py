@@ -11,7 +11,6 @@ import click
 import lwdna
 from lwdna.data.classification import ClassificationTest
 from lwdna.errors import ConfigError, nearest
-from lwdna.evaluation import restore_example
 from lwdna.methods import REFERENCES
 from lwdna.references import reference_network
 from lwdna.steps._options import ANY_PATH, FILE, task
@@ -19,6 +18,7 @@ from lwdna.strips import SIZE, plot_strip, region_of
 from lwdna.tasks.metrics import psnr
 from lwdna.tasks.restoration import conventions_for, input_multiple, to_bytes
 from lwdna.tasks.task import test_dataset
+from lwdna.training.evaluation import restore_example
 
 
 @click.command()

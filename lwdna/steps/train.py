@@ -29,7 +29,7 @@ from lwdna.steps._options import (
 )
 from lwdna.tasks.restoration import input_multiple
 from lwdna.tasks.task import test_dataset, train_dataset
-from lwdna.training import train, write_history
+from lwdna.training.loop import train, write_history
 
 
 @click.command()

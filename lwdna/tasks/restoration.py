@@ -22,7 +22,7 @@ class Restoration:
     """Images on the 0-255 scale: L1 loss; PSNR in dB of the unrounded output, all channels.
 
     This PSNR is for following a training on its patches; results are measured by
-    :func:`lwdna.evaluation.evaluate` with the conventions of the benchmark.
+    :func:`lwdna.training.evaluation.evaluate` with the conventions of the benchmark.
     """
 
     kind: str

@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 
 from lwdna.data.catalog import dataset_shape
-from lwdna.devices import make_fabric
 from lwdna.errors import ConfigError, DataError
 from lwdna.io.atomic import write_text
-from lwdna.learner import Learner
 from lwdna.networks.build import build_seeded
-from lwdna.protocol import Protocol
 from lwdna.tasks.task import task_for
+from lwdna.training.devices import make_fabric
+from lwdna.training.protocol import Protocol
+from lwdna.training.step import Learner
 from lwdna.workflow.cost import PASSES, THROUGHPUT, networks_of
 from lwdna.workflow.experiment import count, label, shape_of
 from lwdna.workflow.run import Section

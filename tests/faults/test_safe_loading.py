@@ -19,8 +19,6 @@ from running import ROOT, TINY
 from safetensors.torch import save_file
 
 import lwdna as package
-from lwdna.checkpoints import FORMAT, VERSION, _checksum
-from lwdna.checkpoints import load as load_checkpoint
 from lwdna.config import check
 from lwdna.data.images import read_image
 from lwdna.data.stores import Store
@@ -29,6 +27,8 @@ from lwdna.io.hdf5 import create_store
 from lwdna.networks import weights
 from lwdna.networks.weights import save, seal
 from lwdna.steps._options import Json
+from lwdna.training.checkpoints import FORMAT, VERSION, _checksum
+from lwdna.training.checkpoints import load as load_checkpoint
 
 MEMORY = 3 * 2**30
 """Address space above what PyTorch and its libraries take when they are imported, in bytes."""

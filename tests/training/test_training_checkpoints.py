@@ -5,9 +5,9 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from lwdna.checkpoints import Checkpoint, load, load_latest, previous, save
 from lwdna.errors import CheckpointError
 from lwdna.io.tensors import digest
+from lwdna.training.checkpoints import Checkpoint, load, load_latest, previous, save
 
 KEY = {"seed": 1, "protocol": {"optimizer": {"lr": 0.1, "betas": [0.9, 0.99]}, "epochs": 3}}
 

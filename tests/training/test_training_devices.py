@@ -17,13 +17,13 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import lwdna
-from lwdna import checkpoints
-from lwdna.devices import GatheredPixels
 from lwdna.errors import ConfigError
 from lwdna.io.tensors import digest
 from lwdna.steps.digits import main as digits_step
 from lwdna.steps.train import main as train_step
-from lwdna.training import CHECKPOINT, train
+from lwdna.training import checkpoints
+from lwdna.training.devices import GatheredPixels
+from lwdna.training.loop import CHECKPOINT, train
 
 SAMPLES, EPOCHS, BATCH = 44, 3, 8
 STOP_AT = 2
@@ -379,7 +379,8 @@ class Strided(nn.Module):
 )
 @pytest.mark.parametrize("processor", ["DEFAULT", "AVX2"])
 def test_strided_convolutions_of_one_pixel_neither_kill_nor_mislead(tmp_path, changes, processor):
-    """Without :class:`lwdna.devices.GatheredPixels` PyTorch 2.14.1 did one or the other."""
+    """Without :class:`lwdna.training.devices.GatheredPixels` PyTorch 2.14.1 did one or the
+    other."""
     environment = {**FRESH_PROCESS, "ONEDNN_MAX_CPU_ISA": processor}
     command = [sys.executable, __file__, str(tmp_path), "strided", json.dumps(changes)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

@@ -7,9 +7,10 @@ from torch import nn
 from torch.nn import functional
 
 from lwdna.errors import ConfigError, DataError
-from lwdna.evaluation import evaluate, pick_accelerator, restore_example
 from lwdna.tasks.metrics import psnr, ssim
 from lwdna.tasks.restoration import restore, to_bytes
+from lwdna.training.devices import pick_accelerator
+from lwdna.training.evaluation import evaluate, restore_example
 
 
 class Nearest(nn.Module):

@@ -15,13 +15,13 @@ import pytest
 import torch
 from torch import nn
 
-from lwdna import checkpoints
-from lwdna.batches import EpochBatches
 from lwdna.errors import CheckpointError, ConfigError, LwdnaError, TrainingError
 from lwdna.io.locks import lock
 from lwdna.io.tensors import digest
-from lwdna.stopping import StopRequest
-from lwdna.training import CHECKPOINT, train, write_history
+from lwdna.training import checkpoints
+from lwdna.training.loop import CHECKPOINT, train, write_history
+from lwdna.training.sampler import EpochBatches
+from lwdna.training.signals import StopRequest
 
 SAMPLES, EPOCHS, BATCH = 26, 3, 8
 STEPS = 4

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from lwdna.errors import ConfigError
-from lwdna.schedules import learning_rate
+from lwdna.training.schedules import learning_rate
 
 STEP_PROTOCOLS = {
     "CIFAR": (0.1, 300, [150, 225]),

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from lwdna.errors import ConfigError, nearest
-from lwdna.schedules import learning_rate
+from lwdna.training.schedules import learning_rate
 
 PRECISIONS = ("32-true", "bf16-mixed")
 """Arithmetic of a training. Both need no loss scaling, so there is no scaler to checkpoint."""
@@ -37,7 +37,7 @@ class Protocol:
     optimizer: Mapping[str, Any]
     """``kind`` (sgd or adam), ``lr`` and what else torch's optimiser takes."""
     schedule: Mapping[str, Any]
-    """See :func:`lwdna.schedules.learning_rate`."""
+    """See :func:`lwdna.training.schedules.learning_rate`."""
     test_every: int = 1
     """Epochs between two tests; the last epoch is always tested."""
     distillation: Mapping[str, Any] | None = None

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from lwdna.checkpoints import OptimizerState
-from lwdna.devices import GatheredPixels
 from lwdna.errors import ConfigError, first_line
-from lwdna.protocol import Protocol
 from lwdna.tasks.task import Task
+from lwdna.training.checkpoints import OptimizerState
+from lwdna.training.devices import GatheredPixels
+from lwdna.training.protocol import Protocol
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

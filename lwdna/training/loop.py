@@ -30,22 +30,22 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from lwdna import checkpoints
-from lwdna.batches import EpochBatches, length
-from lwdna.checkpoints import Checkpoint, Row
 from lwdna.data.workers import worker_errors, workers_ended
-from lwdna.devices import agreed, make_fabric, own_randomness, seed_model, summed
 from lwdna.errors import ConfigError, TrainingError
-from lwdna.evaluation import evaluate
 from lwdna.io import tensors
 from lwdna.io.checksummed_csv import write_csv
 from lwdna.io.locks import lock
 from lwdna.io.logs import progress
-from lwdna.learner import Learner
-from lwdna.protocol import Protocol
-from lwdna.schedules import learning_rate
-from lwdna.stopping import StopRequest, ignore_stop_signals
 from lwdna.tasks.task import Task, task_for
+from lwdna.training import checkpoints
+from lwdna.training.checkpoints import Checkpoint, Row
+from lwdna.training.devices import agreed, make_fabric, own_randomness, seed_model, summed
+from lwdna.training.evaluation import evaluate
+from lwdna.training.protocol import Protocol
+from lwdna.training.sampler import EpochBatches, length
+from lwdna.training.schedules import learning_rate
+from lwdna.training.signals import StopRequest, ignore_stop_signals
+from lwdna.training.step import Learner
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -156,7 +156,7 @@ def train(
         train_data: a map-style dataset, indexed by (epoch, index), of (input, target).
         test_data: a map-style dataset, indexed by int, tested every ``test_every`` epochs; or None.
         task: a name of :data:`lwdna.tasks.task.TASKS`.
-        protocol: see :class:`lwdna.protocol.Protocol`.
+        protocol: see :class:`lwdna.training.protocol.Protocol`.
         seed: of data order and dropout, from 0.
         checkpoint_dir: a folder for this run alone.
         keyed: use a subfolder named after everything the result depends on instead, so that a run
@@ -166,7 +166,7 @@ def train(
         companion: goes along, and may end the training before the last epoch.
         key: nested JSON of what else the result depends on, such as a checksum of the data. A
             checkpoint with another key is refused.
-        convention, multiple: of the tests, see :func:`lwdna.evaluation.evaluate`.
+        convention, multiple: of the tests, see :func:`lwdna.training.evaluation.evaluate`.
         description: name of the progress bar.
         accelerator: ``auto``, ``gpu``, ``cpu``, ``cuda`` or ``mps``.
         devices: number of devices, or of processes on the CPU.

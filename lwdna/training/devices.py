@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -12,11 +13,16 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from lwdna.errors import ConfigError
-from lwdna.evaluation import pick_accelerator
+from lwdna.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+
+logger = logging.getLogger(__name__)
+
+ACCELERATORS = ("auto", "gpu", "cpu", "cuda", "mps")
+"""What may be asked for; ``auto`` takes a GPU where there is one, ``gpu`` warns where not."""
+
 
 # Keeps this random stream apart from others that are seeded with the same numbers.
 _MODEL = 0x6D6F64656C
@@ -129,3 +135,39 @@ def _gather_and_convolve(  # noqa: PLR0917, the arguments of torch.conv2d
     if weight.shape[-2:] == (1, 1) and (down, right) != (1, 1) and not padded:
         input, stride = input[..., ::down, ::right], 1
     return torch.conv2d(input, weight, bias, stride, padding, dilation, groups)
+
+
+def pick_accelerator(accelerator: str = "auto") -> str:
+    """``cuda``, ``mps`` or ``cpu``: the accelerator asked for, or the best there is.
+
+    ``gpu`` is for a job that was given one: the best there is, with a warning if that is the CPU.
+
+    Raises:
+        ConfigError: if ``cuda`` or ``mps`` is asked for and this machine has none, or the name
+            does not exist.
+    """
+    if accelerator not in ACCELERATORS:
+        raise ConfigError(
+            f"The accelerator '{accelerator}' does not exist; {nearest(accelerator, ACCELERATORS)}"
+        )
+    present = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if accelerator in {"auto", "gpu"}:
+        best = next(name for name, there in present.items() if there)
+        if accelerator == "gpu" and best == "cpu":
+            logger.warning(
+                "A GPU was asked for, but PyTorch %s sees none: computing on the CPU. See to the "
+                "driver, or to a build of PyTorch for GPUs.",
+                torch.__version__,
+            )
+        return best
+    if not present[accelerator]:
+        raise ConfigError(
+            f"The accelerator '{accelerator}' was asked for, but PyTorch {torch.__version__} sees "
+            "none on this machine; set it to 'auto' or 'cpu', or install a driver and a build of "
+            "PyTorch for it."
+        )
+    return accelerator

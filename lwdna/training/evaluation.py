@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -12,51 +11,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from lwdna.data.workers import worker_errors
-from lwdna.errors import ConfigError, DataError, nearest
+from lwdna.errors import DataError
 from lwdna.tasks.metrics import psnr, ssim
 from lwdna.tasks.restoration import conventions_for, restore
 from lwdna.tasks.task import Task, task_for
-
-logger = logging.getLogger(__name__)
-
-ACCELERATORS = ("auto", "gpu", "cpu", "cuda", "mps")
-"""What may be asked for; ``auto`` takes a GPU where there is one, ``gpu`` warns where not."""
-
-
-def pick_accelerator(accelerator: str = "auto") -> str:
-    """``cuda``, ``mps`` or ``cpu``: the accelerator asked for, or the best there is.
-
-    ``gpu`` is for a job that was given one: the best there is, with a warning if that is the CPU.
-
-    Raises:
-        ConfigError: if ``cuda`` or ``mps`` is asked for and this machine has none, or the name
-            does not exist.
-    """
-    if accelerator not in ACCELERATORS:
-        raise ConfigError(
-            f"The accelerator '{accelerator}' does not exist; {nearest(accelerator, ACCELERATORS)}"
-        )
-    present = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
-    if accelerator in {"auto", "gpu"}:
-        best = next(name for name, there in present.items() if there)
-        if accelerator == "gpu" and best == "cpu":
-            logger.warning(
-                "A GPU was asked for, but PyTorch %s sees none: computing on the CPU. See to the "
-                "driver, or to a build of PyTorch for GPUs.",
-                torch.__version__,
-            )
-        return best
-    if not present[accelerator]:
-        raise ConfigError(
-            f"The accelerator '{accelerator}' was asked for, but PyTorch {torch.__version__} sees "
-            "none on this machine; set it to 'auto' or 'cpu', or install a driver and a build of "
-            "PyTorch for it."
-        )
-    return accelerator
 
 
 def evaluate(
