@@ -31,10 +31,10 @@ import lwdna
 from lwdna.data.catalog import DATASETS
 from lwdna.graph.channels import ChannelGraph
 from lwdna.graph.complexity import MaskedComplexity
-from lwdna.hypernet import explicit_gradients, latent_gradients
 from lwdna.networks.registry import NETWORKS as ALL
 from lwdna.networks.registry import input_shape
-from lwdna.shrink import floors, select
+from lwdna.shrinkage.budget import floors, select
+from lwdna.shrinkage.gradients import explicit_gradients, latent_gradients
 
 NETWORKS = {
     "MobileNetV1": ("tiny-imagenet", 8, 64),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lwdna.networks.build import build
     from lwdna.networks.export import export
     from lwdna.networks.weights import load
-    from lwdna.shrink import shrink
+    from lwdna.shrinkage.shrink import shrink
 
 __version__ = "0.1.0"
 __all__ = [
@@ -39,7 +39,7 @@ _HOME = {
     "export": "lwdna.networks.export",
     "load": "lwdna.networks.weights",
     "register_rule": "lwdna.graph.rules",
-    "shrink": "lwdna.shrink",
+    "shrink": "lwdna.shrinkage.shrink",
 }
 
 

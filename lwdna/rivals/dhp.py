@@ -28,16 +28,11 @@ from torch.utils.data import Dataset
 from lwdna.errors import ConfigError, TrainingError
 from lwdna.graph.channels import ChannelGraph, Mask
 from lwdna.graph.complexity import MaskedComplexity
-from lwdna.hypernet import (
-    EMBEDDING,
-    LatentVectors,
-    attach_hypernetwork,
-    detach_hypernetwork,
-    draw_latents,
-    scored_classes,
-)
 from lwdna.latents import TRAJECTORY, LatentRecord
-from lwdna.shrink import Shrunk, check_target, derive, floors, protect, select
+from lwdna.shrinkage.budget import check_target, floors, protect, select
+from lwdna.shrinkage.hypernetwork import LatentVectors, attach_hypernetwork, detach_hypernetwork
+from lwdna.shrinkage.latents import EMBEDDING, draw_latents, scored_classes
+from lwdna.shrinkage.shrunk import Shrunk, derive
 from lwdna.training.checkpoints import Row
 from lwdna.training.loop import Companion, train
 

@@ -23,7 +23,7 @@ from lwdna.networks.build import build_seeded
 from lwdna.networks.provenance import Provenance, provenance_of, set_provenance
 from lwdna.networks.registry import input_shape
 from lwdna.networks.weights import read_provenance
-from lwdna.shrink import Shrunk
+from lwdna.shrinkage.shrunk import Shrunk
 from lwdna.steps._options import check_suffix
 from lwdna.steps._own import Own, is_own
 from lwdna.tasks.restoration import input_multiple

@@ -10,10 +10,10 @@ from typing import Any
 import click
 
 from lwdna.data.listings import fingerprint
-from lwdna.hypernet import EMBEDDING
 from lwdna.io.locks import lock
 from lwdna.latents import write_latents
 from lwdna.rivals.dhp import Settings, search
+from lwdna.shrinkage.latents import EMBEDDING
 from lwdna.steps._build import (
     check_fits,
     check_outputs,

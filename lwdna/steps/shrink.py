@@ -9,8 +9,9 @@ import click
 
 import lwdna
 from lwdna.errors import ConfigError
-from lwdna.hypernet import EMBEDDING, LossFunction
-from lwdna.shrink import CRITERIA
+from lwdna.shrinkage.gradients import LossFunction
+from lwdna.shrinkage.latents import EMBEDDING
+from lwdna.shrinkage.shrink import CRITERIA
 from lwdna.starts import START, STARTS
 from lwdna.steps._build import check_fits, check_outputs, write_shrunk
 from lwdna.steps._build import widen as widen_network

@@ -16,9 +16,9 @@ import pandas as pd
 from lwdna.config import CLASSIFIED
 from lwdna.data.catalog import SIZES, Size
 from lwdna.data.versions import read_versions
-from lwdna.hypernet import EMBEDDING
 from lwdna.methods import DHP, METHODS, shrink_settings
 from lwdna.networks.registry import input_shape
+from lwdna.shrinkage.latents import EMBEDDING
 from lwdna.workflow.experiment import count, hypernetwork, label, shape_of, widened
 from lwdna.workflow.run import TEACHER, Run, Section
 from lwdna.workflow.snakemake import DryRun, Job

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 import lwdna
-from lwdna.hypernet import hypernetwork_size
 from lwdna.networks.build import build_seeded
 from lwdna.networks.registry import input_shape
+from lwdna.shrinkage.latents import hypernetwork_size
 from lwdna.workflow.run import Section
 
 

@@ -9,10 +9,13 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.utils import parametrize
 
-from lwdna import hypernet
 from lwdna.errors import TrainingError
 from lwdna.graph.channels import ChannelGraph
 from lwdna.networks.build import build
+from lwdna.shrinkage import hypernetwork
+from lwdna.shrinkage import latents as latents_module
+from lwdna.shrinkage.gradients import explicit_gradients, latent_gradients
+from lwdna.shrinkage.latents import draw_latents, draw_weights, hypernetwork_size
 
 DOUBLE = torch.float64
 SIZE = (2, 3, 8, 8)
@@ -100,8 +103,8 @@ def example(request):
 def attached(graph, model, seed=3):
     """A copy with an explicit hypernetwork."""
     copied = copy.deepcopy(model).train()
-    z = hypernet.draw_latents(graph, seed)
-    return copied, hypernet.attach_hypernetwork(graph, copied, z, seed=seed)
+    z = draw_latents(graph, seed)
+    return copied, hypernetwork.attach_hypernetwork(graph, copied, z, seed=seed)
 
 
 def generators(model):
@@ -119,13 +122,11 @@ def test_closed_form_equals_the_explicit_hypernetwork(example, stream):
     expected = latents.gather(gradients=True).numpy()
 
     loss_fn = stream(*shape, dtype=DOUBLE)
-    z, gradients = hypernet.latent_gradients(
-        graph, copy.deepcopy(model), loss_fn, batches=1, seed=3
-    )
+    z, gradients = latent_gradients(graph, copy.deepcopy(model), loss_fn, batches=1, seed=3)
     np.testing.assert_allclose(gradients, expected, rtol=1e-9, atol=0)
     # Almost every channel has a slope: a few are dead behind a ReLU or touch no hypernetwork.
     assert np.count_nonzero(expected) > 0.6 * graph.classes
-    assert torch.equal(z, hypernet.draw_latents(graph, 3))
+    assert torch.equal(z, draw_latents(graph, 3))
 
 
 def both_routes(graph, model, loss_fn, **options):
@@ -133,8 +134,8 @@ def both_routes(graph, model, loss_fn, **options):
     options = {"seed": 3, "embedding": 8, "warmup_steps": 1} | options
     streamed, explicit = copy.deepcopy(model).train(), copy.deepcopy(model).train()
     results = (
-        hypernet.latent_gradients(graph, streamed, loss_fn(), batches=3, **options),
-        hypernet.explicit_gradients(graph, explicit, loss_fn(), batches=2, **options),
+        latent_gradients(graph, streamed, loss_fn(), batches=3, **options),
+        explicit_gradients(graph, explicit, loss_fn(), batches=2, **options),
     )
     parameters = [dict(m.named_parameters()) for m in (streamed, explicit)]
     assert parameters[0].keys() == parameters[1].keys()
@@ -157,11 +158,11 @@ def test_streamed_warmup_step_equals_the_explicit_hypernetwork(example, stream, 
     graph, model, shape = example
     routes = both_routes(graph, model, lambda: stream(*shape, dtype=DOUBLE), embedding=embedding)
     assert_equal_routes(routes)
-    assert float((routes[0][0] - hypernet.draw_latents(graph, 3)).abs().max()) > 1e-6
+    assert float((routes[0][0] - draw_latents(graph, 3)).abs().max()) > 1e-6
 
 
 def test_streamed_warmup_step_in_blocks(monkeypatch, stream):
-    monkeypatch.setattr(hypernet, "_BLOCK", 200)
+    monkeypatch.setattr(latents_module, "_BLOCK", 200)
     for make in (chain, depthwise, grouped_transposed):
         model = make().to(DOUBLE)
         graph = ChannelGraph(model, torch.zeros(SIZE, dtype=DOUBLE))
@@ -195,12 +196,12 @@ def test_streamed_warmup_step_leaves_what_has_no_gradient(stream):
     assert_equal_routes(routes)
     (z, gradients), parameters = routes[0], routes[2]
     lone = graph.layers["lone"].outputs
-    assert torch.equal(z[lone], hypernet.draw_latents(graph, 3)[lone])
+    assert torch.equal(z[lone], draw_latents(graph, 3)[lone])
     assert not gradients[lone].any()
     assert torch.equal(parameters["fixed.weight"], model.fixed.weight)
     # The unused layer is generated from the trunk's latent vector, which did move.
     drawn = copy.deepcopy(model)
-    hypernet.draw_weights(graph, drawn, hypernet.draw_latents(graph, 3), seed=3)
+    draw_weights(graph, drawn, draw_latents(graph, 3), seed=3)
     assert not torch.allclose(parameters["spare.weight"], drawn.spare.weight, rtol=1e-4)
 
 
@@ -220,14 +221,14 @@ def test_streamed_warmup_step_in_single_precision(stream, memory_format):
 
 
 def test_number_of_threads_makes_no_difference(stream, monkeypatch):
-    monkeypatch.setattr(hypernet, "_BLOCK", 500)
+    monkeypatch.setattr(latents_module, "_BLOCK", 500)
     model = chain()
     graph = ChannelGraph(model, torch.zeros(SIZE))
     results = []
     for threads in (1, 5):
         monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
         copied = copy.deepcopy(model)
-        z, gradients = hypernet.latent_gradients(graph, copied, stream(*SIZE), warmup_steps=1)
+        z, gradients = latent_gradients(graph, copied, stream(*SIZE), warmup_steps=1)
         results.append([z.numpy(), gradients, copied[2].weight.detach().numpy()])
     for one, five in zip(*results, strict=True):
         assert np.array_equal(one, five)
@@ -237,7 +238,7 @@ def test_drawn_weights_are_those_the_hypernetwork_generates(example):
     graph, model, _ = example
     explicit, _ = attached(graph, model)
     drawn = copy.deepcopy(model)
-    hypernet.draw_weights(graph, drawn, hypernet.draw_latents(graph, 3), seed=3)
+    draw_weights(graph, drawn, draw_latents(graph, 3), seed=3)
     made = generators(explicit)
     hidden = [name for name in graph.layers if not graph.frozen[graph.layers[name].outputs].all()]
     trainable = {
@@ -264,11 +265,11 @@ def test_drawn_weights_are_those_the_hypernetwork_generates(example):
 
 
 def test_drawing_in_blocks_changes_nothing_but_memory(monkeypatch):
-    monkeypatch.setattr(hypernet, "_BLOCK", 200)
+    monkeypatch.setattr(latents_module, "_BLOCK", 200)
     model = chain().to(DOUBLE)
     graph = ChannelGraph(model, torch.zeros(SIZE, dtype=DOUBLE))
     explicit, _ = attached(graph, model)
-    hypernet.draw_weights(graph, model, hypernet.draw_latents(graph, 3), seed=3)
+    draw_weights(graph, model, draw_latents(graph, 3), seed=3)
     for layer in (0, 2, 4):
         torch.testing.assert_close(model[layer].weight, explicit[layer].weight)
         # No block repeats another.
@@ -341,9 +342,7 @@ def test_gradient_is_the_slope_of_the_loss_along_each_latent_element():
         y = functional.conv2d(h + body.tanh(), listing_1(out, trunk, tensors["tail"]), padding=1)
         return float(y.square().sum())
 
-    z, gradients = hypernet.latent_gradients(
-        graph, model, lambda m: m(x).square().sum(), batches=1, seed=3
-    )
+    z, gradients = latent_gradients(graph, model, lambda m: m(x).square().sum(), batches=1, seed=3)
     step = 1e-5
     for element in range(graph.classes):
         up, down = z.clone(), z.clone()
@@ -355,7 +354,7 @@ def test_gradient_is_the_slope_of_the_loss_along_each_latent_element():
 
 def test_latent_vectors_are_standard_normal():
     graph = ChannelGraph(nn.Sequential(conv(3, 20_000, 1), conv(20_000, 2, 1)), torch.zeros(SIZE))
-    z = hypernet.draw_latents(graph, 0)[graph.layers["0"].outputs]
+    z = draw_latents(graph, 0)[graph.layers["0"].outputs]
     assert float(z.mean()) == pytest.approx(0, abs=0.03)
     assert float(z.var()) == pytest.approx(1, abs=0.04)
     for bound, share in ((0.5, 0.383), (1, 0.683), (2, 0.954)):
@@ -367,13 +366,13 @@ def test_latent_vectors_are_standard_normal():
 def test_draws_depend_on_the_seed_and_differ_between_vectors():
     model = nn.Sequential(conv(3, 50, 1), conv(50, 50, 1), conv(50, 50, 1))
     graph = ChannelGraph(model, torch.zeros(SIZE))
-    z, again, other = (hypernet.draw_latents(graph, seed) for seed in (1, 1, 2))
+    z, again, other = (draw_latents(graph, seed) for seed in (1, 1, 2))
     assert torch.equal(z, again)
     assert not bool((z == other).any())
     assert len(torch.unique(z)) == graph.classes
     first, second = copy.deepcopy(model), copy.deepcopy(model)
-    hypernet.draw_weights(graph, first, z, seed=1)
-    hypernet.draw_weights(graph, second, z, seed=2)
+    draw_weights(graph, first, z, seed=1)
+    draw_weights(graph, second, z, seed=2)
     assert not bool((first[1].weight == second[1].weight).any())
     assert not bool((first[1].weight == first[2].weight).any())
 
@@ -401,11 +400,11 @@ def test_generated_weights_have_variance_one_over_fan_in(layer, fan_in, embeddin
     ones = torch.ones(graph.classes, dtype=DOUBLE)
     squares = []
     for seed in range(60):
-        hypernet.draw_weights(graph, model, ones, seed=seed, embedding=embedding)
+        draw_weights(graph, model, ones, seed=seed, embedding=embedding)
         weight = layer.weight.detach()
         if layer.groups > 1:  # the inside of a group has a latent vector of its own: undo it
             copied = copy.deepcopy(model)
-            hypernet.attach_hypernetwork(graph, copied, ones, seed=seed, embedding=embedding)
+            hypernetwork.attach_hypernetwork(graph, copied, ones, seed=seed, embedding=embedding)
             inside = generators(copied)["0"][0].inside[0].detach()
             weight = weight / inside.view(1, -1, *[1] * len(size))
         squares.append(float(weight.square().mean()))
@@ -438,10 +437,10 @@ def sgd_step(model, loss_fn, velocity):
 def test_warmup_step_moves_the_latent_vectors_by_their_gradient(stream):
     model = with_biases_and_batch_norm().to(DOUBLE)
     graph = ChannelGraph(model, torch.zeros(SIZE, dtype=DOUBLE))
-    before, gradients = hypernet.latent_gradients(
+    before, gradients = latent_gradients(
         graph, copy.deepcopy(model), stream(*SIZE, dtype=DOUBLE), batches=1, seed=3
     )
-    after, _ = hypernet.latent_gradients(
+    after, _ = latent_gradients(
         graph, copy.deepcopy(model), stream(*SIZE, dtype=DOUBLE), warmup_steps=1, seed=3
     )
     expected = before - 0.1 * (torch.from_numpy(gradients) + 1e-4 * before)
@@ -462,7 +461,7 @@ def test_warmup_steps_train_every_tensor_and_read_the_next_batches(stream, steps
     ((loss_fn(by_hand) + loss_fn(by_hand)) / 2).backward()
 
     measured = copy.deepcopy(model)
-    z, gradients = hypernet.latent_gradients(
+    z, gradients = latent_gradients(
         graph,
         measured,
         stream(*SIZE, dtype=DOUBLE),
@@ -491,9 +490,7 @@ def test_batches_drawn(stream, batches, warmup_steps, calls):
     model = chain()
     graph = ChannelGraph(model, torch.zeros(SIZE))
     loss_fn = stream(*SIZE)
-    hypernet.latent_gradients(
-        graph, model.eval(), loss_fn, batches=batches, warmup_steps=warmup_steps
-    )
+    latent_gradients(graph, model.eval(), loss_fn, batches=batches, warmup_steps=warmup_steps)
     assert loss_fn.calls == calls
     assert loss_fn.modes == [True] * calls
 
@@ -504,7 +501,7 @@ def test_gradients_are_averaged_over_the_batches(stream):
 
     def gradients(batches, first=0):
         loss_fn = stream(*SIZE, dtype=DOUBLE, first=first)
-        return hypernet.latent_gradients(graph, copy.deepcopy(model), loss_fn, batches=batches)[1]
+        return latent_gradients(graph, copy.deepcopy(model), loss_fn, batches=batches)[1]
 
     singles = [gradients(1, first) for first in range(3)]
     assert not np.allclose(singles[0], singles[1])
@@ -516,7 +513,7 @@ def test_buffers_are_restored_and_no_gradient_is_left(stream, scramble, warmup_s
     model = scramble(build("ResNet8", width=0.25))
     graph = ChannelGraph(model, torch.zeros(SIZE))
     before = {name: buffer.clone() for name, buffer in model.named_buffers()}
-    hypernet.latent_gradients(graph, model, stream(*SIZE), warmup_steps=warmup_steps)
+    latent_gradients(graph, model, stream(*SIZE), warmup_steps=warmup_steps)
     assert before
     for name, buffer in model.named_buffers():
         assert torch.equal(buffer, before[name]), name
@@ -529,7 +526,7 @@ def test_precision_of_the_network_is_kept(stream, warmup_steps, dtype):
     model = grouped().to(dtype)
     graph = ChannelGraph(model, torch.zeros(SIZE, dtype=dtype))
     loss_fn = stream(*SIZE, dtype=dtype)
-    z, gradients = hypernet.latent_gradients(graph, model, loss_fn, warmup_steps=warmup_steps)
+    z, gradients = latent_gradients(graph, model, loss_fn, warmup_steps=warmup_steps)
     assert {p.dtype for p in model.parameters()} == {dtype}
     assert (z.dtype, gradients.dtype) == (DOUBLE, np.float64)
 
@@ -545,9 +542,7 @@ def test_loss_that_is_not_finite(stream, warmup_steps, spoil):
     graph = ChannelGraph(model, torch.zeros(SIZE))
     loss_fn = stream(*SIZE)
     with pytest.raises(TrainingError, match="finite"):
-        hypernet.latent_gradients(
-            graph, model, lambda m: spoil(loss_fn(m)), warmup_steps=warmup_steps
-        )
+        latent_gradients(graph, model, lambda m: spoil(loss_fn(m)), warmup_steps=warmup_steps)
 
 
 def test_idle_convolution_is_left_alone(net, stream):
@@ -555,7 +550,7 @@ def test_idle_convolution_is_left_alone(net, stream):
     model.idle = conv(4, 4, 1)
     before = model.idle.weight.clone()
     graph = ChannelGraph(model, torch.zeros(SIZE))
-    _, gradients = hypernet.latent_gradients(graph, model, stream(*SIZE))
+    _, gradients = latent_gradients(graph, model, stream(*SIZE))
     assert torch.equal(model.idle.weight, before)
     assert np.count_nonzero(gradients) == 3 + 4 + 2
 
@@ -564,9 +559,9 @@ def test_idle_convolution_is_left_alone(net, stream):
 def test_the_size_of_the_hypernetwork_is_that_of_its_tensors(embedding):
     model = build("MobileNetV1", dataset="cifar10", width=0.25)
     graph = ChannelGraph(model, torch.empty(1, 3, 32, 32))
-    expected = hypernet.hypernetwork_size(graph, model, embedding)
-    hypernet.attach_hypernetwork(
-        graph, model, hypernet.draw_latents(graph, 0), seed=0, embedding=embedding
+    expected = hypernetwork_size(graph, model, embedding)
+    hypernetwork.attach_hypernetwork(
+        graph, model, draw_latents(graph, 0), seed=0, embedding=embedding
     )
     tensors = {n: p.numel() for n, p in model.named_parameters() if ".original" in n}
     assert sum(tensors.values()) == expected

@@ -9,13 +9,13 @@ import torch
 from torch import nn
 
 import lwdna
-from lwdna import hypernet
 from lwdna.errors import BudgetError, ConfigError, LwdnaError, TrainingError
 from lwdna.graph.channels import ChannelGraph
 from lwdna.graph.complexity import MaskedComplexity, complexity
 from lwdna.graph.surgery import cut
 from lwdna.networks.build import build
-from lwdna.shrink import floors, select
+from lwdna.shrinkage.budget import floors, select
+from lwdna.shrinkage.gradients import latent_gradients
 
 BLOCKS = ((24, 1), (32, 2), (40, 1))
 NETWORKS = {
@@ -305,7 +305,7 @@ def test_shrink_does_what_its_parts_do(name, criterion, warmup_steps, stream):
 
     wide = copy.deepcopy(case.model)
     torch.manual_seed(5)  # dropout
-    z, gradients = hypernet.latent_gradients(
+    z, gradients = latent_gradients(
         case.graph, wide, stream(*case.shape), batches=3, warmup_steps=warmup_steps, seed=5
     )
     case.scores = np.abs(gradients) if criterion == "gradient" else z.abs().numpy()

@@ -100,7 +100,9 @@ def test_the_generated_weights_are_those_that_were_cut(stream):
     graph = ChannelGraph(model, torch.zeros(shape))
     result = shrink(model, shape, None, criterion="magnitude", start="generated")
     wide = copy.deepcopy(model)
-    lwdna.hypernet.draw_weights(graph, wide, lwdna.hypernet.draw_latents(graph, 3), seed=3)
+    lwdna.shrinkage.latents.draw_weights(
+        graph, wide, lwdna.shrinkage.latents.draw_latents(graph, 3), seed=3
+    )
     mask = graph.full_mask()
     for layer, kept in result.kept.items():
         classes = graph.layers[layer].outputs

@@ -17,7 +17,7 @@ from lwdna.graph.complexity import MaskedComplexity, complexity
 from lwdna.graph.surgery import cut, silence
 from lwdna.networks.provenance import Provenance, Shrinkage, set_provenance
 from lwdna.networks.weights import save
-from lwdna.shrink import floors, select
+from lwdna.shrinkage.budget import floors, select
 
 SHARE = 0.5
 """Of the FLOPs of the whole network, what is left."""

@@ -7,20 +7,17 @@ import torch
 import yaml
 from torch import nn
 
-import lwdna.hypernet
+import lwdna.shrinkage.hypernetwork
 from lwdna.data.photographs import export_photographs
 from lwdna.errors import DataError
 from lwdna.project import ROOT, paper_table
-from lwdna.replication import (
+from lwdna.replication import own_tables, sentence, summarise, to_markdown
+from lwdna.shrinkage.replicate import (
     CRITERIA,
-    own_tables,
     photograph_loss,
     published_rows,
     read_photographs,
     replicate,
-    sentence,
-    summarise,
-    to_markdown,
 )
 from lwdna.tables import read_paper
 
@@ -194,7 +191,7 @@ def test_a_warm_up_that_diverges_is_said():
 
 
 def test_a_step_that_is_too_large_loses_no_other_result(paper, folder, monkeypatch):
-    monkeypatch.setitem(lwdna.hypernet.WARMUP, "lr", 1e30)
+    monkeypatch.setitem(lwdna.shrinkage.gradients.WARMUP, "lr", 1e30)
     rows = published_rows(paper, "ResNet56", "cifar10", 0.3, 0.45)
     frame = replicate("ResNet56", "cifar10", rows, folder, seeds=[0], batch_size=2)
     assert list(frame["params"].notna()) == [True, False, True]

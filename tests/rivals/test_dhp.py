@@ -21,11 +21,12 @@ from lwdna.errors import BudgetError, ConfigError, TrainingError
 from lwdna.graph.channels import ChannelGraph
 from lwdna.graph.complexity import MaskedComplexity
 from lwdna.graph.surgery import cut, silence
-from lwdna.hypernet import attach_hypernetwork, detach_hypernetwork, draw_latents
 from lwdna.io.tensors import digest
 from lwdna.latents import read_latents, write_latents
 from lwdna.rivals import dhp
 from lwdna.rivals.dhp import Settings, search
+from lwdna.shrinkage.hypernetwork import attach_hypernetwork, detach_hypernetwork
+from lwdna.shrinkage.latents import draw_latents
 
 SAMPLES, BATCH, STEPS = 32, 8, 4
 EXAMPLE = torch.empty(1, 3, 8, 8)
