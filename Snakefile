@@ -8,7 +8,7 @@ min_version("9.19")
 include: "rules/base.smk"
 
 
-from lwdna.config import SECTIONS
+from lwdna.config.read import SECTIONS
 
 # A configuration file that is complete stands alone; any other changes the default.
 if not SECTIONS <= set(config):

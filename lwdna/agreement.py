@@ -26,9 +26,9 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
+from lwdna.config.methods import COMPARABLE, METHODS
 from lwdna.figures import COLOURS, LAYERS, Output, number_layers, panels_of
 from lwdna.io.atomic import write_text
-from lwdna.methods import COMPARABLE, METHODS
 from lwdna.rendering import escape, to_html
 from lwdna.tables import Experiments
 

@@ -22,9 +22,9 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 
+from lwdna.config.methods import METHODS
 from lwdna.errors import ConfigError, DataError
 from lwdna.io.atomic import atomic
-from lwdna.methods import METHODS
 from lwdna.tables import NOT_RUN, Experiments
 
 Output: TypeAlias = str | PathLike[str]

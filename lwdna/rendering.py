@@ -13,8 +13,8 @@ from typing import Any
 import pandas as pd
 from markdown import markdown as render
 
+from lwdna.config.methods import METHODS, REFERENCES, Method, Reference
 from lwdna.io.atomic import write_text
-from lwdna.methods import METHODS, REFERENCES, Method, Reference
 from lwdna.tables import (
     BASELINE_TITLES,
     NOT_RUN,

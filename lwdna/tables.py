@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 
 from lwdna import project
+from lwdna.config.methods import BASELINES, METHODS, REFERENCES
 from lwdna.errors import ConfigError, DataError, nearest
-from lwdna.methods import BASELINES, METHODS, REFERENCES
 from lwdna.statistics import paired_difference
 
 Experiments: TypeAlias = Mapping[str, Mapping[str, Any]]
@@ -185,7 +185,7 @@ def make_table(
         metrics: one row for each run and test set: ``experiment``, ``method``, ``seed``,
             ``test_set``, ``flops`` (multiply-accumulates), ``params``, and the measures
             ``top1_error_percent``, ``psnr_db`` (dB), ``ssim``. It may be empty. References are
-            in it by :data:`lwdna.methods.REFERENCES`, with a seed that says nothing.
+            in it by :data:`lwdna.config.methods.REFERENCES`, with a seed that says nothing.
         complexity: ``network``, ``dataset``, ``flops``, ``params`` of the paper's baselines, as
             counted by us.
         experiments: the experiments of the configuration; those whose ``tables`` name this table

@@ -3,10 +3,10 @@
 Rules that are done in seconds are `localrule`: on a cluster, they run beside Snakemake.
 """
 
+from lwdna.config.methods import DHP, METHODS, SHRINKAGES
 from lwdna.data.versions import read_versions
 from lwdna.errors import LwdnaError
 from lwdna.io.locks import hold
-from lwdna.methods import DHP, METHODS, SHRINKAGES
 from lwdna.workflow import paths, words
 from lwdna.workflow.cluster import before_planning, end_former_jobs
 from lwdna.workflow.references import References

@@ -31,7 +31,7 @@ rule table:
         paper=TARGETS.table_paper,
         complexity=paths.COMPLEXITY,
         code=[
-            BASE / "lwdna/methods.py",
+            BASE / "lwdna/config/methods.py",
             BASE / "lwdna/tables.py",
             BASE / "lwdna/statistics.py",
             BASE / "lwdna/rendering.py",

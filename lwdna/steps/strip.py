@@ -9,9 +9,9 @@ from typing import Any
 import click
 
 import lwdna
+from lwdna.config.methods import REFERENCES
 from lwdna.data.classification import ClassificationTest
 from lwdna.errors import ConfigError, nearest
-from lwdna.methods import REFERENCES
 from lwdna.references import reference_network
 from lwdna.steps._options import ANY_PATH, FILE, task
 from lwdna.strips import SIZE, plot_strip, region_of

@@ -9,7 +9,7 @@ from typing import Any
 import click
 import pandas as pd
 
-from lwdna.methods import REFERENCES
+from lwdna.config.methods import REFERENCES
 from lwdna.rendering import write_table
 from lwdna.steps._options import FILE, Json, read_tables
 from lwdna.tables import make_table, read_paper

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from lwdna.config import CLASSIFIED
+from lwdna.config.check import CLASSIFIED
+from lwdna.config.methods import DHP, METHODS, shrink_settings
 from lwdna.data.catalog import SIZES, Size
 from lwdna.data.versions import read_versions
-from lwdna.methods import DHP, METHODS, shrink_settings
 from lwdna.networks.registry import input_shape
 from lwdna.shrinkage.latents import EMBEDDING
 from lwdna.workflow.experiment import count, hypernetwork, label, shape_of, widened

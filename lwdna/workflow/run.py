@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol, TypeAlias
 
-from lwdna.config import selected
-from lwdna.methods import DHP, METHODS, shrink_settings
+from lwdna.config.methods import DHP, METHODS, shrink_settings
+from lwdna.config.select import selected
 from lwdna.workflow import paths
 from lwdna.workflow.words import as_json, growing, options
 

@@ -20,7 +20,8 @@ from snakemake.exceptions import WorkflowError
 from snakemake.utils import update_config
 from snakemake_interface_logger_plugins.common import LogEvent
 
-from lwdna.config import SECTIONS, check, with_filters
+from lwdna.config.check import check
+from lwdna.config.read import SECTIONS, with_filters
 from lwdna.errors import ConfigError
 from lwdna.project import ROOT
 

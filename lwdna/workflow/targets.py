@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from lwdna.methods import COMPARABLE, DHP, METHODS, shrink_settings, shrinkages_of
+from lwdna.config.methods import COMPARABLE, DHP, METHODS, shrink_settings, shrinkages_of
 from lwdna.project import paper_table
 from lwdna.workflow import paths
 from lwdna.workflow.paths import Place

@@ -19,7 +19,7 @@ from running import ROOT, TINY
 from safetensors.torch import save_file
 
 import lwdna as package
-from lwdna.config import check
+from lwdna.config.check import check
 from lwdna.data.images import read_image
 from lwdna.data.stores import Store
 from lwdna.errors import CheckpointError, ConfigError, DataError

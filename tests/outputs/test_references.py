@@ -12,11 +12,11 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from lwdna.config.methods import REFERENCES, reference_key, reference_task
 from lwdna.data.bicubic import imresize
 from lwdna.data.images import write_image
 from lwdna.errors import ConfigError
 from lwdna.io.checksummed_csv import read_csv
-from lwdna.methods import REFERENCES, reference_key, reference_task
 from lwdna.references import Bicubic, reference_network
 from lwdna.steps.reference import main
 from lwdna.tasks.metrics import conventions, psnr, ssim

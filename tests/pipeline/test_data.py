@@ -260,7 +260,7 @@ def test_labels_that_would_mean_other_classes(listed):
     ],
 )
 def test_datasets_that_cannot_be_are_refused(change, sentence):
-    from lwdna.config import check
+    from lwdna.config.check import check
     from lwdna.errors import ConfigError
 
     config = yaml.safe_load(TINY.read_text())

@@ -13,7 +13,7 @@ import yaml
 from PIL import Image
 from running import ROOT, TINY, finish, lwdna, snakemake, start
 
-from lwdna.config import check
+from lwdna.config.check import check
 from lwdna.errors import ConfigError
 
 TASK = '{"kind": "denoising", "sigma": 70, "patch_size": 16, "samples_per_epoch": 16}'

@@ -10,7 +10,9 @@ import pytest
 import yaml
 from running import ROOT, TINY, lwdna, planned, snakemake
 
-from lwdna.config import check, selected, with_filters
+from lwdna.config.check import check
+from lwdna.config.read import with_filters
+from lwdna.config.select import selected
 from lwdna.errors import ConfigError
 from lwdna.workflow import snakemake as asked
 from lwdna.workflow.cost import Plan, notes

@@ -13,8 +13,8 @@ from running import ROOT, TINY, planned, snakemake
 from running import lwdna as command
 
 import lwdna
+from lwdna.config.methods import METHODS
 from lwdna.latents import read_latents
-from lwdna.methods import METHODS
 
 
 def changed(tmp_path, change):

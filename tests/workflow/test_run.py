@@ -8,7 +8,7 @@ import pytest
 import yaml
 from running import ROOT, TINY
 
-from lwdna.config import check
+from lwdna.config.check import check
 from lwdna.data.versions import read_versions
 from lwdna.workflow import words
 from lwdna.workflow.references import References

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import copy
-import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import yaml
 
+from lwdna.config.methods import DHP, METHODS, NEED_TEACHER, SHRINKAGES, shrink_settings
+from lwdna.config.read import (
+    problems,
+    read_numbers,
+    require_bounded,
+    require_finite,
+    with_text_keys,
+)
+from lwdna.config.select import selected
 from lwdna.data.catalog import DATASETS
 from lwdna.errors import ConfigError, nearest
-from lwdna.methods import DHP, METHODS, NEED_TEACHER, SHRINKAGES, shrink_settings
 from lwdna.networks.registry import NETWORKS, TABLES_WITHOUT_BATCH_NORM
 from lwdna.project import SCHEMA, paper_table, read_paper
-
-FILTERS = ("datasets", "networks", "methods", "experiments")
-"""What the part of the experiments to run can be named by, in the section ``only``."""
 
 _TASKS = {
     "classification": ("mean", "std", "flip"),
@@ -39,12 +41,6 @@ _ARCHIVES = ("cifar10", "cifar100", "tiny-imagenet")
 CLASSIFIED = ("digits", "imagefolder", "imagenet", *_ARCHIVES)
 """Kinds of datasets with labels."""
 
-SECTIONS = frozenset({"datasets", "protocols", "experiments"})
-"""A configuration that has all of these stands alone; any other changes the default."""
-
-_LARGEST = 1_000_000
-"""Entries of a configuration, its aliases written out; the paper's has some thousand."""
-
 _TABLES = {1: "classification", 2: "denoising", 3: "classification", 4: "super-resolution"}
 
 
@@ -61,12 +57,12 @@ def check(config: Mapping[str, Any], schema: str | os.PathLike[str] = SCHEMA) ->
     Raises:
         ConfigError: one sentence on the first thing that is wrong: where, what, what is allowed.
     """
-    _require_bounded(config)
+    require_bounded(config)
     rules = yaml.safe_load(Path(schema).read_text(encoding="utf-8"))
-    complete: dict[str, Any] = _with_text_keys(config)
-    _read_numbers(rules, complete)
-    _require_finite(complete)
-    problem = next(_problems(rules, complete), None)
+    complete: dict[str, Any] = with_text_keys(config)
+    read_numbers(rules, complete)
+    require_finite(complete)
+    problem = next(problems(rules, complete), None)
     if problem is not None:
         raise ConfigError(problem)
     for name, protocol in complete["protocols"].items():
@@ -85,71 +81,6 @@ def check(config: Mapping[str, Any], schema: str | os.PathLike[str] = SCHEMA) ->
     if "replication" in complete:
         _check_replication(complete)
     return complete
-
-
-def with_filters(config: Mapping[str, Any], sections: Mapping[str, Any]) -> dict[str, Any]:
-    """Read names where a section belongs as a filter: ``--config datasets=cifar10``.
-
-    On the command line they have taken the place of the section, which is put back.
-
-    Args:
-        config: as Snakemake merged it; it is not changed.
-        sections: the configuration files alone.
-
-    Returns:
-        The configuration, with the names in ``only``.
-    """
-    complete = dict(config)
-    only = dict(complete.get("only") or {})
-    for key in FILTERS:
-        if key in complete and not isinstance(complete[key], Mapping):
-            only[key] = _names(complete.pop(key))
-            if key in sections:
-                complete[key] = sections[key]
-    return complete | ({"only": only} if only else {})
-
-
-def _names(value: Any) -> list[str]:
-    """Names from one, from a list, or from text with commas between them."""
-    values = value if isinstance(value, list) else str("" if value is None else value).split(",")
-    return [str(name).strip() for name in values if str(name).strip()]
-
-
-def selected(config: Mapping[str, Any]) -> dict[str, list[str]]:
-    """The experiments to run, and the methods of each: all of them, or those that ``only`` names.
-
-    An experiment is of the dataset that it is trained on and of those that it is tested on.
-
-    Raises:
-        ConfigError: if there is no such name, or if nothing is left.
-    """
-    experiments: Mapping[str, Any] = config["experiments"]
-    facets = {
-        name: {
-            "datasets": {e["train"], *e["test"]},
-            "networks": {e["network"]["name"]},
-            "methods": set(e["methods"]),
-            "experiments": {name},
-        }
-        for name, e in experiments.items()
-    }
-    only = config["only"]
-    for key, names in only.items():
-        there = dict.fromkeys(name for facet in facets.values() for name in facet[key])
-        for name in names:
-            if name not in there:
-                raise ConfigError(
-                    f"only.{key} names '{name}', which no experiment has: {nearest(name, there)}"
-                )
-    chosen = {
-        name: [m for m in e["methods"] if m in only.get("methods", e["methods"])]
-        for name, e in experiments.items()
-        if all(facets[name][key] & set(names) for key, names in only.items())
-    }
-    if not chosen:
-        words = " and ".join(f"{key} {', '.join(names)}" for key, names in only.items())
-        raise ConfigError(f"No experiment is of {words}; name what there is together.")
-    return chosen
 
 
 def _check_replication(config: Mapping[str, Any]) -> None:
@@ -398,101 +329,6 @@ def _check_sizes(
         f"{where}.task",
         f"lacks 'crop', but the images of '{name}' differ in size",
     )
-
-
-def _read_numbers(rules: dict[str, Any], config: dict[str, Any]) -> None:
-    """Turn text into the number it is where one is wanted: --config gives lists of text."""
-    for error in jsonschema.Draft202012Validator(rules).iter_errors(config):
-        if error.validator == "type" and isinstance(error.instance, str):
-            try:
-                value = yaml.safe_load(error.instance)
-            except (yaml.YAMLError, RecursionError, ValueError):
-                continue  # no number
-            if isinstance(value, int | float) and error.absolute_path:
-                *path, last = error.absolute_path
-                holder: Any = config
-                for step in path:
-                    holder = holder[step]
-                holder[last] = value
-
-
-def _require_finite(config: dict[str, Any]) -> None:
-    """Refuse .nan and .inf, which YAML knows and no key wants."""
-    stack: list[tuple[str, Any]] = list(config.items())
-    while stack:
-        where, value = stack.pop()
-        if isinstance(value, float) and not math.isfinite(value):
-            raise ConfigError(f"The configuration has {value} at {where}; give a finite number.")
-        if isinstance(value, dict):
-            stack += [(f"{where}.{name}", inner) for name, inner in value.items()]
-        elif isinstance(value, list):
-            stack += [(f"{where}.{index}", inner) for index, inner in enumerate(value)]
-
-
-def _problems(rules: dict[str, Any], config: dict[str, Any]) -> Iterator[str]:
-    """Each thing that the schema objects to, as one sentence; defaults are filled in on the way."""
-    validator = _completing(jsonschema.Draft202012Validator)(rules)
-    for error in validator.iter_errors(config):
-        where = ".".join(str(step) for step in error.absolute_path) or "the top level"
-        if error.validator == "additionalProperties":
-            allowed = error.schema["properties"]
-            odd = sorted(set(error.instance) - set(allowed))[0]
-            yield f"The configuration has no key '{odd}' at {where}: {nearest(odd, allowed)}"
-        elif error.validator == "enum":
-            allowed = [str(value) for value in error.validator_value]
-            yield (
-                f"The configuration has {error.instance!r} at {where}: "
-                f"{nearest(str(error.instance), allowed)}"
-            )
-        else:
-            yield f"The configuration is wrong at {where}: {error.message}."
-
-
-def _completing(base: Any) -> Any:
-    """A validator that fills in defaults before it looks at an object's properties."""
-    check_properties = base.VALIDATORS["properties"]
-
-    def properties(validator: Any, rules: Any, instance: Any, schema: Any) -> Iterator[Any]:
-        if isinstance(instance, dict):
-            for key, rule in rules.items():
-                if "default" in rule:
-                    instance.setdefault(key, copy.deepcopy(rule["default"]))
-        yield from check_properties(validator, rules, instance, schema)
-
-    extend: Any = jsonschema.validators.extend
-    return extend(base, {"properties": properties})
-
-
-def _require_bounded(config: Mapping[str, Any]) -> None:
-    """Refuse a configuration that is small as YAML, by repeated aliases, and endless without."""
-    sizes: dict[int, int] = {}
-    entered: set[int] = set()
-    stack: list[tuple[Any, bool]] = [(config, False)]
-    while stack:
-        value, left = stack.pop()
-        if not isinstance(value, Mapping | list):
-            continue
-        inner = list(value.values()) if isinstance(value, Mapping) else value
-        if left:
-            sizes[id(value)] = 1 + sum(sizes.get(id(item), 1) for item in inner)
-            entered.discard(id(value))
-            if sizes[id(value)] > _LARGEST:
-                raise ConfigError(
-                    f"The configuration has more than {_LARGEST:,} entries when its aliases are "
-                    "written out; write what is meant."
-                )
-        elif id(value) in entered:
-            raise ConfigError("The configuration contains itself; write what is meant.")
-        elif id(value) not in sizes:
-            entered.add(id(value))
-            stack += [(value, True), *((item, False) for item in inner)]
-
-
-def _with_text_keys(value: Any) -> Any:
-    """A copy in which every key is text: YAML reads 5 and on as a number and a truth value."""
-    if isinstance(value, Mapping):
-        return {str(key): _with_text_keys(inner) for key, inner in value.items()}
-    return [_with_text_keys(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _label(network: Mapping[str, Any]) -> str:
