@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from lwdna.errors import ConfigError
 from lwdna.figures import COLOURS, INK, LAYERS, STYLE, Output, panels_of
 from lwdna.io.atomic import atomic
-from lwdna.latents import LatentRecord
+from lwdna.rivals.dhp_record import LatentRecord
 
 _BINS = 40
 _FRAMES_A_SECOND = 2

@@ -28,7 +28,7 @@ from torch.utils.data import Dataset
 from lwdna.errors import ConfigError, TrainingError
 from lwdna.graph.channels import ChannelGraph, Mask
 from lwdna.graph.complexity import MaskedComplexity
-from lwdna.latents import TRAJECTORY, LatentRecord
+from lwdna.rivals.dhp_record import TRAJECTORY, LatentRecord
 from lwdna.shrinkage.budget import check_target, floors, protect, select
 from lwdna.shrinkage.hypernetwork import LatentVectors, attach_hypernetwork, detach_hypernetwork
 from lwdna.shrinkage.latents import EMBEDDING, draw_latents, scored_classes

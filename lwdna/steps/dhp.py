@@ -11,8 +11,8 @@ import click
 
 from lwdna.data.listings import fingerprint
 from lwdna.io.locks import lock
-from lwdna.latents import write_latents
 from lwdna.rivals.dhp import Settings, search
+from lwdna.rivals.dhp_record import write_latents
 from lwdna.shrinkage.latents import EMBEDDING
 from lwdna.steps._build import (
     check_fits,

@@ -18,7 +18,7 @@ from lwdna.data.images import GRAY_CONVERSION, to_gray
 from lwdna.data.stores import Store
 from lwdna.errors import DataError, LwdnaError
 from lwdna.io.hdf5 import create_store
-from lwdna.latents import read_latents
+from lwdna.rivals.dhp_record import read_latents
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 12, 10, 3), dtype=np.uint8)
 

@@ -6,7 +6,7 @@ from PIL import Image
 
 from lwdna.errors import ConfigError, DataError
 from lwdna.histograms import animate_histograms, plot_histograms
-from lwdna.latents import LatentRecord
+from lwdna.rivals.dhp_record import LatentRecord
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from running import lwdna as command
 
 import lwdna
 from lwdna.config.methods import METHODS
-from lwdna.latents import read_latents
+from lwdna.rivals.dhp_record import read_latents
 
 
 def changed(tmp_path, change):

@@ -22,9 +22,9 @@ from lwdna.graph.channels import ChannelGraph
 from lwdna.graph.complexity import MaskedComplexity
 from lwdna.graph.surgery import cut, silence
 from lwdna.io.tensors import digest
-from lwdna.latents import read_latents, write_latents
 from lwdna.rivals import dhp
 from lwdna.rivals.dhp import Settings, search
+from lwdna.rivals.dhp_record import read_latents, write_latents
 from lwdna.shrinkage.hypernetwork import attach_hypernetwork, detach_hypernetwork
 from lwdna.shrinkage.latents import draw_latents
 
