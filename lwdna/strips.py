@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from lwdna.data.images import to_gray
 from lwdna.data.photographs import PHOTOGRAPHS
 from lwdna.errors import ConfigError, DataError, nearest
-from lwdna.figures import COLOURS, Output, panels_of
-from lwdna.tables import NOT_RUN
+from lwdna.results.layouts import NOT_RUN
+from lwdna.results.panels import COLOURS, Output, panels_of
 
 SIZE = 128
 """Pixels of a side of the part that is shown, if nothing else is said."""

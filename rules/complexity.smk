@@ -32,7 +32,11 @@ rule replicate:
 rule complexity_table:
     input:
         results=REPLICAS.table_results,
-        code=[BASE / "lwdna/replication.py", BASE / "lwdna/rendering.py"],
+        code=[
+            BASE / "lwdna/results/replication.py",
+            BASE / "lwdna/results/rendering.py",
+            BASE / "lwdna/results/markdown.py",
+        ],
     output:
         csv=paths.REPLICATION.where(format="csv"),
         markdown=paths.REPLICATION.where(format="md"),

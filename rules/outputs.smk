@@ -32,9 +32,11 @@ rule table:
         complexity=paths.COMPLEXITY,
         code=[
             BASE / "lwdna/config/methods.py",
-            BASE / "lwdna/tables.py",
-            BASE / "lwdna/statistics.py",
-            BASE / "lwdna/rendering.py",
+            BASE / "lwdna/results/tables.py",
+            BASE / "lwdna/results/layouts.py",
+            BASE / "lwdna/results/statistics.py",
+            BASE / "lwdna/results/rendering.py",
+            BASE / "lwdna/results/markdown.py",
         ],
     output:
         csv=paths.TABLE.where(format="csv"),
@@ -73,7 +75,7 @@ rule table:
 rule training_logs:
     input:
         histories=TARGETS.histories(),
-        code=BASE / "lwdna/figures.py",
+        code=[BASE / "lwdna/results/figures.py", BASE / "lwdna/results/panels.py"],
     output:
         report(
             paths.TRAINING_LOGS.where(format="png"),
@@ -107,7 +109,7 @@ rule training_logs:
 rule remaining_channels:
     input:
         channels=TARGETS.channel_counts(),
-        code=BASE / "lwdna/figures.py",
+        code=[BASE / "lwdna/results/figures.py", BASE / "lwdna/results/panels.py"],
     output:
         report(
             paths.REMAINING_CHANNELS.where(format="png"),
@@ -142,7 +144,11 @@ rule strip:
     input:
         networks=TARGETS.strip_networks,
         test=RUN.first_test,
-        code=[BASE / "lwdna/strips.py", BASE / "lwdna/figures.py"],
+        code=[
+            BASE / "lwdna/strips.py",
+            BASE / "lwdna/results/figures.py",
+            BASE / "lwdna/results/panels.py",
+        ],
     output:
         report(
             paths.STRIP.where(format="png"),
@@ -179,7 +185,11 @@ rule strip:
 rule latents:
     input:
         record=TARGETS.drawn_search,
-        code=[BASE / "lwdna/histograms.py", BASE / "lwdna/figures.py"],
+        code=[
+            BASE / "lwdna/results/latents.py",
+            BASE / "lwdna/results/figures.py",
+            BASE / "lwdna/results/panels.py",
+        ],
     output:
         png=report(
             paths.LATENTS_FIGURE.where(format="png"),
@@ -220,9 +230,11 @@ rule agreement:
     input:
         networks=TARGETS.kept_channels(),
         code=[
-            BASE / "lwdna/agreement.py",
-            BASE / "lwdna/rendering.py",
-            BASE / "lwdna/figures.py",
+            BASE / "lwdna/results/agreement.py",
+            BASE / "lwdna/results/rendering.py",
+            BASE / "lwdna/results/markdown.py",
+            BASE / "lwdna/results/figures.py",
+            BASE / "lwdna/results/panels.py",
         ],
     output:
         csv=paths.AGREEMENT.where(format="csv"),

@@ -8,8 +8,8 @@ import click
 
 from lwdna.errors import DataError
 from lwdna.io.atomic import write_text
-from lwdna.rendering import to_html
-from lwdna.replication import summarise, to_markdown
+from lwdna.results.markdown import to_html
+from lwdna.results.replication import summarise, to_markdown
 from lwdna.steps._options import FILE, read_tables
 
 

@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner
 from matplotlib.figure import Figure
 
-from lwdna.agreement import Kept, compare, plot_agreement, to_markdown, write_agreement
 from lwdna.errors import ConfigError
+from lwdna.results.agreement import Kept, compare, plot_agreement, to_markdown, write_agreement
 from lwdna.steps.agreement import main
 
 EXPERIMENTS = {"e": {"label": "Net | 1"}}

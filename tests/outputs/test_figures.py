@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from lwdna.errors import ConfigError, DataError
-from lwdna.figures import plot_remaining_channels, plot_training_logs
+from lwdna.results.figures import plot_remaining_channels, plot_training_logs
 
 SCALE = "Demo at small scale."
 EXPERIMENTS: dict[str, dict[str, Any]] = {

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from lwdna.errors import ConfigError, DataError
-from lwdna.histograms import animate_histograms, plot_histograms
+from lwdna.results.latents import animate_histograms, plot_histograms
 from lwdna.rivals.dhp_record import LatentRecord
 
 

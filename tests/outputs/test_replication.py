@@ -11,7 +11,8 @@ import lwdna.shrinkage.hypernetwork
 from lwdna.data.photographs import export_photographs
 from lwdna.errors import DataError
 from lwdna.project import ROOT, paper_table
-from lwdna.replication import own_tables, sentence, summarise, to_markdown
+from lwdna.results.replication import own_tables, sentence, summarise, to_markdown
+from lwdna.results.tables import read_paper
 from lwdna.shrinkage.replicate import (
     CRITERIA,
     photograph_loss,
@@ -19,7 +20,6 @@ from lwdna.shrinkage.replicate import (
     read_photographs,
     replicate,
 )
-from lwdna.tables import read_paper
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lwdna.statistics import paired_difference
+from lwdna.results.statistics import paired_difference
 
 
 def by_seed(*values, seeds=None):

@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 
 from lwdna.errors import ConfigError, DataError
-from lwdna.rendering import to_markdown, write_table
-from lwdna.tables import LAYOUTS, make_table, read_paper
+from lwdna.results.layouts import LAYOUTS
+from lwdna.results.rendering import to_markdown, write_table
+from lwdna.results.tables import make_table, read_paper
 
 PAPER = Path(__file__).parents[2] / "paper"
 SCALE = "Demo at small scale."

@@ -67,8 +67,9 @@ def test_complexity_is_of_one_thing(arguments):
 
 
 def test_complexity_without_the_numbers_of_the_paper_says_so(monkeypatch, tmp_path):
-    from lwdna import project, replication
+    from lwdna import project
     from lwdna.errors import DataError
+    from lwdna.results import replication
 
     monkeypatch.setattr(project, "PAPER", tmp_path)
     with pytest.raises(DataError, match=r"table1.csv'; run from a clone.*--table"):

@@ -1,4 +1,4 @@
-"""Tables 1 to 4 as files: CSV, Markdown and HTML of what :mod:`lwdna.tables` puts together.
+"""Tables 1 to 4 as files: CSV, Markdown and HTML of what :mod:`lwdna.results.tables` puts together.
 
 For people, a cell without a number says ``not run`` or ``not counted``.
 """
@@ -11,38 +11,24 @@ from os import PathLike
 from typing import Any
 
 import pandas as pd
-from markdown import markdown as render
 
 from lwdna.config.methods import METHODS, REFERENCES, Method, Reference
 from lwdna.io.atomic import write_text
-from lwdna.tables import (
-    BASELINE_TITLES,
+from lwdna.results.layouts import (
     NOT_RUN,
     OURS,
     PAPER,
     PAPER_KEYS,
-    REFERENCE_TITLES,
     RUN,
     VERSUS,
     Layout,
     Measure,
-    as_text,
-    decimals_of,
-    is_missing,
     layout_of,
 )
+from lwdna.results.markdown import escape, to_html
+from lwdna.results.tables import BASELINE_TITLES, REFERENCE_TITLES, as_text, decimals_of, is_missing
 
 NOT_COUNTED = "not counted"
-
-_HEAD = """<head>
-<meta charset="utf-8">
-<style>
-body { font-family: sans-serif; margin: 2em; }
-table { border-collapse: collapse; margin: 1em 0; }
-th, td { padding: 0.25em 0.7em; border-bottom: 1px solid #ddd; text-align: left; }
-th { border-bottom: 2px solid #444; }
-</style>
-</head>"""
 
 _DISPLAY_NAMES = {
     "imagenet": "ImageNet",
@@ -59,9 +45,9 @@ def to_markdown(number: int, frame: pd.DataFrame, scale: str = "", title: str | 
 
     Args:
         number: of the table.
-        frame: from :func:`lwdna.tables.make_table`.
+        frame: from :func:`lwdna.results.tables.make_table`.
         scale: the label printed above the numbers, or empty.
-        title: replaces the title of :data:`lwdna.tables.LAYOUTS`.
+        title: replaces the title of :data:`lwdna.results.layouts.LAYOUTS`.
 
     Raises:
         ConfigError: for an unknown table.
@@ -92,7 +78,8 @@ def write_table(
     html: str | PathLike[str],
     title: str | None = None,
 ) -> None:
-    """Write a table of :func:`lwdna.tables.make_table` as CSV, Markdown and HTML, each atomically.
+    """Write a table of :func:`lwdna.results.tables.make_table` as CSV, Markdown and HTML, each
+    atomically.
 
     Equal tables give equal bytes. Arguments as in :func:`to_markdown`.
 
@@ -103,14 +90,6 @@ def write_table(
     write_text(html, to_html(text))
     write_text(csv, frame.to_csv(index=False, lineterminator="\n"))
     write_text(markdown, text)
-
-
-def to_html(markdown: str) -> str:
-    """A page that stands alone, from the Markdown of :func:`to_markdown`."""
-    # Names come from the configuration: they are text, not markup.
-    escaped = markdown.replace("&", "&amp;").replace("<", "&lt;")
-    body = render(escaped, extensions=["tables"])
-    return f'<!DOCTYPE html>\n<html lang="en">\n{_HEAD}\n<body>\n{body}\n</body>\n</html>\n'
 
 
 def _notes(number: int, layout: Layout) -> list[str]:
@@ -280,8 +259,3 @@ def _with_ratio(text: str, ratio: Any, unknown: str = "") -> str:
     if is_missing(ratio):
         return text + unknown
     return f"{text} / 100.0" if ratio == 100 else f"{text} / {ratio:.2f}"
-
-
-def escape(text: str) -> str:
-    """Text for a cell of a Markdown table."""
-    return text.replace("|", "\\|").replace("\n", " ")

@@ -23,7 +23,7 @@ from lwdna.graph.complexity import complexity as count_complexity
 from lwdna.networks.build import build
 from lwdna.networks.registry import TABLES_WITHOUT_BATCH_NORM, input_shape
 from lwdna.project import paper_table
-from lwdna.tables import read_paper
+from lwdna.results.tables import read_paper
 
 AGREEMENT, FROM_MEAN = 0.025, 0.05
 """How far outside the range over our seeds, and from its mean, a printed number may lie and still

@@ -27,10 +27,11 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from lwdna.config.methods import COMPARABLE, METHODS
-from lwdna.figures import COLOURS, LAYERS, Output, number_layers, panels_of
 from lwdna.io.atomic import write_text
-from lwdna.rendering import escape, to_html
-from lwdna.tables import Experiments
+from lwdna.results.figures import LAYERS, number_layers
+from lwdna.results.markdown import escape, to_html
+from lwdna.results.panels import COLOURS, Output, panels_of
+from lwdna.results.tables import Experiments
 
 _MARKERS = {"lw-dna": "o", "dhp": "s", "magnitude": "^", "random": "v", "uniform": "D"}
 

@@ -17,8 +17,9 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from lwdna.errors import ConfigError
-from lwdna.figures import COLOURS, INK, LAYERS, STYLE, Output, panels_of
 from lwdna.io.atomic import atomic
+from lwdna.results.figures import LAYERS
+from lwdna.results.panels import COLOURS, INK, STYLE, Output, panels_of
 from lwdna.rivals.dhp_record import LatentRecord
 
 _BINS = 40
