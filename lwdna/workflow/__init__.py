@@ -1,1 +1,1 @@
-"""What Snakemake is told of a run, and what a run will take; only here Snakemake is imported."""
+"""The workflow: what Snakemake is asked, and what a run will take."""
