@@ -14,15 +14,8 @@ from lwdna.io.locks import lock
 from lwdna.rivals.dhp import Settings, search
 from lwdna.rivals.dhp_record import write_latents
 from lwdna.shrinkage.latents import EMBEDDING
-from lwdna.steps._build import (
-    check_fits,
-    check_outputs,
-    check_same_classes,
-    write_shrunk,
-)
-from lwdna.steps._build import (
-    widen as widen_network,
-)
+from lwdna.steps._networks import check_fits, check_outputs, check_same_classes, write_shrunk
+from lwdna.steps._networks import widen as widen_network
 from lwdna.steps._options import (
     ANY_PATH,
     FILE,

@@ -15,7 +15,7 @@ from lwdna.errors import CheckpointError
 from lwdna.io.checksummed_csv import write_csv
 from lwdna.networks.provenance import provenance_of
 from lwdna.networks.registry import input_shape
-from lwdna.steps._build import check_fits
+from lwdna.steps._networks import check_fits
 from lwdna.steps._options import ANY_PATH, FILE, Json, accelerator, output, task, threads
 from lwdna.tasks.restoration import input_multiple
 from lwdna.tasks.task import test_dataset

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 import lwdna
-from lwdna.steps._build import build, example_of
+from lwdna.steps._networks import build, example_of
 from lwdna.steps._options import Json, shapes
 
 

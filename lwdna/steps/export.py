@@ -9,7 +9,7 @@ import click
 
 import lwdna
 from lwdna.networks.export import SUFFIXES
-from lwdna.steps._build import example_for, load
+from lwdna.steps._networks import example_for, load
 from lwdna.steps._options import FILE, check_suffix, own_network, shapes
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ import click
 import lwdna
 from lwdna.networks.provenance import table
 from lwdna.networks.weights import read_provenance
-from lwdna.steps._build import example_for, load
+from lwdna.steps._networks import example_for, load
 from lwdna.steps._options import FILE, own_network
 
 

@@ -13,10 +13,10 @@ from lwdna.shrinkage.gradients import LossFunction
 from lwdna.shrinkage.latents import EMBEDDING
 from lwdna.shrinkage.shrink import CRITERIA
 from lwdna.starts import START, STARTS
-from lwdna.steps._build import check_fits, check_outputs, write_shrunk
-from lwdna.steps._build import widen as widen_network
+from lwdna.steps._networks import check_fits, check_outputs, write_shrunk
+from lwdna.steps._networks import widen as widen_network
 from lwdna.steps._options import ANY_PATH, Json, network_to_shrink, output, seed, threads
-from lwdna.steps._own import Own
+from lwdna.steps._user_code import Own
 from lwdna.tasks.task import train_dataset
 from lwdna.training.sampler import batch_losses
 

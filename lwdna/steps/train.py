@@ -14,7 +14,7 @@ from lwdna.data.listings import fingerprint
 from lwdna.io.locks import lock
 from lwdna.networks.build import build_seeded
 from lwdna.networks.weights import save
-from lwdna.steps._build import build, check_fits, check_same_classes
+from lwdna.steps._networks import build, check_fits, check_same_classes
 from lwdna.steps._options import (
     ANY_PATH,
     FILE,

@@ -25,7 +25,7 @@ from lwdna.networks.registry import input_shape
 from lwdna.networks.weights import read_provenance
 from lwdna.shrinkage.shrunk import Shrunk
 from lwdna.steps._options import check_suffix
-from lwdna.steps._own import Own, is_own
+from lwdna.steps._user_code import Own, is_own
 from lwdna.tasks.restoration import input_multiple
 
 logger = logging.getLogger(__name__)
