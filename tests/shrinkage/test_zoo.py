@@ -334,7 +334,7 @@ def test_numbers_in_the_code_keep_channels(case, random_mask):
     graph = ChannelGraph(model, X.double())
     held = next(channels for channels in graph.sets if channels.name == "a.1")
     assert held.frozen.all()
-    assert "test_core_zoo.py" in held.holds[0]
+    assert "test_zoo.py" in held.holds[0]
     assert held.holds[0] in graph.explain()
     mask = random_mask(graph)
     small = cut(graph, model, mask)
@@ -487,7 +487,7 @@ def test_transformers_are_refused_by_name(name, record_property):
 
 def test_budget_error_names_what_is_held(stream):
     model = Block(HELD["slice"], {"a": conv(3, 12), "b": conv(12, 2)})
-    with pytest.raises(BudgetError, match=r"'a' all stay: getitem .*test_core_zoo\.py"):
+    with pytest.raises(BudgetError, match=r"'a' all stay: getitem .*test_zoo\.py"):
         lwdna.shrink(model, X, stream(2, 3, 8, 8), target_flops=1000)
 
 

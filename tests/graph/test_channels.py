@@ -558,7 +558,7 @@ REFUSED = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_unknown_operation_is_named(net, case):
     run, what = REFUSED[case]
-    with pytest.raises(GraphError, match=f"{what}.*test_core_channels.py:\\d+"):
+    with pytest.raises(GraphError, match=f"{what}.*test_channels.py:\\d+"):
         ChannelGraph(net(run, **copy.deepcopy(TWO)), X)
 
 
@@ -611,7 +611,7 @@ def test_control_flow_is_named(net):
         return self.a(-x)
 
     line = run.__code__.co_firstlineno + 1
-    with pytest.raises(GraphError, match=rf"test_core_channels\.py:{line} \(if x\.mean\(\) > 0:\)"):
+    with pytest.raises(GraphError, match=rf"test_channels\.py:{line} \(if x\.mean\(\) > 0:\)"):
         ChannelGraph(net(run, **copy.deepcopy(TWO)), X)
 
 
