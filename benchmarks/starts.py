@@ -36,7 +36,7 @@ from lwdna.networks.build import build_seeded
 from lwdna.networks.registry import input_shape
 from lwdna.networks.weights import save
 from lwdna.results.statistics import paired_difference
-from lwdna.starts import STARTS
+from lwdna.shrinkage.starts import STARTS
 from lwdna.tasks.restoration import input_multiple
 from lwdna.tasks.task import test_dataset, train_dataset
 from lwdna.training.loop import Companion, train

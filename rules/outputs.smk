@@ -145,7 +145,7 @@ rule strip:
         networks=TARGETS.strip_networks,
         test=RUN.first_test,
         code=[
-            BASE / "lwdna/strips.py",
+            BASE / "lwdna/results/strips.py",
             BASE / "lwdna/results/figures.py",
             BASE / "lwdna/results/panels.py",
         ],

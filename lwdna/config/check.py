@@ -20,8 +20,8 @@ from lwdna.config.read import (
 from lwdna.config.select import selected
 from lwdna.data.catalog import DATASETS
 from lwdna.errors import ConfigError, nearest
+from lwdna.io.project import SCHEMA, paper_table, read_paper
 from lwdna.networks.registry import NETWORKS, TABLES_WITHOUT_BATCH_NORM
-from lwdna.project import SCHEMA, paper_table, read_paper
 
 _TASKS = {
     "classification": ("mean", "std", "flip"),

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lwdna.data.archives import archive_of
 from lwdna.errors import DataError, first_line
-from lwdna.project import VERSIONS
+from lwdna.io.project import VERSIONS
 
 PathLike = str | os.PathLike[str]
 
@@ -48,7 +48,7 @@ def read_versions(path: PathLike | None = None) -> dict[str, Version]:
     """Read the table of datasets, by name.
 
     Args:
-        path: of the table; by default :data:`lwdna.project.VERSIONS`, which a package that was
+        path: of the table; by default :data:`lwdna.io.project.VERSIONS`, which a package that was
             installed alone does not have: then nothing is known.
 
     Raises:

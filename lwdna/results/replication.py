@@ -20,9 +20,9 @@ import torch
 
 from lwdna.errors import DataError
 from lwdna.graph.complexity import complexity as count_complexity
+from lwdna.io.project import paper_table
 from lwdna.networks.build import build
 from lwdna.networks.registry import TABLES_WITHOUT_BATCH_NORM, input_shape
-from lwdna.project import paper_table
 from lwdna.results.tables import read_paper
 
 AGREEMENT, FROM_MEAN = 0.025, 0.05

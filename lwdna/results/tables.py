@@ -15,9 +15,9 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 
-from lwdna import project
 from lwdna.config.methods import BASELINES, METHODS, REFERENCES
 from lwdna.errors import ConfigError, DataError, nearest
+from lwdna.io import project
 from lwdna.results.layouts import (
     LAYOUTS,
     NOT_RUN,
@@ -79,7 +79,7 @@ class _Printed:
 
 
 def read_paper(path: str | PathLike[str]) -> pd.DataFrame:
-    """As :func:`lwdna.project.read_paper`, as a data frame."""
+    """As :func:`lwdna.io.project.read_paper`, as a data frame."""
     return pd.DataFrame(project.read_paper(path))
 
 

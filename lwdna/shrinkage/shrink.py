@@ -24,7 +24,7 @@ from lwdna.shrinkage.latents import (
     scored_classes,
 )
 from lwdna.shrinkage.shrunk import Shrunk, derive
-from lwdna.starts import START, STARTS, Start, begin, put_back
+from lwdna.shrinkage.starts import START, STARTS, Start, begin, put_back
 
 Criterion = Literal["gradient", "magnitude", "random", "uniform"]
 CRITERIA = ("gradient", "magnitude", "random", "uniform")

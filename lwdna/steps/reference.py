@@ -9,9 +9,9 @@ import click
 import pandas as pd
 
 from lwdna.io.checksummed_csv import write_csv
-from lwdna.references import reference_network
 from lwdna.steps._options import ANY_PATH, output, task
 from lwdna.steps.evaluate import columns_of
+from lwdna.tasks.references import reference_network
 from lwdna.tasks.task import test_dataset
 from lwdna.training.evaluation import evaluate
 

@@ -12,7 +12,7 @@ from lwdna.errors import ConfigError
 from lwdna.shrinkage.gradients import LossFunction
 from lwdna.shrinkage.latents import EMBEDDING
 from lwdna.shrinkage.shrink import CRITERIA
-from lwdna.starts import START, STARTS
+from lwdna.shrinkage.starts import START, STARTS
 from lwdna.steps._networks import check_fits, check_outputs, write_shrunk
 from lwdna.steps._networks import widen as widen_network
 from lwdna.steps._options import ANY_PATH, Json, network_to_shrink, output, seed, threads

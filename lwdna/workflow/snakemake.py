@@ -23,7 +23,7 @@ from snakemake_interface_logger_plugins.common import LogEvent
 from lwdna.config.check import check
 from lwdna.config.read import SECTIONS, with_filters
 from lwdna.errors import ConfigError
-from lwdna.project import ROOT
+from lwdna.io.project import ROOT
 
 
 @dataclass(frozen=True)

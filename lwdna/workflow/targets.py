@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from lwdna.config.methods import COMPARABLE, DHP, METHODS, shrink_settings, shrinkages_of
-from lwdna.project import paper_table
+from lwdna.io.project import paper_table
 from lwdna.workflow import paths
 from lwdna.workflow.paths import Place
 from lwdna.workflow.references import References

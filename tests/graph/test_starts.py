@@ -13,7 +13,7 @@ from lwdna.errors import ConfigError
 from lwdna.graph.channels import ChannelGraph
 from lwdna.graph.surgery import cut
 from lwdna.networks.build import build
-from lwdna.starts import STARTS, begin
+from lwdna.shrinkage.starts import STARTS, begin
 
 BLOCKS = ((24, 1), (32, 2))
 NETWORKS = {

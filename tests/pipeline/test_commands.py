@@ -67,8 +67,8 @@ def test_complexity_is_of_one_thing(arguments):
 
 
 def test_complexity_without_the_numbers_of_the_paper_says_so(monkeypatch, tmp_path):
-    from lwdna import project
     from lwdna.errors import DataError
+    from lwdna.io import project
     from lwdna.results import replication
 
     monkeypatch.setattr(project, "PAPER", tmp_path)

@@ -17,9 +17,9 @@ from lwdna.data.bicubic import imresize
 from lwdna.data.images import write_image
 from lwdna.errors import ConfigError
 from lwdna.io.checksummed_csv import read_csv
-from lwdna.references import Bicubic, reference_network
 from lwdna.steps.reference import main
 from lwdna.tasks.metrics import conventions, psnr, ssim
+from lwdna.tasks.references import Bicubic, reference_network
 from lwdna.tasks.task import test_dataset as dataset_of
 
 DENOISING = {"kind": "denoising", "sigma": 70, "patch_size": 40}

@@ -10,7 +10,7 @@ from torch import nn
 import lwdna.shrinkage.hypernetwork
 from lwdna.data.photographs import export_photographs
 from lwdna.errors import DataError
-from lwdna.project import ROOT, paper_table
+from lwdna.io.project import ROOT, paper_table
 from lwdna.results.replication import own_tables, sentence, summarise, to_markdown
 from lwdna.results.tables import read_paper
 from lwdna.shrinkage.replicate import (

@@ -18,8 +18,8 @@ import lwdna
 from lwdna.data.photographs import PHOTOGRAPHS, export_photographs
 from lwdna.errors import ConfigError, DataError
 from lwdna.networks.weights import save
+from lwdna.results.strips import Region, plot_strip, region_of
 from lwdna.steps.strip import main
-from lwdna.strips import Region, plot_strip, region_of
 from lwdna.tasks.metrics import conventions, psnr
 from lwdna.tasks.task import test_dataset as dataset_of
 

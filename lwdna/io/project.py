@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lwdna.errors import DataError, first_line
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 """Where the Snakefile lies, in a clone of the project."""
 
 SCHEMA = ROOT / "config/schema.yaml"
