@@ -72,28 +72,6 @@ METHODS: Mapping[str, Method] = {
 """By name in the configuration, in the order of a table."""
 
 
-@dataclass(frozen=True)
-class Reference:
-    """What every network of a task has to beat: a result without a network."""
-
-    name: str
-    """In names of files."""
-    title: str
-    """In tables and figures."""
-    factor: str
-    """The key of the task that says how hard it is."""
-    note: str
-    """What it is, at the foot of a table."""
-
-
-REFERENCES: Mapping[str, Reference] = {
-    "denoising": Reference("noisy-input", "Noisy input", "sigma", "the input, left as it is"),
-    "super-resolution": Reference(
-        "bicubic", "Bicubic", "scale", "the input, enlarged by MATLAB's bicubic interpolation"
-    ),
-}
-"""By kind of task."""
-
 DHP = "dhp"
 """The shrinkage that is a search; the others are made at initialisation."""
 
@@ -121,22 +99,6 @@ BASELINES = ("baseline", "baseline-kd")
 
 NEED_TEACHER = ("baseline-kd", "dhp-kd", "no-kd")
 """Methods that without a teacher would be another method."""
-
-
-def reference_task(task: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a task of restoration that its reference depends on."""
-    return {name: task[name] for name in ("kind", REFERENCES[task["kind"]].factor)}
-
-
-def reference_key(task: Mapping[str, Any], convention: str) -> str:
-    """A name for the reference of a task of restoration and for how it is measured.
-
-    Args:
-        task: the section ``task`` of an experiment.
-        convention: a name of :data:`lwdna.tasks.metrics.PRESETS`.
-    """
-    reference = REFERENCES[task["kind"]]
-    return f"{reference.name}-{reference.factor}{task[reference.factor]}-{convention}"
 
 
 def shrinkages_of(methods: Iterable[str]) -> list[str]:

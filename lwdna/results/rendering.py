@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from lwdna.config.methods import METHODS, REFERENCES, Method, Reference
+from lwdna.config.methods import METHODS, Method
 from lwdna.io.atomic import write_text
 from lwdna.results.layouts import (
     NOT_RUN,
@@ -27,6 +27,7 @@ from lwdna.results.layouts import (
 )
 from lwdna.results.markdown import escape, to_html
 from lwdna.results.tables import BASELINE_TITLES, REFERENCE_TITLES, as_text, decimals_of, is_missing
+from lwdna.tasks.kinds import REFERENCES, Reference
 
 NOT_COUNTED = "not counted"
 

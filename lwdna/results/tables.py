@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 
-from lwdna.config.methods import BASELINES, METHODS, REFERENCES
+from lwdna.config.methods import BASELINES, METHODS
 from lwdna.errors import ConfigError, DataError, nearest
 from lwdna.io import project
 from lwdna.results.layouts import (
@@ -31,6 +31,7 @@ from lwdna.results.layouts import (
     layout_of,
 )
 from lwdna.results.statistics import paired_difference
+from lwdna.tasks.kinds import REFERENCES
 
 Experiments: TypeAlias = Mapping[str, Mapping[str, Any]]
 """The experiments of the configuration by name."""
@@ -107,7 +108,7 @@ def make_table(
         metrics: one row for each run and test set: ``experiment``, ``method``, ``seed``,
             ``test_set``, ``flops`` (multiply-accumulates), ``params``, and the measures
             ``top1_error_percent``, ``psnr_db`` (dB), ``ssim``. It may be empty. References are
-            in it by :data:`lwdna.config.methods.REFERENCES`, with a seed that says nothing.
+            in it by :data:`lwdna.tasks.kinds.REFERENCES`, with a seed that says nothing.
         complexity: ``network``, ``dataset``, ``flops``, ``params`` of the paper's baselines, as
             counted by us.
         experiments: the experiments of the configuration; those whose ``tables`` name this table

@@ -9,11 +9,11 @@ from typing import Any
 import click
 
 import lwdna
-from lwdna.config.methods import REFERENCES
 from lwdna.data.classification import ClassificationTest
 from lwdna.errors import ConfigError, nearest
 from lwdna.results.strips import SIZE, plot_strip, region_of
 from lwdna.steps._options import ANY_PATH, FILE, task
+from lwdna.tasks.kinds import REFERENCES
 from lwdna.tasks.metrics import psnr
 from lwdna.tasks.references import reference_network
 from lwdna.tasks.restoration import conventions_for, input_multiple, to_bytes

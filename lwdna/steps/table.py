@@ -9,10 +9,10 @@ from typing import Any
 import click
 import pandas as pd
 
-from lwdna.config.methods import REFERENCES
 from lwdna.results.rendering import write_table
 from lwdna.results.tables import make_table, read_paper
 from lwdna.steps._options import FILE, Json, read_tables
+from lwdna.tasks.kinds import REFERENCES
 
 
 @click.command()

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lwdna.config.methods import REFERENCES
 from lwdna.data.bicubic import imresize
 from lwdna.errors import ConfigError
+from lwdna.tasks.kinds import REFERENCES
 from lwdna.tasks.restoration import to_bytes
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from lwdna.config.methods import REFERENCES, reference_key, reference_task
+from lwdna.tasks.kinds import REFERENCES, reference_key, reference_task
 from lwdna.workflow import paths
 from lwdna.workflow.run import Run, Section, Wildcards
 from lwdna.workflow.words import as_json

@@ -12,12 +12,12 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from lwdna.config.methods import REFERENCES, reference_key, reference_task
 from lwdna.data.bicubic import imresize
 from lwdna.data.images import write_image
 from lwdna.errors import ConfigError
 from lwdna.io.checksummed_csv import read_csv
 from lwdna.steps.reference import main
+from lwdna.tasks.kinds import REFERENCES, reference_key, reference_task
 from lwdna.tasks.metrics import conventions, psnr, ssim
 from lwdna.tasks.references import Bicubic, reference_network
 from lwdna.tasks.task import test_dataset as dataset_of
