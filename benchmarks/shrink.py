@@ -131,9 +131,9 @@ def median_ms(function: Callable[[], object], repeats: int, clock: Callable[[], 
 def measure_search(name: str, repeats: int, clock: Callable[[], float]) -> dict[str, object]:
     """A row of the table of the budget search alone, with random scores."""
     graph = ChannelGraph(lwdna.build(name, width=2), torch.zeros(input_shape(name)))
-    scores = np.random.default_rng(0).random(graph.classes)
+    scores = np.random.default_rng(0).random(graph.elements)
     taken = median_ms(search(graph, scores), repeats, clock)
-    return {"network": name, "elements": graph.classes, "search, ms": round(taken, 1)}
+    return {"network": name, "elements": graph.elements, "search, ms": round(taken, 1)}
 
 
 def resident(key: str) -> float:

@@ -1,7 +1,7 @@
 """The channel graph: which channels of a network must live or die together.
 
 ``lwdna.graph.propagation`` follows every channel through the network. What is tied there forms
-one *class*: the channels that can only be removed together. Classes that are made by the same
+one *element*: the channels that can only be removed together. Elements that are made by the same
 layer form a *channel set*, the thing a latent vector controls.
 
 Only ``layer_rules`` and ``function_rules`` know about residual adds, depthwise convolution,
@@ -31,10 +31,10 @@ from lwdna.graph.propagation import check_model, propagate
 from lwdna.graph.rules import rule_of
 from lwdna.graph.tracing import trace
 
-Classes = NDArray[np.int64]
-"""For each channel along an axis of a tensor its class, or -1 for one that is always there."""
+Elements = NDArray[np.int64]
+"""For each channel along an axis of a tensor its element, or -1 for one that is always there."""
 Mask = NDArray[np.bool_]
-"""For each class of a graph whether it is kept."""
+"""For each element of a graph whether it is kept."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,10 @@ class Layer:
 
     name: str
     module: nn.Module
-    inputs: Classes
-    """Class of each input channel; of a linear layer after a flatten, of each input feature."""
-    outputs: Classes
-    """Class of each output channel."""
+    inputs: Elements
+    """Element of each input channel; of a linear layer after a flatten, of each input feature."""
+    outputs: Elements
+    """Element of each output channel."""
 
     @property
     def mixes(self) -> bool:
@@ -62,8 +62,8 @@ class Activity:
     module: nn.Module
     positions: int
     """Elements of the output for each of its channels, all uses of the module together."""
-    channels: Classes
-    """Class of each channel of the output."""
+    channels: Elements
+    """Element of each channel of the output."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,8 @@ class ChannelSet:
 
     name: str
     """The first layer that makes these channels."""
-    classes: Classes
-    """The elements of the set, in the order of that layer's channels."""
+    elements: Elements
+    """Its elements, in the order of that layer's channels."""
     frozen: NDArray[np.bool_]
     """Which elements must stay: those of the network's inputs and outputs."""
     makers: tuple[str, ...]
@@ -87,7 +87,7 @@ class ChannelSet:
     """Whether a linear layer turns these channels into the network's output."""
 
     def __len__(self) -> int:
-        return len(self.classes)
+        return len(self.elements)
 
     @property
     def prunable(self) -> bool:
@@ -106,14 +106,14 @@ class ChannelGraph:
     Attributes:
         sets: the channel sets, in the order of the network.
         layers: convolutions and linear layers by module name.
-        axes: by name of a parameter or buffer, the classes along each of its axes; None for an
+        axes: by name of a parameter or buffer, the elements along each of its axes; None for an
             axis without channels (kernel sizes, the inside of a group).
         activities: what the FLOPs convention counts.
         inside: channels inside of layers of users, by layer and name of their axis.
-        costs: FLOPs of layers of users: a coefficient, and the classes along up to two axes.
-        taught: the calls of layers of users, their labels being classes.
-        classes: how many classes there are; a mask has this length.
-        frozen: which classes must stay: ``(classes,)``.
+        costs: FLOPs of layers of users: a coefficient, and the elements along up to two axes.
+        taught: the calls of layers of users, their labels being elements.
+        elements: how many elements there are; a mask has this length.
+        frozen: which elements must stay: ``(elements,)``.
         ends: which of them are inputs or outputs of the network.
 
     Raises:
@@ -126,46 +126,46 @@ class ChannelGraph:
         self.model = model
         found = Labels()
         self._operations = _follow(model, as_inputs(example_input), found)
-        classes = found.classes()
-        self.classes: int = int(classes.max(initial=-1)) + 1
-        self.sources = _numbered(found.sources, classes)
+        elements = found.elements()
+        self.elements: int = int(elements.max(initial=-1)) + 1
+        self.sources = _numbered(found.sources, elements)
         modules = dict(model.named_modules())
-        inputs, outputs = _numbered(found.inputs, classes), _numbered(found.outputs, classes)
+        inputs, outputs = _numbered(found.inputs, elements), _numbered(found.outputs, elements)
         self.layers = {
             name: Layer(name, modules[name], inputs[name], outputs[name]) for name in outputs
         }
-        self.axes: dict[str, tuple[Classes | None, ...]] = {
-            name: tuple(None if labels is None else classes[labels.numpy()] for labels in axes)
+        self.axes: dict[str, tuple[Elements | None, ...]] = {
+            name: tuple(None if labels is None else elements[labels.numpy()] for labels in axes)
             for name, axes in found.axes.items()
         }
         self.activities = [
-            Activity(name, modules[name], use.positions, classes[use.labels.numpy()])
+            Activity(name, modules[name], use.positions, elements[use.labels.numpy()])
             for name, use in found.uses.items()
         ]
-        self.inside = _numbered(found.inside, classes)
-        self.costs = [(n, tuple(classes[a.numpy()] for a in axes)) for n, axes in found.costs]
-        self.taught = [_classified(call, classes) for call in found.taught]
-        self.ends = self._among(classes, [*found.sources.values(), *found.results])
+        self.inside = _numbered(found.inside, elements)
+        self.costs = [(n, tuple(elements[a.numpy()] for a in axes)) for n, axes in found.costs]
+        self.taught = [_by_element(call, elements) for call in found.taught]
+        self.ends = self._among(elements, [*found.sources.values(), *found.results])
         held = [labels for labels, _ in found.held]
-        self.frozen = self.ends | self._among(classes, found.frozen + held)
-        self.sets = _sets(self, found, classes)
+        self.frozen = self.ends | self._among(elements, found.frozen + held)
+        self.sets = _sets(self, found, elements)
 
-    def _among(self, classes: Classes, labels: Sequence[Tensor]) -> Mask:
-        """Which classes some labels belong to."""
-        found = np.zeros(self.classes, np.bool_)
+    def _among(self, elements: Elements, labels: Sequence[Tensor]) -> Mask:
+        """Which elements some labels belong to."""
+        found = np.zeros(self.elements, np.bool_)
         for some in labels:
-            numbers = classes[some.numpy()]
+            numbers = elements[some.numpy()]
             found[numbers[numbers >= 0]] = True
         return found
 
-    def _makers(self) -> dict[str, Classes]:
-        """By what makes channels their classes ``(C,)``."""
+    def _makers(self) -> dict[str, Elements]:
+        """By what makes channels their elements ``(C,)``."""
         layers = {name: layer.outputs for name, layer in self.layers.items()}
         return self.sources | layers | self.inside
 
     def full_mask(self) -> Mask:
         """The mask that keeps every channel."""
-        return np.ones(self.classes, dtype=np.bool_)
+        return np.ones(self.elements, dtype=np.bool_)
 
     def kept(self, mask: Mask) -> dict[str, list[int]]:
         """By layer the indices of the output channels that ``mask`` keeps."""
@@ -183,16 +183,16 @@ class ChannelGraph:
             GraphError: if a layer of it does not read the channels that it read before.
         """
 
-        def left(classes: Classes) -> Tensor:
-            return torch.from_numpy(classes[keeps(mask, classes)]) + 1
+        def left(elements: Elements) -> Tensor:
+            return torch.from_numpy(elements[keeps(mask, elements)]) + 1
 
         made = self._makers()
         for name, axes in self.axes.items():
             along = [axis for axis in axes if axis is not None]
             made[name] = along[0] if len(along) == 1 else np.zeros(0, np.int64)
-        # Labels that are classes: nothing new is to be drawn or tied.
-        found = Labels(given={name: left(classes) for name, classes in made.items()})
-        found.fresh = self.classes + 1
+        # Labels that are elements: nothing new is to be drawn or tied.
+        found = Labels(given={name: left(elements) for name, elements in made.items()})
+        found.fresh = self.elements + 1
         operations = _follow(small, as_inputs(example_input), found)
         if operations != self._operations:
             raise GraphError(
@@ -218,7 +218,7 @@ class ChannelGraph:
         lines = []
         for number, channels in enumerate(self.sets, 1):
             state = "" if channels.prunable else ", frozen"
-            if self.ends[channels.classes].all():
+            if self.ends[channels.elements].all():
                 state = ", frozen (input or output of the network)"
             elif channels.holds:
                 state = ", frozen (their number is written in the code)"
@@ -239,9 +239,9 @@ class ChannelGraph:
         return "\n".join(lines)
 
 
-def keeps(mask: Mask, classes: Classes) -> Mask:
-    """For each channel whether it stays under ``mask``; class -1 always does."""
-    return np.where(classes < 0, True, mask[classes])
+def keeps(mask: Mask, elements: Elements) -> Mask:
+    """For each channel whether it stays under ``mask``; element -1 always does."""
+    return np.where(elements < 0, True, mask[elements])
 
 
 def on_meta(model: nn.Module) -> nn.Module:
@@ -298,33 +298,33 @@ def _operations(graph: fx.Graph) -> Operations:
     return [(node.op, node.target) for node in graph.nodes]
 
 
-def _numbered(labels: dict[str, Tensor], classes: Classes) -> dict[str, Classes]:
-    return {name: classes[tensor.numpy()] for name, tensor in labels.items()}
+def _numbered(labels: dict[str, Tensor], elements: Elements) -> dict[str, Elements]:
+    return {name: elements[tensor.numpy()] for name, tensor in labels.items()}
 
 
-def _classified(call: TaughtCall, classes: Classes) -> TaughtCall:
-    """The call with classes in the place of labels."""
+def _by_element(call: TaughtCall, elements: Elements) -> TaughtCall:
+    """The call with elements in the place of labels."""
 
     def number(leaf: Any) -> Any:
         if isinstance(leaf, Given):
-            return Given(leaf.value, torch.from_numpy(classes[leaf.labels.numpy()]))
+            return Given(leaf.value, torch.from_numpy(elements[leaf.labels.numpy()]))
         return leaf
 
-    output = torch.from_numpy(classes[call.output.numpy()])
+    output = torch.from_numpy(elements[call.output.numpy()])
     return TaughtCall(call.name, fx.node.map_aggregate(call.arguments, number), output)
 
 
-def _sets(graph: ChannelGraph, found: Labels, classes: Classes) -> list[ChannelSet]:
-    """The classes put together by the layers that make them."""
+def _sets(graph: ChannelGraph, found: Labels, elements: Elements) -> list[ChannelSet]:
+    """The elements put together by the layers that make them."""
     makers = graph._makers()
     pairs = [np.stack([np.full(len(made), made[0]), made]) for made in makers.values()]
     rows, columns = np.concatenate(pairs, 1)
     links = coo_array(
-        (np.ones(len(rows), np.int8), (rows, columns)), shape=(graph.classes, graph.classes)
+        (np.ones(len(rows), np.int8), (rows, columns)), shape=(graph.elements, graph.elements)
     )
     _, component = connected_components(links, directed=False)
 
-    def components(of: Classes) -> list[int]:
+    def components(of: Elements) -> list[int]:
         return [int(c) for c in np.unique(component[of[of >= 0]])]
 
     made_by, read_by, followed_by, coupled_by, held_by = (
@@ -347,11 +347,11 @@ def _sets(graph: ChannelGraph, found: Labels, classes: Classes) -> list[ChannelS
         (held_by, found.held),
     ):
         for labels, reason in noted:
-            for c in components(classes[labels.numpy()]):
+            for c in components(elements[labels.numpy()]):
                 if reason not in reasons[c]:
                     reasons[c].append(reason)
 
-    results = [classes[labels.numpy()] for labels in found.results]
+    results = [elements[labels.numpy()] for labels in found.results]
     answers = set(np.concatenate([np.zeros(0, np.int64), *results]).tolist()) - {-1}
     fed: set[int] = set()
     for layer in graph.layers.values():
@@ -364,7 +364,7 @@ def _sets(graph: ChannelGraph, found: Labels, classes: Classes) -> list[ChannelS
         sets.append(
             ChannelSet(
                 name=made_by[c][0],
-                classes=members,
+                elements=members,
                 frozen=graph.frozen[members],
                 makers=tuple(made_by[c]),
                 readers=tuple(read_by[c]),

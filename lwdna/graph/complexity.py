@@ -24,7 +24,7 @@ from torch import Tensor, fx, nn
 from torch.overrides import TorchFunctionMode
 
 from lwdna.errors import GraphError, first_line
-from lwdna.graph.channels import ChannelGraph, Classes, Mask, as_inputs, on_meta
+from lwdna.graph.channels import ChannelGraph, Elements, Mask, as_inputs, on_meta
 from lwdna.graph.layer_rules import KNOWN_LAYERS, is_known
 from lwdna.graph.operations import BATCH_NORMS, CONVOLUTIONS
 from lwdna.graph.rules import RuleError, rule_of
@@ -212,7 +212,7 @@ class MaskedComplexity:
 
     def __init__(self, graph: ChannelGraph, *, batch_norm: bool = True) -> None:
         self._rows: dict[bytes, int] = {}
-        self._axes: list[Classes] = []
+        self._axes: list[Elements] = []
         one = self._row(np.array([-1], np.int64))
         flops, params = [], []
         for activity in graph.activities:
@@ -221,8 +221,8 @@ class MaskedComplexity:
                 outputs = self._row(activity.channels)
                 inputs = self._row(graph.layers[activity.name].inputs) if cost.reads else one
                 flops.append((cost.coefficient * activity.positions, inputs, outputs))
-        for coefficient, classes in graph.costs:
-            first, second = ([self._row(a) for a in classes] + [one, one])[:2]
+        for coefficient, elements in graph.costs:
+            first, second = ([self._row(a) for a in elements] + [one, one])[:2]
             flops.append((coefficient, first, second))
         for name, parameter in graph.model.named_parameters():
             axes = [a for a in graph.axes.get(name, ()) if a is not None]
@@ -231,47 +231,47 @@ class MaskedComplexity:
             params.append((parameter.numel() // labelled, first, second))
         self._flops = _Terms(flops)
         self._params = _Terms(params)
-        self._fixed, self._incidence = self._count_rows(graph.classes)
+        self._fixed, self._incidence = self._count_rows(graph.elements)
         self._columns = self._incidence.tocsc()
         self._own_flops = self._flops.squares(self._incidence)
 
     def flops(self, mask: Mask) -> int:
-        """FLOPs for one image when only the classes in ``mask`` are kept."""
+        """FLOPs for one image when only the elements in ``mask`` are kept."""
         return self._flops.evaluate(self._counts(mask))
 
     def params(self, mask: Mask) -> int:
-        """Parameters when only the classes in ``mask`` are kept."""
+        """Parameters when only the elements in ``mask`` are kept."""
         return self._params.evaluate(self._counts(mask))
 
-    def extra_flops(self, mask: Mask, elements: Classes) -> NDArray[np.int64]:
-        """How many more FLOPs each of these classes, outside the mask, would cost alone."""
+    def extra_flops(self, mask: Mask, elements: Elements) -> NDArray[np.int64]:
+        """How many more FLOPs each of these elements, outside the mask, would cost alone."""
         slopes = self._incidence.T @ self._flops.slopes(self._counts(mask))
         extra: NDArray[np.int64] = (slopes + self._own_flops)[elements]
         return extra
 
-    def same(self, classes: Classes) -> bool:
-        """Whether these classes take part in the same things, and so cost the same."""
-        starts, stops = self._columns.indptr[classes], self._columns.indptr[classes + 1]
+    def same(self, elements: Elements) -> bool:
+        """Whether these elements take part in the same things, and so cost the same."""
+        starts, stops = self._columns.indptr[elements], self._columns.indptr[elements + 1]
         if len(set((stops - starts).tolist())) > 1:
             return False
         entries = starts[:, None] + np.arange(stops[0] - starts[0])
         rows, repeats = self._columns.indices[entries], self._columns.data[entries]
         return bool((rows == rows[0]).all() and (repeats == repeats[0]).all())
 
-    def _row(self, classes: Classes) -> int:
-        key = classes.tobytes()
+    def _row(self, elements: Elements) -> int:
+        key = elements.tobytes()
         if key not in self._rows:
             self._rows[key] = len(self._axes)
-            self._axes.append(classes)
+            self._axes.append(elements)
         return self._rows[key]
 
-    def _count_rows(self, classes: int) -> tuple[NDArray[np.int64], Any]:
+    def _count_rows(self, elements: int) -> tuple[NDArray[np.int64], Any]:
         fixed = np.array([int((axis < 0).sum()) for axis in self._axes], np.int64)
         rows = np.concatenate([np.full(len(a), i) for i, a in enumerate(self._axes)])
         columns = np.concatenate(self._axes)
         real = columns >= 0
         ones = np.ones(int(real.sum()), np.int64)
-        shape = (len(self._axes), classes)
+        shape = (len(self._axes), elements)
         return fixed, csr_array((ones, (rows[real], columns[real])), shape=shape)
 
     def _counts(self, mask: Mask) -> NDArray[np.int64]:

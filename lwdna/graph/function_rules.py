@@ -125,8 +125,8 @@ def take(call: Call) -> Any:
 
 def _alike(call: Call, labels: Tensor, axis: int) -> bool:
     """Whether the same channels are found all along an axis, so that it never shrinks."""
-    classes = torch.from_numpy(call.found.classes())[labels]
-    return bool((classes == classes.narrow(axis, 0, 1)).all())
+    elements = torch.from_numpy(call.found.elements())[labels]
+    return bool((elements == elements.narrow(axis, 0, 1)).all())
 
 
 def _axes_taken(call: Call, ndim: int) -> list[int]:

@@ -136,8 +136,8 @@ class Labels:
             positions += earlier.positions
         self.uses[name] = Use(positions, channels)
 
-    def classes(self) -> NDArray[np.int64]:
-        """By label its class: tied labels share one. Numbered as they were drawn; 0 has -1."""
+    def elements(self) -> NDArray[np.int64]:
+        """By label its element: tied labels share one. Numbered as they were drawn; 0 has -1."""
         a = [pair[0].numpy() for pair in self.pairs]
         b = [pair[1].numpy() for pair in self.pairs]
         rows, columns = (np.concatenate([np.zeros(0, np.int64), *side]) for side in (a, b))
@@ -147,7 +147,7 @@ class Labels:
         _, first, inverse = np.unique(roots, return_index=True, return_inverse=True)
         order = np.empty(len(first), np.int64)
         order[np.argsort(first)] = np.arange(len(first))
-        # Label 0 is first of all and tied to nothing: its class 0 becomes -1.
+        # Label 0 is first of all and tied to nothing: its element 0 becomes -1.
         return order[inverse] - 1
 
 

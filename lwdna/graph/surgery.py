@@ -26,14 +26,14 @@ def cut(graph: ChannelGraph, model: nn.Module, mask: Mask) -> nn.Module:
     Args:
         graph: the channel graph of ``model``, or of a network of the same structure.
         model: the network to cut; it is not changed.
-        mask: ``(classes,)``.
+        mask: ``(elements,)``.
     """
     state = {}
     for name, whole in tensors_of(model).items():
         tensor = whole.detach()
-        for axis, classes in enumerate(graph.axes.get(name, ())):
-            if classes is not None:
-                index = torch.from_numpy(np.flatnonzero(keeps(mask, classes)))
+        for axis, elements in enumerate(graph.axes.get(name, ())):
+            if elements is not None:
+                index = torch.from_numpy(np.flatnonzero(keeps(mask, elements)))
                 tensor = tensor.index_select(axis, index.to(tensor.device))
         state[name] = tensor.clone()
     return fit(model, state)
@@ -87,9 +87,9 @@ def silence(graph: ChannelGraph, model: nn.Module, mask: Mask) -> nn.Module:
         whole = isinstance(module, nn.GroupNorm) and module.num_groups == 1
         if isinstance(module, nn.LayerNorm) or whole:
             axes = graph.axes.get(f"{name}.weight", ())
-            for axis, classes in enumerate(axes):
-                if classes is not None and not keeps(mask, classes).all():
-                    silent.set_submodule(name, _Among(module, axis, keeps(mask, classes)))
+            for axis, elements in enumerate(axes):
+                if elements is not None and not keeps(mask, elements).all():
+                    silent.set_submodule(name, _Among(module, axis, keeps(mask, elements)))
     taught = {call.name for call in graph.taught}
     for name in taught:
         silence_taught(graph, silent.get_submodule(name), name, mask)

@@ -26,7 +26,7 @@ def check_taught(graph: ChannelGraph, small: nn.Module, mask: Mask) -> None:
     Args:
         graph: the channel graph of the network before surgery.
         small: the network after surgery.
-        mask: ``(classes,)``.
+        mask: ``(elements,)``.
 
     Raises:
         RuleError: if a layer does not run, or computes something else.
@@ -71,15 +71,15 @@ def silence_taught(graph: ChannelGraph, layer: nn.Module, name: str, mask: Mask)
         graph: the channel graph of the network.
         layer: the layer, at full width.
         name: of the layer in the network.
-        mask: ``(classes,)``.
+        mask: ``(elements,)``.
     """
     for tensor, parameter in layer.named_parameters():
         axes = graph.axes.get(f"{name}.{tensor}", ())
-        if sum(classes is not None for classes in axes) < 2:
+        if sum(elements is not None for elements in axes) < 2:
             continue  # one number a channel goes with that channel
-        for axis, classes in enumerate(axes):
-            if classes is not None:
-                dropped = torch.from_numpy(np.flatnonzero(~keeps(mask, classes)))
+        for axis, elements in enumerate(axes):
+            if elements is not None:
+                dropped = torch.from_numpy(np.flatnonzero(~keeps(mask, elements)))
                 parameter.index_fill_(axis, dropped.to(parameter.device), 0)
 
 
@@ -94,10 +94,10 @@ def _drawn(
     values = dict(chain(wide.named_parameters(), wide.named_buffers()))
     for tensor, kept in chain(small.named_parameters(), small.named_buffers()):
         value = values[tensor]
-        for axis, classes in enumerate(graph.axes.get(f"{name}.{tensor}", ())):
-            if classes is not None:
+        for axis, elements in enumerate(graph.axes.get(f"{name}.{tensor}", ())):
+            if elements is not None:
                 value = value.index_select(
-                    axis, torch.from_numpy(np.flatnonzero(keeps(mask, classes)))
+                    axis, torch.from_numpy(np.flatnonzero(keeps(mask, elements)))
                 )
         kept.copy_(value)
     silence_taught(graph, wide, name, mask)
@@ -125,16 +125,16 @@ def _run(layer: nn.Module, arguments: Any, mask: Mask | None = None) -> Any:
     return layer(*positional, **named)
 
 
-def _left(x: Tensor, classes: Tensor, mask: Mask) -> Tensor:
+def _left(x: Tensor, elements: Tensor, mask: Mask) -> Tensor:
     """A tensor without the channels that go.
 
     Args:
         x: of any shape.
-        classes: of as many dimensions, of length 1 along axes without channels.
-        mask: ``(classes,)``.
+        elements: of as many dimensions, of length 1 along axes without channels.
+        mask: ``(elements,)``.
     """
-    for axis, size in enumerate(classes.shape):
-        if size > 1 and classes.numel() == size:
-            kept = np.flatnonzero(keeps(mask, classes.flatten().numpy()))
+    for axis, size in enumerate(elements.shape):
+        if size > 1 and elements.numel() == size:
+            kept = np.flatnonzero(keeps(mask, elements.flatten().numpy()))
             x = x.index_select(axis, torch.from_numpy(kept))
     return x

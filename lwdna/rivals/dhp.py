@@ -31,7 +31,7 @@ from lwdna.graph.complexity import MaskedComplexity
 from lwdna.rivals.dhp_record import TRAJECTORY, LatentRecord
 from lwdna.shrinkage.budget import check_target, floors, protect, select
 from lwdna.shrinkage.hypernetwork import LatentVectors, attach_hypernetwork, detach_hypernetwork
-from lwdna.shrinkage.latents import EMBEDDING, draw_latents, scored_classes
+from lwdna.shrinkage.latents import EMBEDDING, draw_latents, scored_elements
 from lwdna.shrinkage.shrunk import Shrunk, derive
 from lwdna.training.checkpoints import Row
 from lwdna.training.loop import Companion, train
@@ -184,12 +184,12 @@ class _ProximalSteps(Companion):
             )
         ]
         # By set, its elements that may become small: nothing else would make up for the others.
-        free = scored_classes(graph, model) & ~graph.frozen
-        self._free = [torch.from_numpy(free[channels.classes]) for channels in graph.sets]
-        self._unscored = ~scored_classes(graph, model)
+        free = scored_elements(graph, model) & ~graph.frozen
+        self._free = [torch.from_numpy(free[channels.elements]) for channels in graph.sets]
+        self._unscored = ~scored_elements(graph, model)
         for channels, vector in zip(graph.sets, latents.vectors, strict=True):
             # Several devices wait for the gradient of whatever is to have one.
-            vector.requires_grad_(not self._unscored[channels.classes].all())
+            vector.requires_grad_(not self._unscored[channels.elements].all())
         self.record = {
             "trajectory": torch.zeros((0, len(TRAJECTORY)), dtype=torch.int64),
             "latents.0": self._elements(),
@@ -232,11 +232,11 @@ class _ProximalSteps(Companion):
         return (scores >= self.settings.threshold) | self.protected(scores)
 
     def protected(self, scores: NDArray[np.float64]) -> Mask:
-        """What always stays: ``(classes,)``."""
+        """What always stays: ``(elements,)``."""
         return protect(self.graph, scores, self.floor)
 
     def scores(self) -> NDArray[np.float64]:
-        """The magnitude of each latent element: ``(classes,)``; infinite if it makes no weight."""
+        """The magnitude of each latent element: ``(elements,)``; infinite if it makes no weight."""
         scores = self.latents.gather(gradients=False).abs().numpy()
         scores[self._unscored] = np.inf
         return scores
@@ -251,9 +251,9 @@ class _ProximalSteps(Companion):
         epochs = sorted(
             int(name.removeprefix("latents.")) for name in self.record if name != "trajectory"
         )
-        number = np.full(self.graph.classes, -1)
+        number = np.full(self.graph.elements, -1)
         for index, channels in enumerate(self.graph.sets):
-            number[channels.classes] = index
+            number[channels.elements] = index
         return LatentRecord(
             layers=tuple(self.graph.layers),
             layer_set=tuple(

@@ -32,7 +32,7 @@ def select(
     their scores, until none fits any more.
 
     Args:
-        scores: ``(classes,)``; what has an infinite score is never dropped.
+        scores: ``(elements,)``; what has an infinite score is never dropped.
         floor: for each set of the graph, how many elements always stay.
         target_flops: upper bound of the FLOPs.
 
@@ -76,7 +76,7 @@ def check_target(
     """Raise BudgetError, naming the reachable interval, if no mask can meet the target.
 
     Args:
-        protected: what always stays: ``(classes,)``.
+        protected: what always stays: ``(elements,)``.
         limits: the settings that make it stay.
     """
     least = complexity.flops(protected)
@@ -107,21 +107,21 @@ def protect(graph: ChannelGraph, scores: NDArray[np.float64], floor: list[int]) 
     """What is never removed: frozen and unscored elements, the best of each set, strays.
 
     Args:
-        scores: ``(classes,)``; infinite for what has none.
+        scores: ``(elements,)``; infinite for what has none.
         floor: for each set of the graph, how many elements always stay.
 
     Returns:
-        ``(classes,)``.
+        ``(elements,)``.
     """
     keep = graph.full_mask()
     for channels, count in zip(graph.sets, floor, strict=True):
-        rank = np.where(channels.frozen, np.inf, scores[channels.classes])
+        rank = np.where(channels.frozen, np.inf, scores[channels.elements])
         best = np.argsort(-rank, kind="stable")[: max(count, int(channels.frozen.sum()))]
-        keep[channels.classes] = False
-        keep[channels.classes[best]] = True
+        keep[channels.elements] = False
+        keep[channels.elements[best]] = True
     for layer in graph.layers.values():
-        for classes in (layer.inputs, layer.outputs):
-            if (classes >= 0).all() and not keep[classes].any():
+        for elements in (layer.inputs, layer.outputs):
+            if (elements >= 0).all() and not keep[elements].any():
                 # Its channels are a part of a set: one of them stays, or nothing is left to read.
-                keep[classes[np.argmax(scores[classes])]] = True
+                keep[elements[np.argmax(scores[elements])]] = True
     return keep | np.isinf(scores)

@@ -77,8 +77,8 @@ def latent_gradients(
     they were.
 
     Returns:
-        The latent elements by class and dL/dz, averaged over the batches left (at least one):
-        ``(classes,)`` each.
+        The latent elements of the graph and dL/dz, averaged over the batches left (at least one):
+        ``(elements,)`` each.
 
     Raises:
         TrainingError: if a gradient is not finite.
@@ -180,21 +180,21 @@ def _closed_form(
     inside: dict[str, Tensor],
     shares: dict[str, Tensor] | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """dL/dz from dL/dW of the generated weights: ``(classes,)``, and those inside layers.
+    """dL/dz from dL/dW of the generated weights: ``(elements,)``, and those inside layers.
 
     ``shares`` are z_o z_i V by layer; left out, they are the weights, as at initialisation.
     """
-    gradients, gradients_inside = torch.zeros(graph.classes, dtype=torch.float64), {}
+    gradients, gradients_inside = torch.zeros(graph.elements, dtype=torch.float64), {}
     for layer in layers:
         weight = layer.weight
         if weight.grad is None:
             continue
         sums = _sums_of_product(weight.grad, weight if shares is None else shares[layer.name])
-        for classes, total in zip(layer.axes, sums, strict=True):
-            if classes is None:
+        for elements, total in zip(layer.axes, sums, strict=True):
+            if elements is None:
                 gradients_inside[layer.name] = total / inside[layer.name]
             else:
-                index = torch.from_numpy(classes)
+                index = torch.from_numpy(elements)
                 real = index >= 0
                 gradients.index_add_(0, index[real], total[real])
     return gradients / z, gradients_inside
@@ -229,15 +229,15 @@ def _warm_up(
     layers = hyper_layers(graph, model)
     gradients, gradients_inside = _closed_form(graph, layers, z, inside)
     # The first step has no momentum yet. What has no gradient stays, without weight decay too.
-    reached = np.zeros(graph.classes, np.bool_)
+    reached = np.zeros(graph.elements, np.bool_)
     for layer in layers:
-        for classes in layer.axes:
-            if classes is not None and layer.weight.grad is not None:
-                reached[classes[classes >= 0]] = True
+        for elements in layer.axes:
+            if elements is not None and layer.weight.grad is not None:
+                reached[elements[elements >= 0]] = True
     stepped = z.clone()
     for channels in graph.sets:
-        if reached[channels.classes].any():
-            index = torch.from_numpy(channels.classes)
+        if reached[channels.elements].any():
+            index = torch.from_numpy(channels.elements)
             stepped[index] = _stepped(z[index], gradients[index])
     stepped_inside = inside | {
         name: _stepped(inside[name], gradient) for name, gradient in gradients_inside.items()

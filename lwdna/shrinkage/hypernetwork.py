@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from lwdna.graph.channels import ChannelGraph, Classes
+from lwdna.graph.channels import ChannelGraph, Elements
 from lwdna.shrinkage.latents import (
     EMBEDDING,
     Array,
@@ -69,8 +69,8 @@ class HyperWeight(nn.Module):
     ) -> Tensor:
         """Generate the weight ``(n, c, k, k)`` from ``weight1`` ``(n, c, m)`` and the others."""
         z_0, z_1 = (
-            self.inside[0] if classes is None else self.latents.along(classes)
-            for classes in self.layer.axes
+            self.inside[0] if elements is None else self.latents.along(elements)
+            for elements in self.layer.axes
         )
         o = torch.outer(z_0, z_1) + bias0
         o = o.unsqueeze(-1) * weight1 + bias1
@@ -84,36 +84,36 @@ class LatentVectors(nn.Module):
     def __init__(self, graph: ChannelGraph, z: Tensor, like: Tensor) -> None:
         super().__init__()
         self.vectors = nn.ParameterList(
-            nn.Parameter(z[torch.from_numpy(channels.classes)].to(like)) for channels in graph.sets
+            nn.Parameter(z[torch.from_numpy(channels.elements)].to(like)) for channels in graph.sets
         )
-        self._set = np.full(graph.classes, -1)
-        self._position = np.zeros(graph.classes, np.int64)
+        self._set = np.full(graph.elements, -1)
+        self._position = np.zeros(graph.elements, np.int64)
         for number, channels in enumerate(graph.sets):
-            self._set[channels.classes] = number
-            self._position[channels.classes] = np.arange(len(channels))
-        self._classes = [torch.from_numpy(channels.classes) for channels in graph.sets]
+            self._set[channels.elements] = number
+            self._position[channels.elements] = np.arange(len(channels))
+        self._elements = [torch.from_numpy(channels.elements) for channels in graph.sets]
 
-    def along(self, classes: Classes) -> Tensor:
+    def along(self, elements: Elements) -> Tensor:
         """The latent elements of channels ``(C,)``; 1 for channels that are always there."""
-        numbers = np.where(classes < 0, -1, self._set[classes])
+        numbers = np.where(elements < 0, -1, self._set[elements])
         used = [int(number) for number in np.unique(numbers) if number >= 0]
         offsets, start = {-1: 0}, 1
         for number in used:
             offsets[number] = start
             start += len(self.vectors[number])
         index = np.array([offsets[number] for number in numbers.tolist()])
-        index += np.where(numbers < 0, 0, self._position[classes])
+        index += np.where(numbers < 0, 0, self._position[elements])
         one = self.vectors[0].new_ones(1)
         pool = torch.cat([one, *(self.vectors[number] for number in used)])
         return pool[torch.from_numpy(index).to(pool.device)]
 
     def gather(self, *, gradients: bool) -> Tensor:
-        """Every latent element, or its gradient, by class: ``(classes,)`` in float64."""
+        """Every latent element, or its gradient: ``(elements,)`` in float64."""
         result = torch.full((len(self._set),), 0.0 if gradients else 1.0, dtype=torch.float64)
-        for classes, vector in zip(self._classes, self.vectors, strict=True):
+        for elements, vector in zip(self._elements, self.vectors, strict=True):
             values = vector.grad if gradients else vector.detach()
             if values is not None:
-                result[classes] = values.cpu().double()
+                result[elements] = values.cpu().double()
         return result
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lwdna.errors import ConfigError
-from lwdna.graph.channels import ChannelGraph, Classes
+from lwdna.graph.channels import ChannelGraph, Elements
 from lwdna.graph.operations import CONVOLUTIONS, TRANSPOSED
 from lwdna.graph.rules import rule_of
 
@@ -36,8 +36,8 @@ class HyperLayer:
 
     name: str
     module: Any
-    axes: tuple[Classes | None, Classes | None]
-    """Classes along the first two axes of the weight; None for a latent vector of its own."""
+    axes: tuple[Elements | None, Elements | None]
+    """Elements along the first two axes of the weight; None for a latent vector of its own."""
     parameter: str = "weight"
     """Which parameter of the module is the weight."""
 
@@ -114,16 +114,16 @@ def hypernetwork_size(graph: ChannelGraph, model: nn.Module, embedding: int = EM
     )
 
 
-def scored_classes(graph: ChannelGraph, model: nn.Module) -> NDArray[np.bool_]:
-    """Which latent elements take part in generating a weight: ``(classes,)``.
+def scored_elements(graph: ChannelGraph, model: nn.Module) -> NDArray[np.bool_]:
+    """Which latent elements take part in generating a weight: ``(elements,)``.
 
     The others, such as what a scale alone controls, have no gradient to be judged by.
     """
-    scored = np.zeros(graph.classes, np.bool_)
+    scored = np.zeros(graph.elements, np.bool_)
     for layer in hyper_layers(graph, model):
-        for classes in layer.axes:
-            if classes is not None:
-                scored[classes[classes >= 0]] = True
+        for elements in layer.axes:
+            if elements is not None:
+                scored[elements[elements >= 0]] = True
     return scored
 
 
@@ -131,11 +131,11 @@ def draw_latents(graph: ChannelGraph, seed: int) -> Tensor:
     """Draw every latent vector from N(0, 1).
 
     Returns:
-        ``(classes,)`` in float64: the element of each class of the graph; no element is 0.
+        ``(elements,)`` in float64: the value of each element of the graph; none is 0.
     """
-    z = torch.ones(graph.classes, dtype=torch.float64)
+    z = torch.ones(graph.elements, dtype=torch.float64)
     for channels in graph.sets:
-        z[torch.from_numpy(channels.classes)] = _normal(len(channels), seed, channels.name)
+        z[torch.from_numpy(channels.elements)] = _normal(len(channels), seed, channels.name)
     return z
 
 
@@ -145,26 +145,26 @@ def _normal(count: int, seed: int, name: str) -> Tensor:
 
 
 def draw_inside(layers: Sequence[HyperLayer], seed: int) -> dict[str, Tensor]:
-    """The latent vectors of single layers, by layer: those of the axes without classes."""
+    """The latent vectors of single layers, by layer: those of the axes without elements."""
     return {
         layer.name: _normal(size, seed, f"{layer.name} inside")
         for layer in layers
-        for classes, size in zip(layer.axes, layer.weight.shape[:2], strict=True)
-        if classes is None
+        for elements, size in zip(layer.axes, layer.weight.shape[:2], strict=True)
+        if elements is None
     }
 
 
 def _along(layer: HyperLayer, z: Tensor, inside: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """The latent elements along the two axes of a weight; class -1 is a constant 1."""
+    """The latent elements along the two axes of a weight; element -1 is a constant 1."""
 
-    def elements(classes: Classes | None) -> Tensor:
-        if classes is None:
+    def values(elements: Elements | None) -> Tensor:
+        if elements is None:
             return inside[layer.name]
-        index = torch.from_numpy(classes)
+        index = torch.from_numpy(elements)
         return torch.where(index < 0, 1.0, z[index.clamp(min=0)])
 
     first, second = layer.axes
-    return elements(first), elements(second)
+    return values(first), values(second)
 
 
 def products(layer: HyperLayer, z: Tensor, inside: dict[str, Tensor]) -> Callable[[slice], Array]:

@@ -21,7 +21,7 @@ from lwdna.shrinkage.latents import (
     draw_latents,
     draw_weights,
     generator_for,
-    scored_classes,
+    scored_elements,
 )
 from lwdna.shrinkage.shrunk import Shrunk, derive
 from lwdna.shrinkage.starts import START, STARTS, Start, begin, put_back
@@ -88,9 +88,9 @@ def shrink(
     graph = ChannelGraph(wide, example_input)
     complexity = MaskedComplexity(graph, batch_norm=batch_norm)
     floor = floors(graph.sets, rho, tau)
-    if all(complexity.same(channels.classes) for channels in graph.sets):
+    if all(complexity.same(channels.elements) for channels in graph.sets):
         # Which channels are kept makes no difference: a hopeless target need cost no time.
-        unscored = np.where(scored_classes(graph, wide), 0.0, np.inf)
+        unscored = np.where(scored_elements(graph, wide), 0.0, np.inf)
         try:
             check_target(complexity, protect(graph, unscored, floor), target_flops)
         except BudgetError as error:
@@ -153,7 +153,7 @@ def score(
         wide: the network; its weights become those that the latent vectors generate.
 
     Returns:
-        ``(classes,)``: the higher, the rather kept; infinite for what no latent vector controls.
+        ``(elements,)``: the higher, the rather kept; infinite for what no latent vector controls.
     """
     needs_loss = criterion == "gradient" or warmup_steps > 0
     if needs_loss and loss_fn is None:
@@ -172,26 +172,26 @@ def score(
                 embedding=embedding,
             )
     else:
-        z, gradients = draw_latents(graph, seed), np.zeros(graph.classes)
+        z, gradients = draw_latents(graph, seed), np.zeros(graph.elements)
         draw_weights(graph, wide, z, seed=seed, embedding=embedding)
     if criterion == "gradient":
         scores = np.abs(gradients)
     elif criterion == "magnitude":
         scores = np.abs(z.numpy())
     elif criterion == "random":
-        drawn = torch.rand(graph.classes, generator=generator_for(seed, "scores"))
+        drawn = torch.rand(graph.elements, generator=generator_for(seed, "scores"))
         scores = drawn.double().numpy()
     else:
         scores = _evenly(graph)
-    scores[~scored_classes(graph, wide)] = np.inf
+    scores[~scored_elements(graph, wide)] = np.inf
     return scores
 
 
 def _evenly(graph: ChannelGraph) -> NDArray[np.float64]:
-    """Scores by which a threshold leaves the same share of every set: ``(classes,)``."""
-    scores = np.zeros(graph.classes)
+    """Scores by which a threshold leaves the same share of every set: ``(elements,)``."""
+    scores = np.zeros(graph.elements)
     for channels in graph.sets:
-        scores[channels.classes] = np.linspace(1, 0, len(channels), endpoint=False)
+        scores[channels.elements] = np.linspace(1, 0, len(channels), endpoint=False)
     return scores
 
 

@@ -82,7 +82,7 @@ def derive(
     Args:
         graph: the channel graph of ``wide``.
         wide: the widened network with ordinary weights; it is not changed.
-        mask: ``(classes,)``.
+        mask: ``(elements,)``.
         example_input: ``(B, C, H, W)`` at the size for which FLOPs are meant.
         complexity: of ``graph``.
         modes: for each module whether it is to be in training mode.

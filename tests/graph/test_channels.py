@@ -248,7 +248,7 @@ def test_surgery_agrees_with_the_graph(case, seed, net, random_mask, scramble):
     counted = MaskedComplexity(graph)
     assert complexity(small, x) == (counted.flops(mask), counted.params(mask))
     for channels in graph.sets:
-        assert mask[channels.classes].any()
+        assert mask[channels.elements].any()
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -292,15 +292,15 @@ def test_members_of_sets(net):
 
     run, modules, _ = used("grouped")
     graph = ChannelGraph(net(run, **modules), X)
-    assert np.array_equal(graph.layers["a"].outputs, np.repeat(graph.sets[1].classes, 4))
-    assert np.array_equal(graph.layers["g"].outputs, np.repeat(graph.sets[1].classes, 2))
+    assert np.array_equal(graph.layers["a"].outputs, np.repeat(graph.sets[1].elements, 4))
+    assert np.array_equal(graph.layers["g"].outputs, np.repeat(graph.sets[1].elements, 2))
 
 
 def test_kept_names_the_output_channels_of_every_layer(net):
     run, modules, _ = used("grouped")
     graph = ChannelGraph(net(run, **modules), X)
     mask = graph.full_mask()
-    mask[graph.sets[1].classes[1]] = False
+    mask[graph.sets[1].elements[1]] = False
     assert graph.kept(mask) == {"a": [0, 1, 2, 3, 8, 9, 10, 11], "g": [0, 1, 4, 5], "b": [0, 1]}
 
 
@@ -656,7 +656,7 @@ def test_channel_shuffle_never_takes_wrong_channels(net, functionally):
         return
     mask = graph.full_mask()
     free = next(s for s in graph.sets if s.name == "a")
-    mask[free.classes[: len(free) // 4]] = False
+    mask[free.elements[: len(free) // 4]] = False
     torch.testing.assert_close(cut(graph, model, mask)(x), silence(graph, model, mask)(x))
 
 
@@ -733,7 +733,7 @@ def test_networks_of_torchvision_are_followed(name):
     # Half of every set: what is left is consistent wherever it runs.
     mask = graph.full_mask()
     for channels in graph.sets:
-        free = channels.classes[~channels.frozen]
+        free = channels.elements[~channels.frozen]
         mask[free[: len(free) // 2]] = False
     counted = MaskedComplexity(graph)
     assert complexity(cut(graph, model, mask), x) == (counted.flops(mask), counted.params(mask))

@@ -177,10 +177,10 @@ def test_the_derived_network_computes_what_the_masked_hypernetwork_does(model, t
         for vector in latents.vectors:
             vector[::3] = 1e-4  # below T, but not zero
     complexity = MaskedComplexity(graph)
-    mask = np.ones(graph.classes, bool)
+    mask = np.ones(graph.elements, bool)
     for channels, vector in zip(graph.sets, latents.vectors, strict=True):
         small = vector.detach().abs().numpy() < 5e-3
-        mask[channels.classes[small & ~channels.frozen]] = False
+        mask[channels.elements[small & ~channels.frozen]] = False
     assert not mask.all()
     x = torch.randn(2, *example.shape[1:], generator=generator)
     with torch.no_grad():

@@ -125,7 +125,7 @@ def test_closed_form_equals_the_explicit_hypernetwork(example, stream):
     z, gradients = latent_gradients(graph, copy.deepcopy(model), loss_fn, batches=1, seed=3)
     np.testing.assert_allclose(gradients, expected, rtol=1e-9, atol=0)
     # Almost every channel has a slope: a few are dead behind a ReLU or touch no hypernetwork.
-    assert np.count_nonzero(expected) > 0.6 * graph.classes
+    assert np.count_nonzero(expected) > 0.6 * graph.elements
     assert torch.equal(z, draw_latents(graph, 3))
 
 
@@ -336,7 +336,7 @@ def test_gradient_is_the_slope_of_the_loss_along_each_latent_element():
     tensors = {name: originals(weight) for name, weight in generators(explicit).items()}
 
     def loss(z):
-        image, trunk, out = (z[vectors[name].classes] for name in vectors)
+        image, trunk, out = (z[vectors[name].elements] for name in vectors)
         h = functional.conv2d(x, listing_1(trunk, image, tensors["head"]), padding=1)
         body = functional.conv2d(h, listing_1(trunk, trunk, tensors["body"]), padding=1)
         y = functional.conv2d(h + body.tanh(), listing_1(out, trunk, tensors["tail"]), padding=1)
@@ -344,7 +344,7 @@ def test_gradient_is_the_slope_of_the_loss_along_each_latent_element():
 
     z, gradients = latent_gradients(graph, model, lambda m: m(x).square().sum(), batches=1, seed=3)
     step = 1e-5
-    for element in range(graph.classes):
+    for element in range(graph.elements):
         up, down = z.clone(), z.clone()
         up[element] += step
         down[element] -= step
@@ -369,7 +369,7 @@ def test_draws_depend_on_the_seed_and_differ_between_vectors():
     z, again, other = (draw_latents(graph, seed) for seed in (1, 1, 2))
     assert torch.equal(z, again)
     assert not bool((z == other).any())
-    assert len(torch.unique(z)) == graph.classes
+    assert len(torch.unique(z)) == graph.elements
     first, second = copy.deepcopy(model), copy.deepcopy(model)
     draw_weights(graph, first, z, seed=1)
     draw_weights(graph, second, z, seed=2)
@@ -397,7 +397,7 @@ def test_generated_weights_have_variance_one_over_fan_in(layer, fan_in, embeddin
     model = nn.Sequential(layer, nn.Identity())
     graph = ChannelGraph(model, torch.zeros(1, layer.in_channels, *size))
     # Latent elements of 1 leave the hypernetwork's own share of the variance.
-    ones = torch.ones(graph.classes, dtype=DOUBLE)
+    ones = torch.ones(graph.elements, dtype=DOUBLE)
     squares = []
     for seed in range(60):
         draw_weights(graph, model, ones, seed=seed, embedding=embedding)

@@ -39,7 +39,7 @@ class Case:
         self.graph = ChannelGraph(self.model, torch.zeros(self.shape))
         self.complexity = MaskedComplexity(self.graph)
         self.floor = floors(self.graph.sets, rho, tau)
-        self.scores = np.random.default_rng(seed).lognormal(0, 2, self.graph.classes)
+        self.scores = np.random.default_rng(seed).lognormal(0, 2, self.graph.elements)
         self.least, self.most = interval(self)
 
     def select(self, target):
@@ -78,7 +78,7 @@ def test_selection(name, share, seed):
         mask[element] = False
 
     for channels, floor in zip(case.graph.sets, case.floor, strict=True):
-        kept, scores = mask[channels.classes], case.scores[channels.classes]
+        kept, scores = mask[channels.elements], case.scores[channels.elements]
         assert kept.sum() >= floor
         assert kept[channels.frozen].all()
         # Elements of these networks' sets cost the same, so the best of each set stay.
@@ -91,7 +91,7 @@ def best_first(graph, complexity, scores, floor, target):
     """The rule of selection, one channel at a time."""
     mask = graph.full_mask()
     for channels, count in zip(graph.sets, floor, strict=True):
-        free = channels.classes[~channels.frozen]
+        free = channels.elements[~channels.frozen]
         best = free[np.argsort(-scores[free], kind="stable")]
         mask[best[max(0, count - int(channels.frozen.sum())) :]] = False
     for element in np.argsort(-scores):
@@ -157,7 +157,7 @@ def test_selection_is_best_first_in_random_networks(seed):
     counted, floor = MaskedComplexity(graph), floors(graph.sets, 0.2, 0.2)
     generator = np.random.default_rng(seed)
     for share in generator.uniform(0.1, 0.95, 5):
-        scores = generator.lognormal(0, 2, graph.classes)
+        scores = generator.lognormal(0, 2, graph.elements)
         least = counted.flops(best_first(graph, counted, scores, floor, 0))
         target = least + share * (counted.flops(graph.full_mask()) - least)
         expected = best_first(graph, counted, scores, floor, target)
@@ -165,7 +165,7 @@ def test_selection_is_best_first_in_random_networks(seed):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_extra_flops_are_what_one_more_class_costs(seed, random_mask):
+def test_extra_flops_are_what_one_more_element_costs(seed, random_mask):
     graph = ChannelGraph(Tangle(seed), torch.zeros(1, 3, 8, 8))
     counted, mask = MaskedComplexity(graph), random_mask(graph, seed)
     dropped = np.flatnonzero(~mask)
@@ -184,7 +184,7 @@ def test_both_ends_of_the_interval_are_reached(name):
     mask = case.select(case.least)
     assert case.complexity.flops(mask) == case.least
     for channels, floor in zip(case.graph.sets, case.floor, strict=True):
-        assert mask[channels.classes].sum() == max(floor, channels.frozen.sum())
+        assert mask[channels.elements].sum() == max(floor, channels.frozen.sum())
     assert case.select(case.most).all()
     for hopeless in (case.least - 1, case.most + 1, float("nan"), float("inf")):
         with pytest.raises(BudgetError):
@@ -195,8 +195,8 @@ def test_one_threshold_holds_for_all_sets():
     """Every channel that the threshold alone would keep is kept."""
     case = Case("DnCNN", rho=0, tau=0)
     mask = case.select(case.target(0.5))
-    frozen = np.concatenate([s.classes[s.frozen] for s in case.graph.sets])
-    free = np.setdiff1d(np.arange(case.graph.classes), frozen)
+    frozen = np.concatenate([s.elements[s.frozen] for s in case.graph.sets])
+    free = np.setdiff1d(np.arange(case.graph.elements), frozen)
     order = free[np.argsort(-case.scores[free])]
     first_dropped = int(np.flatnonzero(~mask[order])[0])
     best = case.graph.full_mask()
@@ -233,7 +233,7 @@ def test_elements_of_a_set_that_cost_differently(cheap_first, scores_prefer_chea
     counted = MaskedComplexity(graph)
     floor = floors(graph.sets, 0.5, 0.5)
     cheap = graph.layers["a" if cheap_first else "b"].outputs
-    scores = np.ones(graph.classes)
+    scores = np.ones(graph.elements)
     scores[cheap] = 2 if scores_prefer_cheap else 0.5
     # The smallest network that keeps the best half of the set by score, and one of each layer.
     smallest = graph.full_mask()

@@ -348,7 +348,7 @@ def test_mixed_up_channels_are_noticed(monkeypatch):
     model, _ = used("channel shuffle by hand", torch.float32)
     graph = ChannelGraph(model, X)
     mask = graph.full_mask()
-    mask[graph.sets[1].classes[[0, 7]]] = False  # one of each half, at different places
+    mask[graph.sets[1].elements[[0, 7]]] = False  # one of each half, at different places
     with pytest.raises(lwdna.errors.GraphError, match="'b'"):
         graph.check_cut(cut(graph, model, mask), X, mask)
 
@@ -438,7 +438,7 @@ def test_torchvision(name, tmp_path, record_property):
     direct = complexity(model, x)
     assert (counted.flops(full), counted.params(full)) == direct
 
-    scores = np.random.default_rng(0).random(graph.classes)
+    scores = np.random.default_rng(0).random(graph.elements)
     target = SHARE * direct[0]
     mask = select(graph, counted, scores, floors(graph.sets, 0.05, 0.05), target)
     flops, kept_params = counted.flops(mask), counted.params(mask)
@@ -473,7 +473,7 @@ def test_torchvision(name, tmp_path, record_property):
     sets = [channels for channels in graph.sets if channels.prunable]
     record_property(
         "row",
-        f"{name:<28} {len(sets):>8} {graph.classes:>9} {seconds:>9.2f} {flops / direct[0]:>9.2%} "
+        f"{name:<28} {len(sets):>8} {graph.elements:>9} {seconds:>9.2f} {flops / direct[0]:>9.2%} "
         f"{kept_params / params:>9.2%}",
     )
 
