@@ -100,7 +100,7 @@ _NOISE = {"kind": "denoising", "sigma": 70}
 _SMALL = {"blocks": 2, "channels": 16}
 CASES = {
     "edsr": _restoration("EDSR", _SMALL, _SR, optimizer=ADAM),
-    "srresnet": _restoration("SRResNet", _SMALL, _SR, optimizer=ADAM),
+    "srresnet": _restoration("SRResNet", _SMALL, _SR, optimizer=ADAM, epochs=120),
     "cifar-mobilenetv1": _classes("MobileNetV1", "cifar10", 0.25, epochs=16, batch_size=128),
     "digits-mobilenetv1": _classes(
         "MobileNetV1", "digits", 0.25, epochs=25, batch_size=32, options=SHORT
@@ -109,7 +109,7 @@ CASES = {
     "cifar-resnet20": _classes("ResNet20", "cifar10", 0.5, epochs=16, batch_size=128),
     "unet": _restoration(
         *("U-Net", {"depth": 4, "channels": 8}, _NOISE | {"patch_size": 48}),
-        **{"optimizer": ADAM, "ratio": 0.956, "batch_norm": False},
+        **{"optimizer": ADAM, "epochs": 120, "ratio": 0.956, "batch_norm": False},
     ),
     "dncnn": _restoration(
         *("DnCNN", {"blocks": 4, "channels": 16}, _NOISE | {"patch_size": 40}),

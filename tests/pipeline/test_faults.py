@@ -208,6 +208,16 @@ def test_two_runs_in_one_folder_are_refused(copy):
             "no key 'center' at experiments.denoising.strip: did you mean 'centre'",
         ),
         (lambda c: c["experiments"]["digits"].update(test=["digits", "digits"]), "non-unique"),
+        (
+            lambda c: c["experiments"]["digits"]["methods"].append("from-scratch"),
+            "experiments.digits.methods has from-scratch, which is lw-dna itself where shrink has "
+            "start: fresh: leave it out",
+        ),
+        (
+            lambda c: c["experiments"]["digits"]["shrink"].update(start="generated"),
+            "experiments.digits.methods has generated, which is lw-dna itself",
+        ),
+        (lambda c: c["experiments"]["digits"]["shrink"].update(start="frsh"), "did you mean 'fresh'?"),
     ],
 )
 def test_bad_configurations(change, sentence):
