@@ -202,38 +202,42 @@ def run(unit: Unit, device: str, folder: Path, settings: Mapping[str, Any]) -> l
     model = network(case, unit, images)
     flops, params = lwdna.complexity(model, example(case), batch_norm=case.batch_norm)
     steps = epochs * -(-len(images) // case.batch_size)
-    batch = default_collate([images[0, i] for i in range(min(64, len(images)))])[0]
+    batch = default_collate([images[0, i] for i in range(32)])[0]
     probe = Probe(model, batch, steps)
     start = probe.measure()
-    teacher, note, row = None, "", {}
-    if Unit(unit.case, "teacher", unit.seed) in unit.needs():
+    teacher, note, row = None, "untrained" if settings["untrained"] else "", {}
+    if not note and Unit(unit.case, "teacher", unit.seed) in unit.needs():
         teacher = lwdna.load(_weights(folder, unit.case, unit.seed))
     try:
-        row = train(
-            model,
-            images,
-            tests,
-            task=case.kind,
-            protocol={
-                "epochs": epochs,
-                "batch_size": case.batch_size,
-                "optimizer": case.optimizer,
-                "test_every": epochs,
-                **COSINE,
-            },
-            seed=unit.seed,
-            checkpoint_dir=folder / "checkpoints",
-            keyed=True,
-            teacher=teacher,
-            companion=probe,
-            key={"unit": [unit.case, unit.method]},
-            multiple=input_multiple(model),
-            description=f"{unit.case} {unit.method} {unit.seed}",
-            accelerator="gpu" if device == "cuda" else "cpu",
-        )[-1]
+        row = (
+            {}
+            if note
+            else train(
+                model,
+                images,
+                tests,
+                task=case.kind,
+                protocol={
+                    "epochs": epochs,
+                    "batch_size": case.batch_size,
+                    "optimizer": case.optimizer,
+                    "test_every": epochs,
+                    **COSINE,
+                },
+                seed=unit.seed,
+                checkpoint_dir=folder / "checkpoints",
+                keyed=True,
+                teacher=teacher,
+                companion=probe,
+                key={"unit": [unit.case, unit.method]},
+                multiple=input_multiple(model),
+                description=f"{unit.case} {unit.method} {unit.seed}",
+                accelerator="gpu" if device == "cuda" else "cpu",
+            )[-1]
+        )
     except LwdnaError as error:
         note = str(error).replace(",", ";").replace("\n", " ")
-    if unit.method == "teacher":
+    if unit.method == "teacher" and not settings["untrained"]:
         save(model, _weights(folder, unit.case, unit.seed))
     metric = "top1_error" if case.distils else "psnr"
     head = f"{unit.case},{unit.method},{unit.seed}"
@@ -333,6 +337,7 @@ def summary(results: pd.DataFrame, layers: pd.DataFrame) -> str:
 @click.option("--minutes", type=float, default=1e6, help="End then with what there is.")
 @click.option("--cifar", type=click.Path(path_type=Path), help="Zip of CIFAR-10; else not run.")
 @click.option("--pack", "packed", type=click.Path(path_type=Path), help="Make a small --cifar.")
+@click.option("--untrained", is_flag=True, help="Measure the layers at the start alone.")
 @click.option("--quick", is_flag=True, help="Two epochs of little, to see that it runs.")
 def main(
     *,
@@ -345,6 +350,7 @@ def main(
     minutes: float,
     cifar: Path | None,
     packed: Path | None,
+    untrained: bool,
     quick: bool,
 ) -> None:
     """Train every case from every start, and write results.csv, layers.csv, summary.md."""
@@ -364,6 +370,7 @@ def main(
     read = results.read(KEYS)
     done = {Unit(str(row.case), str(row.method), int(row.seed)) for row in read.itertuples()}
     settings = {"cifar": cifar, "epochs": 2 if quick else 0, "samples": 32 if quick else 0}
+    settings["untrained"] = untrained
 
     def keep(unit: Unit, rows: list[str]) -> None:
         layers.append(rows[1:])

@@ -52,7 +52,7 @@ def random_mask():
             dropped = (generator.random(len(channels)) < share) & ~channels.frozen
             if dropped.all():
                 dropped[generator.integers(len(channels))] = False
-            mask[channels.classes[dropped]] = False
+            mask[channels.elements[dropped]] = False
         return mask
 
     return draw

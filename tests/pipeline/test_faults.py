@@ -217,7 +217,10 @@ def test_two_runs_in_one_folder_are_refused(copy):
             lambda c: c["experiments"]["digits"]["shrink"].update(start="generated"),
             "experiments.digits.methods has generated, which is lw-dna itself",
         ),
-        (lambda c: c["experiments"]["digits"]["shrink"].update(start="frsh"), "did you mean 'fresh'?"),
+        (
+            lambda c: c["experiments"]["digits"]["shrink"].update(start="frsh"),
+            "did you mean 'fresh'?",
+        ),
     ],
 )
 def test_bad_configurations(change, sentence):
