@@ -1,20 +1,21 @@
-"""The page on networks of one's own, followed word for word in an empty folder."""
+"""The pages on networks and layers of one's own, followed word for word in an empty folder."""
 
 import os
 import re
 import subprocess
 import sys
+from collections import Counter
 
 import pytest
 from running import ROOT
 
-PAGE = ROOT / "docs/your-own-network.md"
+NETWORK, LAYER = ROOT / "docs/your-own-network.md", ROOT / "docs/your-own-layer.md"
 BLOCK = re.compile(r"(.*?)```(\w+)\n(.*?)```\n", re.DOTALL)
 
 
-def blocks():
-    """Kind and content of each block of the page, and the text before it."""
-    return [(kind, content, text) for text, kind, content in BLOCK.findall(PAGE.read_text())]
+def blocks(page):
+    """Kind and content of each block of a page, and the text before it."""
+    return [(kind, content, text) for text, kind, content in BLOCK.findall(page.read_text())]
 
 
 FOUND = re.compile(r"-> .*|(\(\w+\): (?:Conv2d|BatchNorm2d|Linear)\().*|^(\w+ +[\d,]+) .*[\d.]$")
@@ -57,12 +58,21 @@ def shell(tmp_path):
     return run
 
 
-def test_the_page_word_for_word(shell):
+def test_the_page_on_networks_word_for_word(shell):
     pytest.importorskip("onnxscript")
     pytest.importorskip("onnxruntime")
+    assert follow(NETWORK, shell) == {"python": 3, "sh": 6, "text": 6}
+
+
+def test_the_page_on_layers_word_for_word(shell):
+    assert follow(LAYER, shell) == {"python": 2, "sh": 3, "text": 3}
+
+
+def follow(page, shell):
+    """Write and run the blocks of a page, compare what is printed, and count them by kind."""
     said = None
     seen = []
-    for kind, content, text in blocks():
+    for kind, content, text in blocks(page):
         seen.append(kind)
         if kind == "python":
             (name,) = re.findall(r"`(\w+\.py)`:\s*$", text)
@@ -74,9 +84,9 @@ def test_the_page_word_for_word(shell):
         else:
             assert kind == "text"
             assert printed(said) == printed(content)
-    assert (seen.count("python"), seen.count("sh"), seen.count("text")) == (3, 6, 6)
+    return Counter(seen)
 
 
 def test_the_script_is_fifteen_lines():
-    scripts = [content for kind, content, _ in blocks() if kind == "python"]
+    scripts = [content for kind, content, _ in blocks(NETWORK) if kind == "python"]
     assert len(scripts[1].strip().splitlines()) <= 15
