@@ -26,17 +26,27 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lwdna.graph.channels import ChannelGraph
     from lwdna.graph.complexity import complexity
-    from lwdna.graph.rules import register_rule
+    from lwdna.graph.rules import Rule, register_rule
     from lwdna.networks.build import build
     from lwdna.networks.export import export
     from lwdna.networks.weights import load
     from lwdna.shrinkage.shrink import shrink
 
 __version__ = "0.1.0"
-__all__ = ["ChannelGraph", "build", "complexity", "export", "load", "register_rule", "shrink"]
+__all__ = [
+    "ChannelGraph",
+    "Rule",
+    "build",
+    "complexity",
+    "export",
+    "load",
+    "register_rule",
+    "shrink",
+]
 
 _HOME = {
     "ChannelGraph": "lwdna.graph.channels",
+    "Rule": "lwdna.graph.rules",
     "build": "lwdna.networks.build",
     "complexity": "lwdna.graph.complexity",
     "export": "lwdna.networks.export",
