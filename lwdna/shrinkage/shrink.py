@@ -24,7 +24,15 @@ from lwdna.shrinkage.latents import (
     scored_elements,
 )
 from lwdna.shrinkage.shrunk import Shrunk, derive
-from lwdna.shrinkage.starts import START, STARTS, Start, begin, put_back
+from lwdna.shrinkage.starts import (
+    START,
+    STARTS,
+    Start,
+    begin,
+    check_drawable,
+    drawn_layers,
+    put_back,
+)
 
 Criterion = Literal["gradient", "magnitude", "random", "uniform"]
 CRITERIA = ("gradient", "magnitude", "random", "uniform")
@@ -87,6 +95,8 @@ def shrink(
     wide = copy.deepcopy(model)
     graph = ChannelGraph(wide, example_input)
     complexity = MaskedComplexity(graph, batch_norm=batch_norm)
+    layers = drawn_layers(graph, wide)
+    check_drawable(wide, start, layers)
     floor = floors(graph.sets, rho, tau)
     if all(complexity.same(channels.elements) for channels in graph.sets):
         # Which channels are kept makes no difference: a hopeless target need cost no time.
@@ -110,7 +120,7 @@ def shrink(
     except BudgetError as error:
         raise BudgetError(f"{error}{held(graph)}") from None
     if start != "generated":
-        put_back(wide, model, graph.layers)
+        put_back(wide, model, layers)
     result = derive(
         graph,
         wide,
@@ -131,7 +141,7 @@ def shrink(
             "start": start,
         },
     )
-    begin(result.model, start, layers=graph.layers, seed=seed)
+    begin(result.model, start, layers=layers, seed=seed)
     return result
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from lwdna.errors import ConfigError
+from lwdna.graph.channels import ChannelGraph
+from lwdna.graph.rules import rule_of
 
 Start = Literal["generated", "rescaled", "fresh"]
 STARTS = ("generated", "rescaled", "fresh")
@@ -17,24 +19,61 @@ START: Start = "fresh"
 """The default: a protocol is compared with itself only if its initialisation is the same too."""
 
 
+Drawn = Mapping[str, Sequence[str]]
+"""By layer, the names of the tensors that latent vectors generate."""
+
+
+def drawn_layers(graph: ChannelGraph, model: nn.Module) -> dict[str, Sequence[str]]:
+    """The layers that a start draws: convolutions, linear ones, and those that rules generate."""
+    taught = {call.name: rule_of(model.get_submodule(call.name)) for call in graph.taught}
+    layers: dict[str, Sequence[str]] = {}
+    for name in dict.fromkeys([*graph.layers, *taught]):
+        rule = taught.get(name)
+        generated = ("weight",) if rule is None else rule.generated
+        if generated:
+            layers[name] = generated
+    return layers
+
+
+def check_drawable(model: nn.Module, start: Start, layers: Drawn) -> None:
+    """Refuse a layer that cannot be drawn anew, before anything is computed.
+
+    Raises:
+        ConfigError: naming the layer and what to do.
+    """
+    if start == "generated":
+        return
+    for name in layers:
+        for module in model.get_submodule(name).modules():
+            trained = any(p.requires_grad for p in module.parameters(recurse=False))
+            if trained and not callable(getattr(module, "reset_parameters", None)):
+                raise ConfigError(
+                    f"The weights of '{name}', a {type(module).__name__}, cannot be drawn anew: it "
+                    "has no method reset_parameters; write one, or start from the generated "
+                    "weights (start: generated)."
+                )
+
+
 @torch.no_grad()
-def put_back(wide: nn.Module, model: nn.Module, layers: Iterable[str]) -> None:
+def put_back(wide: nn.Module, model: nn.Module, layers: Drawn) -> None:
     """Give a widened network, after gradients were read, what no latent vector generates again.
 
     Args:
         wide: a copy of ``model`` whose parameters warm-up steps may have changed.
         model: as it was given.
-        layers: names of the convolutions and linear layers, which are left as they are.
+        layers: from :func:`drawn_layers`, which are left as they are.
     """
-    own = {f"{name}.{key}" for name in layers for key in ("weight", "bias")}
+    drawn = {
+        f"{name}.{key}" for name in layers for key, _ in wide.get_submodule(name).named_parameters()
+    }
     given = dict(model.named_parameters())
     for name, parameter in wide.named_parameters():
-        if name not in own:
+        if name not in drawn:
             parameter.copy_(given[name])
 
 
 @torch.no_grad()
-def begin(model: nn.Module, start: Start, *, layers: Iterable[str], seed: int) -> None:
+def begin(model: nn.Module, start: Start, *, layers: Drawn, seed: int) -> None:
     """Give the layers of a network just shrunk the weights that they start from.
 
     A fresh draw is ``reset_parameters()`` of each layer, at the layer's own size, and then of what
@@ -43,33 +82,28 @@ def begin(model: nn.Module, start: Start, *, layers: Iterable[str], seed: int) -
 
     Args:
         model: the shrunk network with its generated weights.
-        start: "generated" leaves them. "rescaled" multiplies the weight of each layer by the number
+        start: "generated" leaves them. "rescaled" multiplies each generated tensor by the number
             that makes its root mean square that of a fresh draw. "fresh" replaces it by that draw.
-            Biases, which no latent vector generates, are drawn by both.
-        layers: names of the convolutions and linear layers.
+            What of a layer no latent vector generates, such as its bias, is drawn by both.
+        layers: from :func:`drawn_layers`.
         seed: of the draw, which is the same on every device.
 
     Raises:
         ConfigError: if a layer cannot be drawn.
     """
+    check_drawable(model, start, layers)
     if start == "generated":
         return
     drawn = _drawn(model, seed)
-    for name in layers:
-        layer: Any = model.get_submodule(name)
-        fresh: Any = drawn.get_submodule(name)
-        if not callable(getattr(layer, "reset_parameters", None)):
-            raise ConfigError(
-                f"The weights of '{name}', a {type(layer).__name__}, cannot be drawn anew: it has "
-                "no method reset_parameters; write one, or start from the generated weights "
-                "(start: generated)."
-            )
-        if layer.weight.requires_grad and start == "rescaled":
-            layer.weight.mul_(_scale(fresh.weight) / _scale(layer.weight).clamp_min(1e-30))
-        elif layer.weight.requires_grad:
-            layer.weight.copy_(fresh.weight)
-        if layer.bias is not None and layer.bias.requires_grad:
-            layer.bias.copy_(fresh.bias)
+    for name, generated in layers.items():
+        fresh = dict(drawn.get_submodule(name).named_parameters())
+        for key, parameter in model.get_submodule(name).named_parameters():
+            if not parameter.requires_grad:
+                continue
+            if start == "rescaled" and key in generated:
+                parameter.mul_(_scale(fresh[key]) / _scale(parameter).clamp_min(1e-30))
+            else:
+                parameter.copy_(fresh[key])
 
 
 def _drawn(model: nn.Module, seed: int) -> nn.Module:

@@ -35,6 +35,10 @@ class LowRank(nn.Module):
         self.up = nn.Parameter(torch.randn(outputs, rank))
         self.bias = nn.Parameter(torch.randn(outputs)) if bias else None
 
+    def reset_parameters(self):
+        for parameter in self.parameters():
+            nn.init.normal_(parameter)
+
     def forward(self, x):
         x = torch.einsum("ri,bihw->brhw", self.down, x).view(len(x), self.rank, *x.shape[2:])
         x = torch.einsum("or,brhw->bohw", self.up, x)
