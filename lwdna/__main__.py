@@ -9,6 +9,7 @@ from importlib import import_module
 import click
 
 from lwdna import __version__
+from lwdna.config.methods import SEARCHES
 from lwdna.errors import LwdnaError
 from lwdna.io import logs
 
@@ -22,7 +23,7 @@ COMMANDS = {
     "digits": "Write the handwritten digits of scikit-learn as two stores.",
     "pack": "Pack or list a dataset for classification.",
     "shrink": "Shrink a network to a FLOPs budget by its latent vectors (Sec. 1.2).",
-    "dhp": "Search for a network within a FLOPs budget by DHP, the rival of Table 1.",
+    **{name: search.about for name, search in SEARCHES.items()},
     "train": "Train a network, with knowledge distillation if there is a teacher.",
     "evaluate": "Measure a trained network on test sets.",
     "reference": "Measure the noisy input, or bicubic interpolation, on a test set.",
@@ -40,7 +41,8 @@ COMMANDS = {
     "plan": "Say what a run will take: jobs, hours and disk by table and network.",
     "export": "Write a network as an ONNX file or a torch.export program.",
 }
-"""Subcommands and what they do; each lives in ``lwdna/steps/`` and is loaded when called."""
+"""Subcommands and what they do; each lives in ``lwdna/steps/``, the searches in
+``search.py``, and is loaded when called."""
 
 
 class Steps(click.Group):
@@ -54,8 +56,9 @@ class Steps(click.Group):
         """Load a subcommand."""
         if cmd_name not in COMMANDS:
             return None
-        module = import_module(f"lwdna.steps.{cmd_name.replace('-', '_')}")
-        command: click.Command = module.main
+        step = "search" if cmd_name in SEARCHES else cmd_name.replace("-", "_")
+        module = import_module(f"lwdna.steps.{step}")
+        command: click.Command = module.command(cmd_name) if step == "search" else module.main
         command.name = cmd_name
         return command
 

@@ -32,46 +32,53 @@ rule shrink:
         " --channels {output.channels:q} --output {output.network:q}"
 
 
-rule dhp:
-    input:
-        train=RUN.train_images,
-        test=RUN.first_test,
-    output:
-        network=paths.NETWORK.where(shrinkage=DHP),
-        summary=paths.SUMMARY.where(shrinkage=DHP),
-        channels=paths.CHANNELS.where(shrinkage=DHP),
-        history=paths.SEARCH_HISTORY.where(shrinkage=DHP),
-        latents=paths.LATENTS.where(shrinkage=DHP),
-    log:
-        "results/logs/shrink/{experiment}/dhp/seed{seed}.log",
-    benchmark:
-        "results/benchmarks/dhp/{experiment}/seed{seed}.tsv"
-    conda:
-        "../envs/lwdna.yaml"
-    threads: 1
-    resources:
-        mem_mb=words.growing(16000),
-        gpu=0,
-    params:
-        network=RUN.wide_network,
-        settings=RUN.search_options,
-        task=RUN.task,
-        protocol=RUN.search_protocol,
-        checkpoints=paths.CHECKPOINTS.where(method="dhp-search"),
-        convention=RUN.first_convention,
-        batch_norm=RUN.count_batch_norm,
-        device=words.devices,
-    message:
-        "Search by DHP for {wildcards.experiment}, seed {wildcards.seed}"
-    shell:
-        "python -m lwdna --log {log:q} dhp {params.network:q} {params.settings:q}"
-        " --task {params.task:q} --protocol {params.protocol:q}"
-        " --train {input.train:q} --test {input.test:q}"
-        " --checkpoints {params.checkpoints:q} --seed {wildcards.seed}"
-        " {params.convention:q} {params.batch_norm} {params.device} --threads {threads}"
-        " --description '{wildcards.experiment} dhp {wildcards.seed}'"
-        " --history {output.history:q} --latents {output.latents:q}"
-        " --channels {output.channels:q} --output {output.network:q}"
+for search, entry in SEARCHES.items():
+
+    # Of each its own, named after it: what a search of before recorded must stay what it was.
+    rule:
+        name:
+            search
+        input:
+            train=RUN.train_images,
+            test=RUN.first_test,
+        output:
+            **{entry.record: paths.RECORD.where(record=entry.record)},
+            network=paths.NETWORK,
+            summary=paths.SUMMARY,
+            channels=paths.CHANNELS,
+            history=paths.SEARCH_HISTORY,
+        log:
+            "results/logs/shrink/{experiment}/{shrinkage}/seed{seed}.log",
+        benchmark:
+            "results/benchmarks/{shrinkage}/{experiment}/seed{seed}.tsv"
+        wildcard_constraints:
+            shrinkage=pattern([search]),
+        conda:
+            "../envs/lwdna.yaml"
+        threads: 1
+        resources:
+            mem_mb=words.growing(16000),
+            gpu=0,
+        params:
+            network=RUN.wide_network,
+            settings=RUN.search_options,
+            task=RUN.task,
+            protocol=RUN.search_protocol,
+            checkpoints=paths.CHECKPOINTS.where(method=f"{search}-search"),
+            convention=RUN.first_convention,
+            batch_norm=RUN.count_batch_norm,
+            device=words.devices,
+        message:
+            f"Search by {METHODS[search].title} for {{wildcards.experiment}}, seed {{wildcards.seed}}"
+        shell:
+            f"python -m lwdna --log {{log:q}} {search} {{params.network:q}} {{params.settings:q}}"
+            " --task {params.task:q} --protocol {params.protocol:q}"
+            " --train {input.train:q} --test {input.test:q}"
+            " --checkpoints {params.checkpoints:q} --seed {wildcards.seed}"
+            " {params.convention:q} {params.batch_norm} {params.device} --threads {threads}"
+            f" --description '{{wildcards.experiment}} {search} {{wildcards.seed}}'"
+            f" --history {{output.history:q}} --{entry.record} {{output.{entry.record}:q}}"
+            " --channels {output.channels:q} --output {output.network:q}"
 
 
 rule train:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import yaml
-
-from lwdna.config.methods import DHP, METHODS, NEED_TEACHER, SHRINKAGES, shrink_settings
+from lwdna.config.methods import (
+    METHODS,
+    OURS,
+    SEARCHES,
+    SHRINKAGES,
+    shrink_settings,
+    shrinkage_of,
+)
 from lwdna.config.read import (
     problems,
     read_numbers,
+    read_rules,
     require_bounded,
     require_finite,
     with_text_keys,
@@ -58,7 +63,7 @@ def check(config: Mapping[str, Any], schema: str | os.PathLike[str] = SCHEMA) ->
         ConfigError: one sentence on the first thing that is wrong: where, what, what is allowed.
     """
     require_bounded(config)
-    rules = yaml.safe_load(Path(schema).read_text(encoding="utf-8"))
+    rules = read_rules(schema)
     complete: dict[str, Any] = with_text_keys(config)
     read_numbers(rules, complete)
     require_finite(complete)
@@ -234,15 +239,16 @@ def _check_experiment(name: str, experiment: dict[str, Any], config: Mapping[str
             kind == "classification", f"{where}.teacher", f"cannot be: {kind} has no distillation"
         )
     for method in experiment["methods"]:
-        if method in NEED_TEACHER:
+        if METHODS[method].needs_teacher:
             _require(teacher is not None, where, f"has the method {method} but no 'teacher'")
     if teacher is not None and "experiment" in teacher:
         other = _known(teacher["experiment"], config["experiments"], f"{where}.teacher.experiment")
         shared = config["experiments"][other].get("teacher", {})
         _require("width" in shared, f"{where}.teacher", f"is that of '{other}', which trains none")
     for method in experiment["methods"]:
-        if METHODS[method].shrinkage is not None:
-            _check_shrinkage(where, experiment, method, config["protocols"])
+        shrinkage = shrinkage_of(method)
+        if shrinkage is not None:
+            _check_shrinkage(where, experiment, method, shrinkage, config["protocols"])
         _require(
             method == "lw-dna" or experiment["tables"] != [3],
             where,
@@ -284,28 +290,34 @@ def _check_network(where: str, network: Mapping[str, Any], kind: str) -> None:
 
 
 def _check_shrinkage(
-    where: str, experiment: Mapping[str, Any], method: str, protocols: Mapping[str, Any]
+    where: str,
+    experiment: Mapping[str, Any],
+    method: str,
+    shrinkage: str,
+    protocols: Mapping[str, Any],
 ) -> None:
     """A shrinkage needs one budget, and a search a protocol."""
-    shrinkage = str(METHODS[method].shrinkage)
     _require("shrink" in experiment, where, f"has the method {method} but no section 'shrink'")
     budget = "shrink"
-    if shrinkage == DHP:
-        _require(DHP in experiment, where, f"has the method {method} but no section 'dhp'")
-        _known(experiment[DHP]["protocol"], protocols, f"{where}.dhp.protocol")
-        if {"target_flops", "flops_ratio"} & set(experiment[DHP]):
-            budget = DHP
+    if shrinkage in SEARCHES:
+        _require(
+            shrinkage in experiment, where, f"has the method {method} but no section '{shrinkage}'"
+        )
+        own = experiment[shrinkage]
+        _known(own["protocol"], protocols, f"{where}.{shrinkage}.protocol")
+        if {"target_flops", "flops_ratio"} & set(own):
+            budget = shrinkage
     settings = shrink_settings(experiment, shrinkage)
     _require(
         ("target_flops" in settings) != ("flops_ratio" in settings),
         f"{where}.{budget}",
         "must have either 'target_flops' or 'flops_ratio'",
     )
-    changed = ", ".join(f"{key}: {value}" for key, value in SHRINKAGES[shrinkage].items())
+    changed = ", ".join(f"{key}: {value}" for key, value in SHRINKAGES[shrinkage].changes.items())
     _require(
-        shrinkage in (DHP, "lw-dna")
-        or "lw-dna" not in experiment["methods"]
-        or settings != shrink_settings(experiment, "lw-dna"),
+        shrinkage in (OURS, *SEARCHES)
+        or OURS not in experiment["methods"]
+        or settings != shrink_settings(experiment, OURS),
         f"{where}.methods",
         f"has {method}, which is lw-dna itself where shrink has {changed}: leave it out",
     )

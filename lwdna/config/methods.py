@@ -1,10 +1,49 @@
-"""What tables compare: methods, each a way to train a network, and references without a network."""
+"""What tables compare: methods, each a way to train a network, and how their networks are made.
+
+A rival is one line of :data:`METHODS` and one file in ``lwdna/rivals/``, its home:
+
+- One that scores channels at initialisation has a function ``(graph, model, loss_fn, settings) ->
+  scores`` (:data:`lwdna.shrinkage.settings.Scorer`); its line has ``Shrinkage(home=...)``. It goes
+  through ``lwdna shrink``, by whose budget and floors the channels of the highest scores stay.
+- One that trains to find its network has a class (:class:`lwdna.rivals.search.Rival`); its line has
+  ``Search(home=...)``. It is a command of its own, ``lwdna NAME``; its settings stand in a section
+  of the experiment named after it, which ``config/schema.yaml`` describes.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any
+
+
+@dataclass(frozen=True)
+class Shrinkage:
+    """A way to choose the channels of the widened network, by default LW-DNA's."""
+
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    """What differs from the experiment's section ``shrink``."""
+    home: str | None = None
+    """Where its code is, as "module:name" below ``lwdna``, imported on first use; None for a
+    criterion of :mod:`lwdna.shrinkage`."""
+
+    def load(self) -> Any:
+        """What the home names."""
+        module, name = str(self.home).split(":")
+        return getattr(import_module(f"lwdna.{module}"), name)
+
+
+@dataclass(frozen=True)
+class Search(Shrinkage):
+    """A way to find a network by training, with a section of the experiment named after it."""
+
+    about: str = ""
+    """What its command does."""
+    record: str = "record"
+    """What it notes on the way: the name of an HDF5 file, and of the option that names that."""
+    shares: tuple[str, ...] = ("widen", "target_flops", "flops_ratio")
+    """What it takes from the section ``shrink`` where its own section lacks it."""
 
 
 @dataclass(frozen=True)
@@ -13,111 +52,151 @@ class Method:
 
     title: str
     """In tables and figures; the paper's name where it has the method."""
-    shrinkage: str | None = None
-    """How the network is shrunk, one of :data:`SHRINKAGES`; None for the baseline itself."""
+    shrinkage: Shrinkage | str | None = None
+    """How the network is shrunk, or the name of the method that it shares this with; None for the
+    baseline itself."""
     distils: bool = False
     """Whether it learns from the teacher, where the experiment has one."""
+    needs_teacher: bool = False
+    """Whether it would be another method where the experiment has none."""
     note: str = ""
     """What it is, at the foot of a table; of those that the paper does not have."""
+    colour: str = "#888888"
+    """In figures, from the palette of Okabe and Ito, which colour-blind readers can tell apart."""
+    marker: str = "P"
+    """In figures that compare shrinkages."""
 
 
 METHODS: Mapping[str, Method] = {
-    "baseline": Method("Baseline"),
-    "baseline-kd": Method("Baseline KD", distils=True),
-    "dhp": Method("DHP", "dhp", note="the DHP version trained without knowledge distillation"),
-    "dhp-kd": Method("DHP KD", "dhp", distils=True),
-    "lw-dna": Method("LW-DNA", "lw-dna", distils=True),
+    "baseline": Method("Baseline", colour="#0072B2"),
+    "baseline-kd": Method("Baseline KD", distils=True, needs_teacher=True, colour="#009E73"),
+    "dhp": Method(
+        "DHP",
+        Search(
+            home="rivals.dhp:DHP",
+            about="Search for a network within a FLOPs budget by DHP, the rival of Table 1.",
+            record="latents",
+            shares=("widen", "target_flops", "flops_ratio", "rho", "tau", "embedding"),
+        ),
+        note="the DHP version trained without knowledge distillation",
+        colour="#CC79A7",
+        marker="s",
+    ),
+    "dhp-kd": Method("DHP KD", "dhp", distils=True, needs_teacher=True),
+    "lw-dna": Method("LW-DNA", Shrinkage(), distils=True, colour="#D55E00", marker="o"),
     "no-kd": Method(
         "LW-DNA without KD",
         "lw-dna",
+        needs_teacher=True,
         note="the LW-DNA network trained without knowledge distillation",
     ),
     "from-scratch": Method(
         "LW-DNA from scratch",
-        "from-scratch",
+        Shrinkage({"start": "fresh"}),
         distils=True,
         note="the shape of the LW-DNA network, trained from weights drawn anew",
     ),
     "generated": Method(
         "LW-DNA as generated",
-        "generated",
+        Shrinkage({"start": "generated"}),
         distils=True,
         note="the LW-DNA network, trained from the weights that the latent vectors generate",
     ),
     "rescaled": Method(
         "LW-DNA rescaled",
-        "rescaled",
+        Shrinkage({"start": "rescaled"}),
         distils=True,
         note="as generated, with the weights of each layer scaled to the size of fresh ones",
     ),
     "width-1": Method(
-        "Not widened", "width-1", distils=True, note="as LW-DNA, but from the baseline at its width"
+        "Not widened",
+        Shrinkage({"widen": 1}),
+        distils=True,
+        note="as LW-DNA, but from the baseline at its width",
     ),
     "magnitude": Method(
         "Magnitude",
-        "magnitude",
+        Shrinkage({"criterion": "magnitude"}),
         distils=True,
         note="as LW-DNA, but the largest latent elements stay",
+        colour="#56B4E9",
+        marker="^",
     ),
     "random": Method(
-        "Random", "random", distils=True, note="as LW-DNA, but channels that stay are drawn by lot"
+        "Random",
+        Shrinkage({"criterion": "random"}),
+        distils=True,
+        note="as LW-DNA, but channels that stay are drawn by lot",
+        colour="#E69F00",
+        marker="v",
     ),
     "uniform": Method(
         "Uniform",
-        "uniform",
+        Shrinkage({"criterion": "uniform"}),
         distils=True,
         note="as LW-DNA, but every layer keeps the same share of its channels",
+        colour="#222222",
+        marker="D",
     ),
 }
 """By name in the configuration, in the order of a table."""
 
+OURS = "lw-dna"
+"""The method that the others are compared with."""
 
 DHP = "dhp"
-"""The shrinkage that is a search; the others are made at initialisation."""
+"""The search whose latent vectors are drawn as Figure 3."""
 
-SHRINKAGES: Mapping[str, Mapping[str, Any]] = {
-    "lw-dna": {},
-    DHP: {},
-    "from-scratch": {"start": "fresh"},
-    "generated": {"start": "generated"},
-    "rescaled": {"start": "rescaled"},
-    "width-1": {"widen": 1},
-    "magnitude": {"criterion": "magnitude"},
-    "random": {"criterion": "random"},
-    "uniform": {"criterion": "uniform"},
+_OWN = {name: m.shrinkage for name, m in METHODS.items() if isinstance(m.shrinkage, Shrinkage)}
+
+SHRINKAGES: Mapping[str, Shrinkage] = {OURS: _OWN[OURS], **_OWN}
+"""By name, which is that of a method."""
+
+SEARCHES: Mapping[str, Search] = {
+    name: shrinkage for name, shrinkage in SHRINKAGES.items() if isinstance(shrinkage, Search)
 }
-"""By name, what differs from the experiment's section ``shrink``."""
+"""Those that train; the others are made at initialisation."""
+
+SCORERS: Mapping[str, Shrinkage] = {
+    name: shrinkage
+    for name, shrinkage in SHRINKAGES.items()
+    if shrinkage.home is not None and name not in SEARCHES
+}
+"""Those that score channels at initialisation by code of their own: names of criteria."""
 
 COMPARABLE = tuple(
-    name for name, changes in SHRINKAGES.items() if not {"widen", "start"} & set(changes)
+    name
+    for name, shrinkage in SHRINKAGES.items()
+    if not {"widen", "start"} & set(shrinkage.changes)
 )
 """Shrinkages of the same widened network that choose other channels, which can be compared."""
 
-BASELINES = ("baseline", "baseline-kd")
+BASELINES = tuple(name for name, method in METHODS.items() if method.shrinkage is None)
 """Methods that train the network of the paper itself, so that its complexity is known untrained."""
 
 
-NEED_TEACHER = ("baseline-kd", "dhp-kd", "no-kd")
-"""Methods that without a teacher would be another method."""
+def shrinkage_of(method: str) -> str | None:
+    """The name of the shrinkage that a method starts from; None for a baseline."""
+    shrinkage = METHODS[method].shrinkage
+    return method if isinstance(shrinkage, Shrinkage) else shrinkage
 
 
 def shrinkages_of(methods: Iterable[str]) -> list[str]:
     """The shrinkages that some methods start from, each once."""
-    asked = {METHODS[method].shrinkage for method in methods}
+    asked = {shrinkage_of(method) for method in methods}
     return [name for name in SHRINKAGES if name in asked]
 
 
 def shrink_settings(section: Mapping[str, Any], shrinkage: str) -> dict[str, Any]:
     """The settings of a shrinkage of an experiment: its section ``shrink``, and what differs.
 
-    The search by DHP takes from it the width, the budget and the floors, unless its own section
-    has them.
+    A search has a section of its own, and takes from ``shrink`` what that lacks, if it shares it.
     """
-    settings = {**section["shrink"], **SHRINKAGES[shrinkage]}
-    if shrinkage != DHP:
-        return settings
-    own = section["dhp"]
+    entry = SHRINKAGES[shrinkage]
+    settings = {**section["shrink"], **entry.changes}
+    if not isinstance(entry, Search):
+        return settings | ({"criterion": shrinkage} if shrinkage in SCORERS else {})
+    own = section[shrinkage]
     if "target_flops" in own or "flops_ratio" in own:
         settings = {k: v for k, v in settings.items() if k not in ("target_flops", "flops_ratio")}
-    shared = ("widen", "target_flops", "flops_ratio", "rho", "tau", "embedding")
-    return {**{name: settings[name] for name in shared if name in settings}, **own}
+    return {**{name: settings[name] for name in entry.shares if name in settings}, **own}

@@ -30,10 +30,8 @@ from lwdna.config.methods import COMPARABLE, METHODS
 from lwdna.io.atomic import write_text
 from lwdna.results.figures import LAYERS, number_layers
 from lwdna.results.markdown import escape, to_html
-from lwdna.results.panels import COLOURS, Output, panels_of
+from lwdna.results.panels import Output, panels_of
 from lwdna.results.tables import Experiments
-
-_MARKERS = {"lw-dna": "o", "dhp": "s", "magnitude": "^", "random": "v", "uniform": "D"}
 
 COLUMNS = ("rank_correlation", "overlap", "overlap_by_chance")
 
@@ -167,9 +165,13 @@ def to_markdown(frame: pd.DataFrame, scale: str = "") -> str:
     titles = ("Network", "First", "Second", "Seeds", "Rank correlation", "Overlap", "By chance")
     lines = [titles, (*[":--"] * 3, *["--:"] * 4)]
     for row in frame.to_dict("records"):
-        second = "itself, other seeds" if row["first"] == row["second"] else _title(row["second"])
+        second = (
+            "itself, other seeds" if row["first"] == row["second"] else METHODS[row["second"]].title
+        )
         numbers = [_cell(row[column]) for column in COLUMNS]
-        lines.append((str(row["label"]), _title(row["first"]), second, str(row["seeds"]), *numbers))
+        lines.append(
+            (str(row["label"]), METHODS[row["first"]].title, second, str(row["seeds"]), *numbers)
+        )
     if frame.empty:
         blocks.append("Not run: no experiment of this configuration has two such shrinkages.")
     else:
@@ -202,11 +204,6 @@ def write_agreement(
     write_text(markdown, text)
 
 
-def _title(shrinkage: str) -> str:
-    """The name of the method that a shrinkage is for."""
-    return next(m.title for m in METHODS.values() if m.shrinkage == shrinkage)
-
-
 def _cell(value: float | None) -> str:
     return "-" if value is None or np.isnan(value) else f"{value:.2f}"
 
@@ -237,7 +234,10 @@ def plot_agreement(
     shown = [name for name in experiments if any(name == key[0] for key in networks)]
     ways = [way for way in COMPARABLE if any(way == key[1] for key in networks)]
     legend = [
-        Line2D([], [], color=COLOURS[way], marker=_MARKERS[way], label=_title(way)) for way in ways
+        Line2D(
+            [], [], color=METHODS[way].colour, marker=METHODS[way].marker, label=METHODS[way].title
+        )
+        for way in ways
     ]
     about = f"Mean over the seeds, and their range. {LAYERS}; those that no criterion cuts are left"
     footer = [f"{about} out.", scale]
@@ -258,7 +258,7 @@ def _plot(axes: Axes, networks: Mapping[tuple[str, int], Kept]) -> None:
         shares = [100 * kept.shares(layers) for (name, _), kept in networks.items() if name == way]
         if shares:
             table = np.array(shares)
-            colour, marker = COLOURS[way], _MARKERS[way]
+            colour, marker = METHODS[way].colour, METHODS[way].marker
             axes.plot(x, table.mean(0), color=colour, marker=marker, markersize=4, zorder=3)
             axes.fill_between(x, table.min(0), table.max(0), color=colour, alpha=0.15, lw=0)
     axes.set_ylim(0, 105)

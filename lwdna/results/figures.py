@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 
 from lwdna.config.methods import METHODS
 from lwdna.errors import DataError
-from lwdna.results.panels import COLOURS, INK, Output, panels_of
+from lwdna.results.panels import INK, Output, panels_of
 from lwdna.results.tables import Experiments
 
 LOGGED = ("baseline", "baseline-kd", "lw-dna")
@@ -87,7 +87,7 @@ def plot_training_logs(
     columns = min(len(shown), 2 if len(shown) <= 4 else 3)
     methods = [method for method in LOGGED if any(method in known for known in shown.values())]
     legend = [
-        Line2D([], [], color=COLOURS[method], linewidth=3, label=METHODS[method].title)
+        Line2D([], [], color=METHODS[method].colour, linewidth=3, label=METHODS[method].title)
         for method in methods
     ]
     if shown:
@@ -150,7 +150,7 @@ def plot_remaining_channels(
     legend = []
     if shown:
         label = "channels kept, relative to the baseline"
-        legend.append(Line2D([], [], color=COLOURS["lw-dna"], linewidth=7, label=label))
+        legend.append(Line2D([], [], color=METHODS["lw-dna"].colour, linewidth=7, label=label))
         legend.append(Line2D([], [], color=INK, linestyle="--", label="baseline"))
     about = f"{_MEANS} {LAYERS}; those that can lose no channel are left out."
     footer = [about if shown else "", _not_run(experiments, shown), scale]
@@ -167,7 +167,7 @@ def _plot_log(axes: Axes, runs: pd.DataFrame, experiment: Mapping[str, Any]) -> 
     axes.set_title(str(experiment.get("label", "")) + _seeds(runs))
     name, title = _measure(runs) or ("", "")
     for method, part in runs.groupby("method"):
-        colour = COLOURS[str(method)]
+        colour = METHODS[str(method)].colour
         for prefix, style in (("train", "--"), ("test", "-")):
             column = f"{prefix}_{name}"
             if column not in part or not part[column].notna().any():
@@ -233,7 +233,7 @@ def _plot_channels(
     axes.set_title(str(experiment.get("label", "")) + _seeds(rows))
     percent = (100 * rows["after"] / rows["baseline"]).groupby(rows["number"])
     kept = percent.agg(["mean", "min", "max"])
-    axes.bar(kept.index, kept["mean"], width=0.75, color=COLOURS["lw-dna"], zorder=2)
+    axes.bar(kept.index, kept["mean"], width=0.75, color=METHODS["lw-dna"].colour, zorder=2)
     if rows["seed"].nunique() > 1:
         axes.errorbar(
             kept.index,

@@ -16,10 +16,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from lwdna.config.methods import METHODS
 from lwdna.errors import ConfigError
 from lwdna.io.atomic import atomic
 from lwdna.results.figures import LAYERS
-from lwdna.results.panels import COLOURS, INK, STYLE, Output, panels_of
+from lwdna.results.panels import INK, STYLE, Output, panels_of
 from lwdna.rivals.dhp_record import LatentRecord
 
 _BINS = 40
@@ -137,7 +138,7 @@ def _plot(
     edges = np.linspace(-most, most, _BINS + 2) if most > 0 else np.linspace(-1, 1, _BINS + 2)
     if epoch in history:
         vector = history[epoch]
-        axes.hist(vector, bins=edges.tolist(), color=COLOURS["dhp"], zorder=2)
+        axes.hist(vector, bins=edges.tolist(), color=METHODS["dhp"].colour, zorder=2)
         small = int((np.abs(vector) < threshold).sum())
         # Above the bars, which get room for it.
         axes.set_ylim(top=1.25 * axes.get_ylim()[1])

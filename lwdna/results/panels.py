@@ -25,17 +25,6 @@ from lwdna.results.layouts import NOT_RUN
 
 Output: TypeAlias = str | PathLike[str]
 
-COLOURS = {
-    "baseline": "#0072B2",
-    "baseline-kd": "#009E73",
-    "lw-dna": "#D55E00",
-    "dhp": "#CC79A7",
-    "magnitude": "#56B4E9",
-    "random": "#E69F00",
-    "uniform": "#222222",
-}
-"""By method, from the palette of Okabe and Ito, which colour-blind readers can tell apart."""
-
 INK, FAINT = "#222222", "#888888"
 _DPI = 200
 WIDTH = 10.0

@@ -10,11 +10,12 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
+from lwdna.config.methods import METHODS
 from lwdna.data.images import to_gray
 from lwdna.data.photographs import PHOTOGRAPHS
 from lwdna.errors import ConfigError, DataError, nearest
 from lwdna.results.layouts import NOT_RUN
-from lwdna.results.panels import COLOURS, Output, panels_of
+from lwdna.results.panels import Output, panels_of
 
 SIZE = 128
 """Pixels of a side of the part that is shown, if nothing else is said."""
@@ -182,7 +183,7 @@ def _plot(axes: Axes, caption: str, image: Image, interpolation: str) -> None:
 
 def _frame(axes: Axes, region: Region) -> None:
     """A box that is seen on dark and on light."""
-    for colour, width in (("white", 3.4), (COLOURS["lw-dna"], 1.8)):
+    for colour, width in (("white", 3.4), (METHODS["lw-dna"].colour, 1.8)):
         corner = (region.left - 0.5, region.top - 0.5)
         axes.add_patch(
             Rectangle(

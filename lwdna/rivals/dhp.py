@@ -16,7 +16,7 @@ import logging
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -29,11 +29,11 @@ from lwdna.errors import ConfigError, TrainingError
 from lwdna.graph.channels import ChannelGraph, Mask
 from lwdna.graph.complexity import MaskedComplexity
 from lwdna.rivals.dhp_record import TRAJECTORY, LatentRecord
+from lwdna.rivals.search import Found
 from lwdna.shrinkage.budget import check_target, floors, protect, select
 from lwdna.shrinkage.hypernetwork import LatentVectors, attach_hypernetwork, detach_hypernetwork
 from lwdna.shrinkage.latents import EMBEDDING, draw_latents, scored_elements
-from lwdna.shrinkage.shrunk import Shrunk, derive
-from lwdna.training.checkpoints import Row
+from lwdna.shrinkage.shrunk import derive
 from lwdna.training.loop import Companion, train
 
 logger = logging.getLogger(__name__)
@@ -49,21 +49,21 @@ class Settings:
 
     target_flops: float
     """Upper bound of the FLOPs by the paper's convention."""
-    lambda_: float
+    lambda_: float = field(metadata={"help": "Regularisation factor."})
     """The regularisation factor: a proximal step takes off lambda times the learning rate."""
-    threshold: float = 5e-3
+    threshold: float = field(default=5e-3, metadata={"help": "T."})
     """T: an element smaller than this does not count."""
     rho: float = 0.0
     """Least share of each latent vector that survives."""
     tau: float = 0.45
     """The same of latent vectors that feed the classifier."""
-    least: int = 1
+    least: int = field(default=1, metadata={"help": "Channels that always stay."})
     """Least number of elements of each latent vector that survives."""
-    stop_limit: float = 0.02
+    stop_limit: float = field(default=0.02, metadata={"help": "Of the budget."})
     """The search ends when its FLOPs are above the target by less than this share of it."""
-    check_every: int = 100
+    check_every: int = field(default=100, metadata={"help": "Steps."})
     """Steps between two counts of the FLOPs."""
-    embedding: int = EMBEDDING
+    embedding: int = field(default=EMBEDDING, metadata={"min": 1})
     """The hypernetwork's embedding dimension m."""
     batch_norm: bool = True
     """Whether batch norm counts in the FLOPs, as in Table 1 and not in Table 2."""
@@ -80,18 +80,6 @@ class Settings:
         for name in ("least", "check_every", "embedding"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; give 1 or more.")
-
-
-@dataclass(frozen=True)
-class Found:
-    """What a search by DHP found, and how it came there."""
-
-    shrunk: Shrunk
-    history: list[Row]
-    """One row for each epoch, the last one perhaps not whole; see
-    :func:`lwdna.training.loop.train`."""
-    record: LatentRecord
-    """The latent vectors over time."""
 
 
 def search(
@@ -162,6 +150,16 @@ def search(
         settings={"method": "DHP", "seed": seed, **asdict(settings)},
     )
     return Found(shrunk=shrunk, history=history, record=proximal.noted())
+
+
+class DHP:
+    """The search as a rival; see :class:`lwdna.rivals.search.Rival`."""
+
+    Settings = Settings
+    help = (
+        "Widen NETWORK and make its latent vectors sparse by DHP; the same command again resumes."
+    )
+    run = staticmethod(search)
 
 
 class _ProximalSteps(Companion):

@@ -34,6 +34,10 @@ class LatentRecord:
     settings: Mapping[str, int | float | str]
     """Of the search: ``threshold``, ``target_flops`` and the others."""
 
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """As :func:`write_latents`."""
+        write_latents(self, path)
+
     def of_layer(self, number: int) -> dict[int, NDArray[np.float32]]:
         """By epoch the latent vector that controls the output channels of a layer, from 1.
 

@@ -33,6 +33,7 @@ from lwdna.networks.build import build
 from lwdna.networks.registry import TABLES_WITHOUT_BATCH_NORM, input_shape
 from lwdna.shrinkage.budget import floors, select
 from lwdna.shrinkage.gradients import LossFunction
+from lwdna.shrinkage.settings import Settings
 from lwdna.shrinkage.shrink import score
 
 logger = logging.getLogger(__name__)
@@ -153,9 +154,15 @@ def replicate(
         scores: list[NDArray[np.float64] | None] = []
         for seed in seeds:
             loss = photograph_loss(photographs, size, classes, batch_size, seed)
-            options = settings | {"batches": batches, "seed": seed, "embedding": embedding}
+            asked = Settings(
+                target_flops=math.inf,  # of many sizes, which do not matter to scores
+                batches=batches,
+                seed=seed,
+                embedding=embedding,
+                **settings,
+            )
             try:
-                scores.append(score(graph, wide, loss, **options))
+                scores.append(score(graph, wide, loss, asked))
             except TrainingError as error:
                 if not settings["warmup_steps"]:
                     raise

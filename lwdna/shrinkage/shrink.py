@@ -4,38 +4,21 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lwdna.errors import BudgetError, ConfigError, nearest
+from lwdna.errors import BudgetError, ConfigError
 from lwdna.graph.channels import ChannelGraph
 from lwdna.graph.complexity import MaskedComplexity
 from lwdna.shrinkage.budget import check_target, floors, held, protect, select
 from lwdna.shrinkage.gradients import LossFunction, latent_gradients
-from lwdna.shrinkage.latents import (
-    EMBEDDING,
-    draw_latents,
-    draw_weights,
-    generator_for,
-    scored_elements,
-)
+from lwdna.shrinkage.latents import draw_latents, draw_weights, generator_for, scored_elements
+from lwdna.shrinkage.settings import Criterion, Scorer, Settings
 from lwdna.shrinkage.shrunk import Shrunk, derive
-from lwdna.shrinkage.starts import (
-    START,
-    STARTS,
-    Start,
-    begin,
-    check_drawable,
-    drawn_layers,
-    put_back,
-)
-
-Criterion = Literal["gradient", "magnitude", "random", "uniform"]
-CRITERIA = ("gradient", "magnitude", "random", "uniform")
+from lwdna.shrinkage.starts import Start, begin, check_drawable, drawn_layers, put_back
 
 
 def shrink(
@@ -44,15 +27,15 @@ def shrink(
     loss_fn: LossFunction | None,
     *,
     target_flops: float,
-    rho: float = 0.2,
-    tau: float = 0.45,
-    criterion: Criterion = "gradient",
-    warmup_steps: int = 0,
-    batches: int = 2,
-    seed: int = 0,
-    embedding: int = EMBEDDING,
-    batch_norm: bool = True,
-    start: Start = START,
+    rho: float = Settings.rho,
+    tau: float = Settings.tau,
+    criterion: Criterion | Scorer = Settings.criterion,
+    warmup_steps: int = Settings.warmup_steps,
+    batches: int = Settings.batches,
+    seed: int = Settings.seed,
+    embedding: int = Settings.embedding,
+    batch_norm: bool = Settings.batch_norm,
+    start: Start = Settings.start,
 ) -> Shrunk:
     """Shrink a (widened) network to a FLOPs budget by its latent vectors (Sec. 1.2).
 
@@ -67,7 +50,8 @@ def shrink(
         tau: the same for latent vectors that feed the classifier.
         criterion: "gradient" scores a latent element z by abs(dL/dz), "magnitude" by abs(z). As
             controls, "random" draws scores at random, and "uniform" keeps the same share of every
-            latent vector: the network becomes narrower as a whole.
+            latent vector: the network becomes narrower as a whole. A function of one's own is
+            called as :data:`lwdna.shrinkage.settings.Scorer` says.
         warmup_steps: SGD steps of the explicit hypernetwork before gradients are read; 0 is the
             paper's text, 1 the authors' code.
         batches: how many batches are drawn. Warm-up steps use up the first ones; the gradients
@@ -88,10 +72,18 @@ def shrink(
         GraphError: if the channels of the network cannot be followed.
         ConfigError: for arguments out of range, or if a layer cannot be drawn anew.
     """
-    _check(rho, tau, criterion, warmup_steps, start)
-    for name, value in (("batches", batches), ("embedding", embedding)):
-        if value < 1:
-            raise ConfigError(f"{name} is {value}; give at least 1.")
+    settings = Settings(
+        target_flops=target_flops,
+        rho=rho,
+        tau=tau,
+        criterion=criterion,
+        warmup_steps=warmup_steps,
+        batches=batches,
+        seed=seed,
+        embedding=embedding,
+        batch_norm=batch_norm,
+        start=start,
+    )
     wide = copy.deepcopy(model)
     graph = ChannelGraph(wide, example_input)
     complexity = MaskedComplexity(graph, batch_norm=batch_norm)
@@ -105,16 +97,7 @@ def shrink(
             check_target(complexity, protect(graph, unscored, floor), target_flops)
         except BudgetError as error:
             raise BudgetError(f"{error}{held(graph)}") from None
-    scores = score(
-        graph,
-        wide,
-        loss_fn,
-        criterion=criterion,
-        warmup_steps=warmup_steps,
-        batches=batches,
-        seed=seed,
-        embedding=embedding,
-    )
+    scores = score(graph, wide, loss_fn, settings)
     try:
         mask = select(graph, complexity, scores, floor, target_flops)
     except BudgetError as error:
@@ -128,33 +111,14 @@ def shrink(
         example_input,
         complexity,
         modes=[module.training for module in model.modules()],
-        settings={
-            "target_flops": float(target_flops),
-            "rho": float(rho),
-            "tau": float(tau),
-            "criterion": criterion,
-            "warmup_steps": int(warmup_steps),
-            "batches": int(batches),
-            "seed": int(seed),
-            "embedding": int(embedding),
-            "batch_norm": bool(batch_norm),
-            "start": start,
-        },
+        settings=settings.noted(),
     )
     begin(result.model, start, layers=layers, seed=seed)
     return result
 
 
 def score(
-    graph: ChannelGraph,
-    wide: nn.Module,
-    loss_fn: LossFunction | None,
-    *,
-    criterion: Criterion = "gradient",
-    warmup_steps: int = 0,
-    batches: int = 2,
-    seed: int = 0,
-    embedding: int = EMBEDDING,
+    graph: ChannelGraph, wide: nn.Module, loss_fn: LossFunction | None, settings: Settings
 ) -> NDArray[np.float64]:
     """Give a widened network its weights and every channel its score; see ``shrink``.
 
@@ -164,26 +128,30 @@ def score(
 
     Returns:
         ``(elements,)``: the higher, the rather kept; infinite for what no latent vector controls.
+
+    Raises:
+        ConfigError: if gradients are wanted without a loss, or a criterion of one's own gives
+            something else than a number for each element.
     """
-    needs_loss = criterion == "gradient" or warmup_steps > 0
-    if needs_loss and loss_fn is None:
-        raise ConfigError(f"The criterion '{criterion}' needs a loss function, but it is None.")
-    if needs_loss and loss_fn is not None:
-        cuda = [p.device for p in wide.parameters() if p.device.type == "cuda"][:1]
+    criterion, seed = settings.criterion, settings.seed
+    cuda = [p.device for p in wide.parameters() if p.device.type == "cuda"][:1]
+    if settings.needs_loss:
+        if loss_fn is None:
+            raise ConfigError(f"The criterion '{criterion}' needs a loss function, but it is None.")
         with torch.random.fork_rng(devices=cuda):
             torch.manual_seed(seed)
             z, gradients = latent_gradients(
                 graph,
                 wide,
                 loss_fn,
-                batches=batches,
-                warmup_steps=warmup_steps,
+                batches=settings.batches,
+                warmup_steps=settings.warmup_steps,
                 seed=seed,
-                embedding=embedding,
+                embedding=settings.embedding,
             )
     else:
         z, gradients = draw_latents(graph, seed), np.zeros(graph.elements)
-        draw_weights(graph, wide, z, seed=seed, embedding=embedding)
+        draw_weights(graph, wide, z, seed=seed, embedding=settings.embedding)
     if criterion == "gradient":
         scores = np.abs(gradients)
     elif criterion == "magnitude":
@@ -191,8 +159,13 @@ def score(
     elif criterion == "random":
         drawn = torch.rand(graph.elements, generator=generator_for(seed, "scores"))
         scores = drawn.double().numpy()
-    else:
+    elif criterion == "uniform":
         scores = _evenly(graph)
+    else:
+        with torch.random.fork_rng(devices=cuda):
+            torch.manual_seed(seed)
+            own = criterion(graph, copy.deepcopy(wide), loss_fn, settings)
+        scores = _checked(own, graph.elements)
     scores[~scored_elements(graph, wide)] = np.inf
     return scores
 
@@ -205,13 +178,14 @@ def _evenly(graph: ChannelGraph) -> NDArray[np.float64]:
     return scores
 
 
-def _check(rho: float, tau: float, criterion: str, warmup_steps: int, start: str) -> None:
-    for name, value in (("rho", rho), ("tau", tau)):
-        if not 0 <= value <= 1:
-            raise ConfigError(f"{name} is {value}; give a share between 0 and 1.")
-    if criterion not in CRITERIA:
-        raise ConfigError(f"There is no criterion '{criterion}': {nearest(criterion, CRITERIA)}")
-    if start not in STARTS:
-        raise ConfigError(f"There is no start '{start}': {nearest(start, STARTS)}")
-    if warmup_steps < 0:
-        raise ConfigError(f"warmup_steps is {warmup_steps}; give 0 or more.")
+def _checked(scores: NDArray[np.float64], elements: int) -> NDArray[np.float64]:
+    """A copy of the scores of a criterion of one's own, if they are what they must be."""
+    scores = np.array(scores, dtype=np.float64)
+    shaped = scores.shape == (elements,)
+    if not shaped or not np.isfinite(scores).all():
+        what = "that are not all finite" if shaped else f"of shape {scores.shape}"
+        raise ConfigError(
+            f"A criterion gave scores {what}; let it return a finite number for each of the "
+            f"{elements} elements of the channel graph."
+        )
+    return scores

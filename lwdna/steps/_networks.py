@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -138,6 +138,14 @@ def widen(
         example=example,
         target_flops=float(target_flops or 0),
     )
+
+
+def widen_from(baseline: Mapping[str, Any], seed: int) -> Widened:
+    """As :func:`widen`, from the options ``network_to_shrink``."""
+    given = dict(baseline)
+    spec = {"name": given.pop("network"), "dataset": given.pop("dataset")}
+    spec |= {"width": given.pop("width"), "options": given.pop("options")}
+    return widen(spec, given.pop("widen"), given.pop("shapes"), seed=seed, **given)
 
 
 def write_shrunk(shrunk: Shrunk, widened: Widened, output: Path, channels: Path | None) -> None:

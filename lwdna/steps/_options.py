@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 from collections.abc import Callable, Iterable, Mapping
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
 import click
 import pandas as pd
 
 from lwdna.errors import ConfigError
 from lwdna.io.checksummed_csv import read_csv
+
+Command: TypeAlias = Callable[..., Any]
+Option: TypeAlias = Callable[[Command], Command]
+"""What ``click.option`` and ``click.argument`` return."""
 
 _NAMES = dict.fromkeys(
     ("experiment", "method", "test_set", "layer", "dataset", "paper_flops_g", "paper_params_m"), str
@@ -97,40 +103,118 @@ threads = click.option(
 task = click.option("--task", type=Json(), required=True, help="The experiment's task section.")
 
 
-def network_to_shrink(command: Callable[..., Any]) -> Callable[..., Any]:
-    """NETWORK and the options of every step that widens a network and shrinks it to a budget."""
-    options = (
-        click.argument("network"),
-        click.option("--dataset", help="Dataset the network is built for."),
+def bundle(into: str, *options: Option) -> Option:
+    """These options, whose values a command is given as one mapping, its argument ``into``."""
+
+    def decorate(command: Command) -> Command:
+        @wraps(command)
+        def bundled(**given: Any) -> Any:
+            return command(**{into: {name: given.pop(name) for name in names}}, **given)
+
+        decorated: Any = bundled
+        others = len(getattr(bundled, "__click_params__", ()))
+        for option in reversed(options):
+            decorated = option(decorated)
+        names = [parameter.name for parameter in decorated.__click_params__[others:]]
+        return bundled
+
+    return decorate
+
+
+network_to_shrink = bundle(
+    "baseline",
+    click.argument("network"),
+    click.option("--dataset", help="Dataset the network is built for."),
+    click.option(
+        "--width",
+        type=click.FloatRange(0, min_open=True),
+        default=1.0,
+        show_default=True,
+        help="Of the baseline.",
+    ),
+    click.option(
+        "--widen",
+        type=click.FloatRange(0, min_open=True),
+        help="Width multiplier w.  [default: 2; 1 for a function without an argument 'width']",
+    ),
+    click.option("--options", type=Json(), default="{}", help="Other options of the network."),
+    shapes,
+    click.option("--target-flops", type=float, help="Budget in FLOPs."),
+    click.option(
+        "--flops-ratio", type=float, help="Budget as a share of the FLOPs before widening."
+    ),
+    click.option(
+        "--count-batch-norm/--no-count-batch-norm",
+        "batch_norm",
+        default=True,
+        help="Count batch norm in the FLOPs, as Table 1 does and Table 2 does not.",
+    ),
+)
+"""NETWORK and the options of every step that widens a network and shrinks it to a budget."""
+
+channels = click.option("--channels", type=FILE, help="CSV to write: channels by layer.")
+
+
+def training_run(description: str) -> Option:
+    """The options of every step that trains, as ``run``."""
+    return bundle(
+        "run",
+        task,
+        click.option("--protocol", type=Json(), required=True, help="How to train."),
         click.option(
-            "--width",
-            type=click.FloatRange(0, min_open=True),
-            default=1.0,
-            show_default=True,
-            help="Of the baseline.",
+            "--train", "train_path", type=ANY_PATH, required=True, help="Training images."
         ),
+        click.option("--test", "test_path", type=ANY_PATH, required=True, help="Test images."),
         click.option(
-            "--widen",
-            type=click.FloatRange(0, min_open=True),
-            help="Width multiplier w.  [default: 2; 1 for a function without an argument 'width']",
+            "--checkpoints", type=FOLDER, required=True, help="Where an interrupted run goes on."
         ),
-        click.option("--options", type=Json(), default="{}", help="Other options of the network."),
-        shapes,
-        click.option("--target-flops", type=float, help="Budget in FLOPs."),
-        click.option(
-            "--flops-ratio", type=float, help="Budget as a share of the FLOPs before widening."
-        ),
-        click.option(
-            "--count-batch-norm/--no-count-batch-norm",
-            "batch_norm",
-            default=True,
-            help="Count batch norm in the FLOPs, as Table 1 does and Table 2 does not.",
-        ),
-        click.option("--channels", type=FILE, help="CSV to write: channels by layer."),
+        click.option("--history", type=FILE, required=True, help="CSV to write: one row an epoch."),
+        click.option("--convention", help="How PSNR is taken after each epoch."),
+        click.option("--description", default=description, help="Name on the progress bar."),
+        accelerator,
+        devices,
     )
-    for option in reversed(options):
-        command = option(command)
-    return command
+
+
+_SHARED = ("target_flops", "batch_norm", "seed")
+"""Settings that follow from other options."""
+
+
+def settings_of(settings: type[Any], **more: Iterable[str]) -> Option:
+    """An option for each field of a dataclass of settings, as ``settings``.
+
+    Name, type and default are the field's. Its ``metadata`` may hold the ``help``, and the least
+    value of an integer as ``min``; a field of names takes one of them.
+
+    Args:
+        more: by field, further names that it takes.
+    """
+    hints = get_type_hints(settings)
+    options = []
+    for field in dataclasses.fields(settings):
+        if field.name in _SHARED:
+            continue
+        required = field.default is dataclasses.MISSING
+        options.append(
+            click.option(
+                f"--{field.name.rstrip('_').replace('_', '-')}",
+                field.name,
+                type=_kind(hints[field.name], field.metadata.get("min"), more.get(field.name, ())),
+                required=required,
+                default=None if required else field.default,
+                show_default=not required,
+                help=field.metadata.get("help"),
+            )
+        )
+    return bundle("settings", *options)
+
+
+def _kind(hint: Any, least: int | None, more: Iterable[str]) -> Any:
+    """The type of an option, of the type of a field."""
+    for part in (hint, *get_args(hint)):
+        if get_origin(part) is Literal:
+            return click.Choice([*get_args(part), *more])
+    return hint if least is None else click.IntRange(min=least)
 
 
 def check_suffix(path: Path, suffix: str) -> None:

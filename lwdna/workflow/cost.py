@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from lwdna.config.check import CLASSIFIED
-from lwdna.config.methods import DHP, METHODS, shrink_settings
+from lwdna.config.methods import SEARCHES, shrink_settings, shrinkage_of
 from lwdna.data.catalog import SIZES, Size
 from lwdna.data.versions import read_versions
 from lwdna.networks.registry import input_shape
@@ -156,15 +156,15 @@ class Plan:
         if job.rule in _DATA_RULES:
             work = self._row(("", "", "data"))
             work += Work(1, disk=self._data_bytes(job))
-        elif job.rule in ("train", "shrink", "dhp", "evaluate"):
+        elif job.rule in ("train", "shrink", *SEARCHES, "evaluate"):
             section = self.run.experiments[of["experiment"]]
             work = self._row((str(min(section["tables"])), section["train"], section["label"]))
             if job.rule == "train":
                 work += self._training(section, of["method"])
             elif job.rule == "shrink":
                 work += self._shrinkage(section, of["shrinkage"])
-            elif job.rule == "dhp":
-                work += self._search(section)
+            elif job.rule in SEARCHES:
+                work += self._search(section, job.rule)
             else:
                 work += self._tests(section, of["method"])
 
@@ -192,9 +192,9 @@ class Plan:
         images = shrink["batches"] * shrink["batch_size"]
         return Work(1, shrinkage=PASSES * wide * images, disk=_FLOAT * params)
 
-    def _search(self, section: Section) -> Work:
-        """The search by DHP, if it takes all the epochs that it may take."""
-        settings = shrink_settings(section, DHP)
+    def _search(self, section: Section, shrinkage: str) -> Work:
+        """A search, if it takes all the epochs that it may take; counted as DHP's."""
+        settings = shrink_settings(section, shrinkage)
         protocol = self.config["protocols"][settings["protocol"]]
         network, shape = widened(section["network"], settings["widen"]), shape_of(section)
         wide, params = count(network, shape)
@@ -218,7 +218,7 @@ class Plan:
         flops, params = count(network, shape)
         if method == TEACHER:
             return count(widened(network, section["teacher"]["width"]), shape)
-        if (shrinkage := METHODS[method].shrinkage) is not None:
+        if (shrinkage := shrinkage_of(method)) is not None:
             # The budget is at the size at which the paper counts; parameters are the baseline's,
             # since those of the shrunk network are not known yet.
             shrink = shrink_settings(section, shrinkage)

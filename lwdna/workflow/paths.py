@@ -81,8 +81,8 @@ SUMMARY = Place(f"{_SHRUNK}/network.json")
 CHANNELS = Place(f"{_SHRUNK}/channels.csv")
 """Channels by layer of a shrunk network, before and after."""
 SEARCH_HISTORY = Place(f"{_SHRUNK}/history.csv")
-LATENTS = Place(f"{_SHRUNK}/latents.h5")
-"""The latent vectors of a search, epoch by epoch."""
+RECORD = Place(f"{_SHRUNK}/{{record}}.h5")
+"""What a search notes on the way: DHP the latent vectors, epoch by epoch."""
 
 _RUN = "results/runs/{experiment}/{method}"
 WEIGHTS = Place(f"{_RUN}/seed{{seed}}/weights.safetensors")

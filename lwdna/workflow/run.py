@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol, TypeAlias
 
-from lwdna.config.methods import DHP, METHODS, shrink_settings
+from lwdna.config.methods import METHODS, shrink_settings, shrinkage_of
 from lwdna.config.select import selected
 from lwdna.workflow import paths
 from lwdna.workflow.words import as_json, growing, options
@@ -104,8 +104,9 @@ class Run:
         return as_json(self.config["protocols"][self.section(wildcards)["protocol"]])
 
     def search_protocol(self, wildcards: Wildcards) -> str:
-        """The protocol of the search by DHP, for the command line."""
-        return as_json(self.config["protocols"][self.section(wildcards)[DHP]["protocol"]])
+        """The protocol of a search, for the command line."""
+        own = self.section(wildcards)[wildcards.shrinkage]
+        return as_json(self.config["protocols"][own["protocol"]])
 
     def convention(self, section: Section, test_set: str) -> str | None:
         """How restored images of a test set are measured; None as the task has it."""
@@ -153,8 +154,9 @@ class Run:
         return options(settings, sorted(settings))
 
     def search_options(self, wildcards: Wildcards) -> list[str]:
-        """The settings of the search by DHP, for the command line."""
-        settings = shrink_settings(self.section(wildcards), DHP)
+        """The settings of a search, for the command line."""
+        settings = shrink_settings(self.section(wildcards), wildcards.shrinkage)
+        # The protocol is given as it is, and histograms are for Figure 3.
         return options(settings, sorted(set(settings) - {"protocol", "histograms"}))
 
     def shrink_memory(self, wildcards: Wildcards, attempt: int) -> int:
@@ -168,8 +170,8 @@ class Run:
 
     def shrunk(self, wildcards: Wildcards) -> str | list[str]:
         """The shrunk network that a run of `train` starts from; none for a baseline or teacher."""
-        shrinkage = wildcards.method != TEACHER and METHODS[wildcards.method].shrinkage
-        if not shrinkage:
+        shrinkage = None if wildcards.method == TEACHER else shrinkage_of(wildcards.method)
+        if shrinkage is None:
             return []
         run = {"experiment": wildcards.experiment, "seed": wildcards.seed}
         return paths.NETWORK.at(shrinkage=shrinkage, **run)

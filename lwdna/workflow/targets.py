@@ -6,7 +6,14 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from lwdna.config.methods import COMPARABLE, DHP, METHODS, shrink_settings, shrinkages_of
+from lwdna.config.methods import (
+    COMPARABLE,
+    DHP,
+    METHODS,
+    SEARCHES,
+    shrink_settings,
+    shrinkages_of,
+)
 from lwdna.io.project import paper_table
 from lwdna.workflow import paths
 from lwdna.workflow.paths import Place
@@ -166,7 +173,8 @@ class Targets:
     def drawn_search(self, wildcards: Wildcards) -> str:
         """The latent vectors of a search, of the first seed."""
         seed = self._seeds(wildcards.experiment)[0]
-        return paths.LATENTS.at(experiment=wildcards.experiment, shrinkage=DHP, seed=seed)
+        record = paths.RECORD.where(shrinkage=DHP, record=SEARCHES[DHP].record)
+        return record.at(experiment=wildcards.experiment, seed=seed)
 
     def histogram_options(self, wildcards: Wildcards) -> list[str]:
         """Layers and epochs of Figure 3, for the command line."""

@@ -62,7 +62,12 @@ FORBIDDEN = {
     # A file that the user names on the command line is run; nothing that is read as data is.
     "spec.loader.exec_module": {"steps/_user_code.py"},
     # These import modules of the package, by names of its own tables.
-    "import_module": {"__init__.py", "__main__.py", "networks/registry.py"},
+    "import_module": {
+        "__init__.py",
+        "__main__.py",
+        "config/methods.py",
+        "networks/registry.py",
+    },
     # Stores are opened where they are checked.
     "h5py.File": {"data/stores.py", "io/hdf5.py"},
     "safe_open": {"io/tensors.py"},

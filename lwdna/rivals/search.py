@@ -1,0 +1,72 @@
+"""What a rival is that finds its network by training: one class, which its method names as home."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from lwdna.shrinkage.shrunk import Shrunk
+from lwdna.training.checkpoints import Row
+
+
+class Record(Protocol):
+    """What was noted on the way of a search."""
+
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Write it as HDF5, atomically; equal records give equal bytes."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search found, and how it came there."""
+
+    shrunk: Shrunk
+    history: list[Row]
+    """One row for each epoch, the last one perhaps not whole; see
+    :func:`lwdna.training.loop.train`."""
+    record: Record
+    """What it noted besides."""
+
+
+class Rival(Protocol):
+    """A search for a network within a FLOPs budget."""
+
+    Settings: type[Any]
+    """A frozen dataclass that checks its values. It has ``target_flops`` and ``batch_norm``; every
+    other field is an option of the command: ``metadata`` may hold its ``help`` and its ``min``."""
+    help: str
+    """Of the command."""
+
+    @staticmethod
+    def run(
+        model: nn.Module,
+        example_input: Tensor | Sequence[Tensor],
+        train_data: Dataset[Any],
+        test_data: Dataset[Any] | None,
+        settings: Any,
+        *,
+        task: str,
+        protocol: Mapping[str, Any],
+        seed: int,
+        checkpoint_dir: str | os.PathLike[str],
+        key: Mapping[str, Any] | None = None,
+        **run: Any,
+    ) -> Found:
+        """Search, or go on with a search.
+
+        Args:
+            model: the widened network; it is not changed.
+            example_input: ``(B, C, H, W)`` at the size for which FLOPs are meant.
+            settings: of this class's ``Settings``.
+            train_data, test_data, task, protocol, seed, checkpoint_dir, key, run: as of
+                :func:`lwdna.training.loop.train`.
+
+        Raises:
+            BudgetError: if the settings and the width cannot reach the target.
+            TrainingError: if the search does not come to its end.
+        """

@@ -1,0 +1,60 @@
+"""What every step that trains does before and after: images, identity, and being alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from torch import nn
+
+from lwdna.data.listings import fingerprint
+from lwdna.io.locks import lock
+from lwdna.steps._networks import check_fits, check_same_classes
+from lwdna.tasks.restoration import input_multiple
+from lwdna.tasks.task import test_dataset, train_dataset
+
+
+@contextmanager
+def training(model: nn.Module, run: Mapping[str, Any], seed: int) -> Iterator[dict[str, Any]]:
+    """Read and check the images of a run, and be alone at its checkpoints until it is written.
+
+    Args:
+        model: what is to be trained.
+        run: the options ``training_run``.
+        seed: of the training.
+
+    Yields:
+        Arguments of :func:`lwdna.training.loop.train`, but the model and what one step alone has.
+
+    Raises:
+        ConfigError, DataError: if the images do not fit the network or each other.
+    """
+    task = run["task"]
+    images = train_dataset(task, run["train_path"], seed=seed)
+    check_fits(model, images, task.get("patch_size", 0))
+    tests = test_dataset(task, run["test_path"])
+    check_same_classes(images, tests)
+    arguments = {
+        "train_data": images,
+        "test_data": tests,
+        "task": task["kind"],
+        "protocol": run["protocol"],
+        "seed": seed,
+        "checkpoint_dir": run["checkpoints"],
+        "keyed": True,
+        "key": {
+            "data": task,
+            "train": fingerprint(run["train_path"]),
+            "test": fingerprint(run["test_path"]),
+        },
+        "multiple": input_multiple(model),
+        **{key: run[key] for key in ("convention", "description", "accelerator", "devices")},
+    }
+    with ExitStack() as stack:
+        if "LOCAL_RANK" not in os.environ:  # not in the helper processes of several devices
+            # Until the files are written: an orphan of a killed run with other settings may
+            # still be at work, and must not have the last word.
+            stack.enter_context(lock(run["checkpoints"] / "lock", wait=True))
+        yield arguments
