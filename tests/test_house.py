@@ -43,11 +43,8 @@ LONG_FILES = {
 """Files that are longer, and why."""
 
 LONG_STEPS = {
-    "steps/agreement.py": "reads two kinds of files for two products",
-    "steps/complexity.py": "options are written out, until they follow from settings",
     "steps/evaluate.py": "options are written out, until the task is asked",
     "steps/plan.py": "what is planned, and what it was measured by",
-    "steps/replicate.py": "options are written out, until they follow from settings",
     "steps/strip.py": "one restored image by three networks",
 }
 """Steps that are longer, and why."""

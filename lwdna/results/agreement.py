@@ -27,7 +27,9 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from lwdna.config.methods import COMPARABLE, METHODS
+from lwdna.errors import CheckpointError
 from lwdna.io.atomic import write_text
+from lwdna.networks.weights import read_provenance
 from lwdna.results.figures import LAYERS, number_layers
 from lwdna.results.markdown import escape, to_html
 from lwdna.results.panels import Output, panels_of
@@ -52,6 +54,18 @@ class Kept:
             mask[list(indices)] = True
             channels[name] = mask
         return cls(channels)
+
+    @classmethod
+    def read(cls, path: str | PathLike[str]) -> Kept:
+        """From the file of a shrunk network.
+
+        Raises:
+            CheckpointError: if the file is damaged, or its network was not shrunk.
+        """
+        provenance = read_provenance(path)
+        if provenance.kept is None or provenance.shrinkage is None:
+            raise CheckpointError(f"'{path}' holds a network that was not shrunk; give others.")
+        return cls.of(provenance.kept, provenance.shrinkage.channels_before)
 
     def shares(self, layers: Sequence[str]) -> NDArray[np.float64]:
         """The share of the channels of each layer that is kept."""

@@ -152,6 +152,14 @@ network_to_shrink = bundle(
 )
 """NETWORK and the options of every step that widens a network and shrinks it to a budget."""
 
+table_files = bundle(
+    "files",
+    click.option("--csv", type=FILE, required=True, help="File to write, for programs."),
+    click.option("--markdown", type=FILE, required=True, help="File to write, for people."),
+    click.option("--html", type=FILE, required=True, help="File to write, for the report."),
+)
+"""What every step that makes a table writes."""
+
 channels = click.option("--channels", type=FILE, help="CSV to write: channels by layer.")
 
 

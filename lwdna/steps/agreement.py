@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 import click
 
-from lwdna.errors import CheckpointError, ConfigError
-from lwdna.networks.weights import read_provenance
+from lwdna.errors import ConfigError
 from lwdna.results.agreement import Kept, compare, plot_agreement, write_agreement
-from lwdna.steps._options import FILE, Json
+from lwdna.steps._options import FILE, Json, table_files
 
 
 @click.command()
@@ -18,9 +17,7 @@ from lwdna.steps._options import FILE, Json
 @click.option("--labels", type=Json(), required=True, help="By file: experiment, method, seed.")
 @click.option("--experiments", type=Json(), required=True, help="Experiments to show.")
 @click.option("--scale", default="", help="Label of a run that is not at the paper's scale.")
-@click.option("--csv", type=FILE, required=True, help="File to write, for programs.")
-@click.option("--markdown", type=FILE, required=True, help="File to write, for people.")
-@click.option("--html", type=FILE, required=True, help="File to write, for the report.")
+@table_files
 @click.option("--output", type=FILE, multiple=True, required=True, help="PNG or SVG to write.")
 def main(
     *,
@@ -28,9 +25,7 @@ def main(
     labels: dict[str, Any],
     experiments: dict[str, Any],
     scale: str,
-    csv: Path,
-    markdown: Path,
-    html: Path,
+    files: dict[str, Path],
     output: tuple[Path, ...],
 ) -> None:
     """Compare the channels that are left of the NETWORKS."""
@@ -40,27 +35,21 @@ def main(
                 f"--experiments has {section!r} for '{name}'; give an object such as "
                 '{"label": "ResNet56"}.'
             )
-    kept = {}
-    for path in networks:
-        label = labels.get(str(path))
-        if not _is_label(label):
-            raise ConfigError(
-                f"--labels has {label!r} for '{path}'; give an object such as "
-                '{"experiment": "digits", "method": "dhp", "seed": 0}.'
-            )
-        provenance = read_provenance(path)
-        if provenance.kept is None or provenance.shrinkage is None:
-            raise CheckpointError(f"'{path}' holds a network that was not shrunk; give others.")
-        kept[label["experiment"], label["method"], label["seed"]] = Kept.of(
-            provenance.kept, provenance.shrinkage.channels_before
-        )
+    kept = {_run(labels, path): Kept.read(path) for path in networks}
     frame = compare(kept, experiments)
-    write_agreement(frame, scale, csv=csv, markdown=markdown, html=html)
+    write_agreement(frame, scale, **files)
     plot_agreement(kept, output, experiments=experiments, scale=scale)
 
 
-def _is_label(value: Any) -> TypeGuard[dict[str, Any]]:
+def _run(labels: dict[str, Any], path: Path) -> tuple[str, str, int]:
+    """Experiment, method and seed of a network."""
+    label = labels.get(str(path))
     kinds = {"experiment": str, "method": str, "seed": int}
-    return isinstance(value, dict) and all(
-        isinstance(value.get(name), kind) for name, kind in kinds.items()
-    )
+    if not isinstance(label, dict) or not all(
+        isinstance(label.get(name), kind) for name, kind in kinds.items()
+    ):
+        raise ConfigError(
+            f"--labels has {label!r} for '{path}'; give an object such as "
+            '{"experiment": "digits", "method": "dhp", "seed": 0}.'
+        )
+    return label["experiment"], label["method"], label["seed"]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import click
 import pandas as pd
+from torch import Tensor, nn
 
 import lwdna
 from lwdna.io.checksummed_csv import write_csv
@@ -47,18 +49,25 @@ def main(
     """
     if (network is not None) + paper + bool(tables) != 1:
         raise click.UsageError("Give a network, --paper, or --table, and only one of them.")
-    if paper:
-        tables = own_tables()
     if network is None:
-        rows = [row for number, path in tables for row in paper_baselines(number, path)]
-        csv = pd.DataFrame(rows).to_csv(index=False, lineterminator="\n")
-        if output is None:
-            click.echo(csv, nl=False)
-        else:
-            write_csv(output, csv)
-        return
-    example = example_of(network, dataset, shapes)
-    model = build(network, dataset=dataset, width=width, **options)
+        _write_baselines(own_tables() if paper else tables, output)
+    else:
+        example = example_of(network, dataset, shapes)
+        _print(build(network, dataset=dataset, width=width, **options), example)
+
+
+def _write_baselines(tables: Iterable[tuple[int, Path]], output: Path | None) -> None:
+    """The counts of the baselines of some tables, as CSV."""
+    rows = [row for number, path in tables for row in paper_baselines(number, path)]
+    csv = pd.DataFrame(rows).to_csv(index=False, lineterminator="\n")
+    if output is None:
+        click.echo(csv, nl=False)
+    else:
+        write_csv(output, csv)
+
+
+def _print(model: nn.Module, example: tuple[Tensor, ...]) -> None:
+    """The counts of one network."""
     for batch_norm in (True, False):
         flops, params = lwdna.complexity(model, example, batch_norm=batch_norm)
         what = "with" if batch_norm else "without"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -35,29 +36,13 @@ def main(
     dataset: str | None,
     tables: tuple[tuple[int, Path], ...],
     photographs: Path,
-    seeds: tuple[int, ...],
-    width: float,
     rho: float | None,
     tau: float,
-    batch_size: int,
-    batches: int,
-    embedding: int,
-    patch_size: int | None,
     output: Path,
+    **settings: Any,
 ) -> None:
     """Shrink NETWORK to the sizes of its rows in the paper's tables, from photographs."""
     paper = [(number, read_paper(path)) for number, path in tables]
     rows = published_rows(paper, network, dataset, rho, tau)
-    frame = replicate(
-        network,
-        dataset,
-        rows,
-        photographs,
-        seeds=seeds,
-        batch_size=batch_size,
-        width=width,
-        batches=batches,
-        embedding=embedding,
-        patch_size=patch_size,
-    )
+    frame = replicate(network, dataset, rows, photographs, **settings)
     write_csv(output, frame.to_csv(index=False, lineterminator="\n"))

@@ -11,7 +11,7 @@ import pandas as pd
 
 from lwdna.results.rendering import write_table
 from lwdna.results.tables import make_table, read_paper
-from lwdna.steps._options import FILE, Json, read_tables
+from lwdna.steps._options import FILE, Json, read_tables, table_files
 from lwdna.tasks.kinds import REFERENCES
 
 
@@ -25,9 +25,7 @@ from lwdna.tasks.kinds import REFERENCES
 @click.option("--paper", type=FILE, help="The paper's numbers.")
 @click.option("--complexity", type=FILE, required=True, help="Our counts of the baselines.")
 @click.option("--scale", default="", help="Label of a run that is not at the paper's scale.")
-@click.option("--csv", type=FILE, required=True, help="File to write, for programs.")
-@click.option("--markdown", type=FILE, required=True, help="File to write, for people.")
-@click.option("--html", type=FILE, required=True, help="File to write, for the report.")
+@table_files
 def main(
     *,
     number: int,
@@ -37,9 +35,7 @@ def main(
     paper: Path | None,
     complexity: Path,
     scale: str,
-    csv: Path,
-    markdown: Path,
-    html: Path,
+    files: dict[str, Any],
 ) -> None:
     """Make Table NUMBER from the METRICS of runs, ours beside the paper's."""
     frame = make_table(
@@ -52,7 +48,7 @@ def main(
         experiments=experiments,
         scale=scale,
     )
-    write_table(number, frame, scale, csv=csv, markdown=markdown, html=html)
+    write_table(number, frame, scale, **files)
 
 
 def _read_references(
