@@ -1,6 +1,7 @@
 """A new kind of dataset is one file and one line, for labelled images and for others."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,23 +17,10 @@ from lwdna.data.images import find_images
 from lwdna.data.stores import Store
 from lwdna.errors import ConfigError
 
-ARRAYS = '''"""Arrays of pixels in files of NumPy, a folder for every class."""
-from pathlib import Path
-import numpy as np
-from lwdna.io.hdf5 import create_store
+PAGE = (ROOT / "docs/datasets.md").read_text().split("## A kind of your own")[1].split("\n## ")[0]
+ARRAYS, ARRAYS_LINE = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+"""Labelled images, as the page says to teach them."""
 
-def pack(source, output, *, split):
-    """Write all arrays below a folder to a store."""
-    files = sorted(Path(source).glob("*/*.npy"))
-    classes = sorted({file.parent.name for file in files})
-    labels = np.array([classes.index(file.parent.name) for file in files], "<i8")
-    names = [str(file.relative_to(source)) for file in files]
-    tables = {"labels": labels, "classes": classes, "source": names}
-    shape = (len(files), *np.load(files[0]).shape)
-    with create_store(output, images={"images": shape}, tables=tables, attributes={}) as store:
-        for index, file in enumerate(files):
-            store.put("images", index, np.load(file))
-'''
 NOISE = '''"""Images of noise."""
 import numpy as np
 from lwdna.data.images import write_image
@@ -44,8 +32,7 @@ def lay_out(source, output, *, split, seed):
         image = draw.integers(0, 256, (100, 96, 3), dtype=np.uint8)
         write_image(output / f"{index}.png", image)
 '''
-LINES = """\
-    "arrays": DatasetKind("arrays:pack", "folders of arrays"),
+NOISE_LINE = """\
     "noise": DatasetKind("noise:lay_out", "noise", "generated", step="images", takes=("seed",)),
 """
 SHUFFLED = {"kind": "noise", "seed": 3, "crop": {"size": 96, "step": 80, "threshold": 12}}
@@ -55,17 +42,18 @@ SHUFFLED = {"kind": "noise", "seed": 3, "crop": {"size": 96, "step": 80, "thresh
 def project(tmp_path_factory):
     """A copy of the project with two more kinds of datasets, and a configuration with both."""
     copy = tmp_path_factory.mktemp("project")
-    for name in ("lwdna", "rules", "config", "data", "envs", "paper", "profiles", "report"):
+    for name in ("lwdna", "rules", "config", "envs", "paper", "profiles", "report"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("Snakefile", "config.yaml"):
-        shutil.copy(ROOT / name, copy)
+    (copy / "data").mkdir()
+    for name in ("Snakefile", "config.yaml", "data/versions.csv"):
+        shutil.copy(ROOT / name, copy / name)
     (copy / "lwdna/data/arrays.py").write_text(ARRAYS)
     (copy / "lwdna/data/noise.py").write_text(NOISE)
     catalog = copy / "lwdna/data/catalog.py"
     table = "DATASET_KINDS: Mapping[str, DatasetKind] = {\n"
     before = catalog.read_text()
     assert table in before
-    catalog.write_text(before.replace(table, table + LINES))
+    catalog.write_text(before.replace(table, table + ARRAYS_LINE + NOISE_LINE))
     config = yaml.safe_load(TINY.read_text())
     config["datasets"] = {
         "digits": {"kind": "arrays", "train": "my arrays/train", "test": "my arrays/test"},
