@@ -16,70 +16,20 @@ from torch import Tensor, nn
 import lwdna
 from lwdna.data.catalog import dataset_shape
 from lwdna.data.classification import ClassificationTest, ClassificationTrain
-from lwdna.errors import ConfigError
+from lwdna.data.restoration import DenoisingTrain, SuperResolutionTrain
+from lwdna.errors import ConfigError, first_line
 from lwdna.graph.channels import ChannelGraph
 from lwdna.io.checksummed_csv import write_csv
 from lwdna.networks.build import build_seeded
-from lwdna.networks.provenance import Provenance, provenance_of, set_provenance
+from lwdna.networks.own import build, widening
+from lwdna.networks.provenance import provenance_of
 from lwdna.networks.registry import input_shape
-from lwdna.networks.weights import read_provenance
+from lwdna.networks.user_code import fingerprint, is_own
 from lwdna.shrinkage.shrunk import Shrunk
 from lwdna.steps._options import check_suffix
-from lwdna.steps._user_code import Own, is_own
 from lwdna.tasks.restoration import input_multiple
 
 logger = logging.getLogger(__name__)
-
-
-def build(
-    name: str, *, dataset: str | None = None, width: float = 1.0, **options: Any
-) -> nn.Module:
-    """Build a network by its name, or by FILE:FUNCTION, whose arguments width and options are.
-
-    Raises:
-        ConfigError: for an unknown name, dataset or option, or a function that fails or takes no
-            width where one is given.
-    """
-    reserved = sorted({"name", "dataset", "width"} & set(options))
-    if reserved:
-        raise ConfigError(
-            f"The options hold '{reserved[0]}', which has an option of its own; give that."
-        )
-    if not is_own(name):
-        return lwdna.build(name, dataset=dataset, width=width, **options)
-    function = Own(name)
-    if dataset is not None:
-        raise ConfigError(
-            f"The dataset '{dataset}' was given for '{name}', but only networks of lwdna are built "
-            "for a dataset; leave it out."
-        )
-    if function.takes("width"):
-        options = options | {"width": width}
-    elif width != 1:
-        raise ConfigError(
-            f"'{name}' cannot be made at width {width:g}, because the function has no argument "
-            "'width'; give it one that multiplies every number of channels, or leave the width out."
-        )
-    return _make(function, options)
-
-
-def _make(function: Own, arguments: dict[str, Any]) -> nn.Module:
-    """Call a user's function and note its arguments on the network that it returns."""
-    model = function(**arguments)
-    if not isinstance(model, nn.Module):
-        raise ConfigError(
-            f"'{function.text}' returned an object of type {type(model).__name__}; it must "
-            "return a torch.nn.Module."
-        )
-    set_provenance(model, Provenance(arguments=arguments))
-    return model
-
-
-def widening(name: str, asked: float | None) -> float:
-    """How often wider a network is made before it is shrunk: as asked, or 2 where that can be."""
-    if asked is not None:
-        return asked
-    return 2.0 if not is_own(name) or Own(name).takes("width") else 1.0
 
 
 @dataclass(frozen=True)
@@ -194,24 +144,6 @@ def example_of(
     return tuple(torch.empty(shape) for shape in shapes)
 
 
-def load(path: Path, network: str | None) -> nn.Module:
-    """Read the network of a file; one of a user's own is made by ``network``, FILE:FUNCTION.
-
-    Raises:
-        CheckpointError: as ``lwdna.load``.
-        ConfigError: if there is no such function.
-    """
-    if network is None:
-        if read_provenance(path).spec is None:
-            raise ConfigError(
-                f"'{path}' holds a network that lwdna.build did not make; say what makes it: "
-                "--network FILE:FUNCTION."
-            )
-        return lwdna.load(path)
-    function, arguments = Own(network), read_provenance(path).arguments
-    return lwdna.load(path, network=lambda: _make(function, arguments))
-
-
 def example_for(
     model: nn.Module, path: Path, shapes: Sequence[tuple[int, ...]]
 ) -> tuple[Tensor, ...]:
@@ -248,6 +180,82 @@ def check_same_classes(train: Any, test: Any) -> None:
             f"{len(test.classes)}, of which '{(odd or train.classes)[0]}' is not in both or not in "
             "the same place; give both the same classes."
         )
+
+
+def source_key(network: str) -> dict[str, str]:
+    """What a checkpoint's key holds of a user's own code: nothing for a network by its name.
+
+    Weights alone do not tell a network from one that computes something else with them.
+    """
+    digest = fingerprint(network)
+    return {"source": digest} if digest else {}
+
+
+def input_of(model: nn.Module, network: dict[str, Any] | None) -> Sequence[int] | None:
+    """The shape ``(1, C, H, W)`` of the input of a user's own network, where it is known."""
+    if network is not None and "input" in network:
+        return (1, *network["input"])
+    shrinkage = provenance_of(model).shrinkage
+    return None if shrinkage is None else shrinkage.inputs[0]
+
+
+def check_own(model: nn.Module, data: Any, shape: Sequence[int] | None) -> None:
+    """Refuse images that a network of the user's own does not take, or gives something else for.
+
+    Args:
+        model: run on one image, on its device; a network by its name is left alone.
+        data: a training or test set.
+        shape: ``(1, C, H, W)`` for which FLOPs are counted, where it is known.
+
+    Raises:
+        ConfigError: saying what the images are, and what the network does with them.
+    """
+    if provenance_of(model).spec is not None:
+        return
+    if isinstance(data, ClassificationTrain | ClassificationTest):
+        height, width, classes = data.shape
+        image, wanted = torch.zeros(1, 3, height, width), (1, classes)
+        if shape is not None and tuple(shape[1:]) != tuple(image.shape[1:]):
+            raise ConfigError(
+                f"The network's input is {_by(shape[1:])}, for which its FLOPs are counted, but "
+                f"the images are {_by(image.shape[1:])}; give the size of the images."
+            )
+        advice = "give its function the number of classes, by an argument in network.options"
+    elif isinstance(data, SuperResolutionTrain | DenoisingTrain):
+        low, high = data[0, 0]
+        image, wanted = low[None], (1, *high.shape)
+        advice = "let it return an image of that size"
+    else:
+        return
+    made = _run_on(model, image)
+    if made != _by(wanted):
+        raise ConfigError(
+            f"Of an image ({_by(image.shape)}) the network makes {made}, but the task needs "
+            f"{_by(wanted)}; {advice}."
+        )
+
+
+@torch.no_grad()
+def _run_on(model: nn.Module, image: Tensor) -> str:
+    """The shape of what a network makes of an image, or the type of it if that is no tensor."""
+    modes = [module.training for module in model.modules()]
+    device = next((tensor.device for tensor in model.parameters()), image.device)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            output = model.eval()(image.to(device))
+    except Exception as error:
+        raise ConfigError(
+            f"The network does not run on an image ({_by(image.shape)}): "
+            f"{type(error).__name__}: {first_line(error)}"
+        ) from error
+    finally:
+        for module, training in zip(model.modules(), modes, strict=True):
+            module.training = training
+    return _by(output.shape) if isinstance(output, Tensor) else type(output).__name__
+
+
+def _by(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape))
 
 
 def check_fits(model: nn.Module, data: Any, patch_size: int = 0) -> None:

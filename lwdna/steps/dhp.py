@@ -14,7 +14,14 @@ from lwdna.io.locks import lock
 from lwdna.rivals.dhp import Settings, search
 from lwdna.rivals.dhp_record import write_latents
 from lwdna.shrinkage.latents import EMBEDDING
-from lwdna.steps._networks import check_fits, check_outputs, check_same_classes, write_shrunk
+from lwdna.steps._networks import (
+    check_fits,
+    check_outputs,
+    check_own,
+    check_same_classes,
+    source_key,
+    write_shrunk,
+)
 from lwdna.steps._networks import widen as widen_network
 from lwdna.steps._options import (
     ANY_PATH,
@@ -97,8 +104,10 @@ def main(
     )
     images = train_dataset(task, train_path, seed=seed)
     check_fits(widened.model, images, task.get("patch_size", 0))
+    check_own(widened.model, images, widened.example[0].shape)
     tests = test_dataset(task, test_path)
     check_same_classes(images, tests)
+    key = {"data": task, "train": fingerprint(train_path), "test": fingerprint(test_path)}
     with ExitStack() as stack:
         if "LOCAL_RANK" not in os.environ:  # as in `train`
             stack.enter_context(lock(checkpoints / "lock", wait=True))
@@ -113,7 +122,7 @@ def main(
             seed=seed,
             checkpoint_dir=checkpoints,
             keyed=True,
-            key={"data": task, "train": fingerprint(train_path), "test": fingerprint(test_path)},
+            key=key | source_key(network),
             multiple=input_multiple(widened.model),
             convention=convention,
             description=description,

@@ -10,9 +10,10 @@ from torch import nn
 
 import lwdna
 from lwdna.errors import ConfigError, LwdnaError
+from lwdna.networks import own
+from lwdna.networks.user_code import Own
 from lwdna.networks.weights import save
 from lwdna.steps import _networks
-from lwdna.steps._user_code import Own
 
 NET = """
 import torch
@@ -113,7 +114,7 @@ def test_function_that_does_not_exist(net, function, words):
 )
 def test_function_that_makes_no_network(net, function, words):
     with pytest.raises(ConfigError, match=words):
-        _networks.build(f"{net}:{function}")
+        own.build(f"{net}:{function}")
 
 
 @pytest.mark.parametrize(
@@ -141,22 +142,22 @@ def test_file_that_does_not_exist(tmp_path):
     with pytest.raises(
         ConfigError, match=r"give FILE:FUNCTION, for example 'net\.py:make_network'"
     ):
-        _networks.build("net.py")
+        own.build("net.py")
 
 
 def test_width_and_options_are_arguments_of_the_function(net):
-    model = _networks.build(f"{net}:make_scaled", width=0.5, classes=3)
+    model = own.build(f"{net}:make_scaled", width=0.5, classes=3)
     assert model[0].out_channels == 4 and model[-1].out_features == 3
     with pytest.raises(ConfigError, match="no argument 'width'"):
-        _networks.build(f"{net}:make_network", width=2.0)
+        own.build(f"{net}:make_network", width=2.0)
     with pytest.raises(ConfigError, match=r"failed \(TypeError.*'depth'"):
-        _networks.build(f"{net}:make_scaled", depth=3)
+        own.build(f"{net}:make_scaled", depth=3)
     with pytest.raises(ConfigError, match=r"'cifar10'.*leave it out"):
-        _networks.build(f"{net}:make_scaled", dataset="cifar10")
-    assert _networks.widening(f"{net}:make_scaled", None) == 2
-    assert _networks.widening(f"{net}:make_network", None) == 1
-    assert _networks.widening("ResNet8", None) == 2
-    assert _networks.widening("ResNet8", 1.5) == 1.5
+        own.build(f"{net}:make_scaled", dataset="cifar10")
+    assert own.widening(f"{net}:make_scaled", None) == 2
+    assert own.widening(f"{net}:make_network", None) == 1
+    assert own.widening("ResNet8", None) == 2
+    assert own.widening("ResNet8", 1.5) == 1.5
 
 
 def test_shrink_info_export(net, tmp_path):
@@ -180,7 +181,7 @@ def test_shrink_info_export(net, tmp_path):
     status, output = command("export", path, "--to", "torch", *function)
     assert status == 0 and "batch size may vary" in output, output
     program = torch.export.load(path.with_suffix(".pt2")).module()
-    loaded = _networks.load(path, f"{net}:make_scaled").eval()
+    loaded = own.load(path, f"{net}:make_scaled").eval()
     x = torch.randn(2, 3, 8, 8)
     torch.testing.assert_close(program(x), loaded(x), rtol=1e-4, atol=1e-5)
     # A function that makes another network.
@@ -228,12 +229,12 @@ def test_network_that_was_not_shrunk(net, tmp_path):
     save(lwdna.build("ResNet8"), tmp_path / "ours.safetensors")
     status, output = command("info", tmp_path / "ours.safetensors")
     assert status == 0 and "parameters\nnot shrunk\n" in output
-    save(_networks.build(f"{net}:make_network"), tmp_path / "own.safetensors")
+    save(own.build(f"{net}:make_network"), tmp_path / "own.safetensors")
     status, output = command("info", tmp_path / "own.safetensors")
     assert (status, output) == (0, "a network that lwdna.build did not make\nnot shrunk\n")
     with pytest.raises(ConfigError, match="--input 1x3x32x32"):
         path = tmp_path / "own.safetensors"
-        _networks.example_for(_networks.load(path, f"{net}:make_network"), path, ())
+        _networks.example_for(own.load(path, f"{net}:make_network"), path, ())
 
 
 def test_bad_input(net, tmp_path):
@@ -299,4 +300,4 @@ def test_an_error_of_lwdna_in_a_function_passes(tmp_path):
     path = tmp_path / "net.py"
     path.write_text("import lwdna\ndef make_network():\n    return lwdna.build('ResNet9')\n")
     with pytest.raises(LwdnaError, match="no network 'ResNet9'"):
-        _networks.build(f"{path}:make_network")
+        own.build(f"{path}:make_network")
