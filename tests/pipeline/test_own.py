@@ -9,6 +9,7 @@ from running import lwdna as command
 from torch import nn
 
 import lwdna
+from lwdna.data.classification import ClassificationTrain
 from lwdna.errors import ConfigError, LwdnaError
 from lwdna.networks import own
 from lwdna.networks.user_code import Own
@@ -235,6 +236,35 @@ def test_network_that_was_not_shrunk(net, tmp_path):
     with pytest.raises(ConfigError, match="--input 1x3x32x32"):
         path = tmp_path / "own.safetensors"
         _networks.example_for(own.load(path, f"{net}:make_network"), path, ())
+
+
+def images(height, width, classes):
+    """A training set of which only the sizes are known."""
+    data = object.__new__(ClassificationTrain)
+    data.shape = (height, width, classes)
+    return data
+
+
+def test_images_and_classes_that_do_not_fit(net):
+    model = own.build(f"{net}:make_network").train()
+    _networks.check_own(model, images(8, 8, 5), (1, 3, 8, 8))
+    _networks.check_own(model, images(9, 9, 5), None)
+    assert model.training
+    with pytest.raises(ConfigError, match=r"1 x 3 x 8 x 8\) the network makes 1 x 5, .* 1 x 7;"):
+        _networks.check_own(model, images(8, 8, 7), (1, 3, 8, 8))
+    with pytest.raises(ConfigError, match=r"input is 3 x 9 x 9, .* images are 3 x 8 x 8"):
+        _networks.check_own(model, images(8, 8, 5), (1, 3, 9, 9))
+    fixed = own.build(f"{net}:make_scaled")
+    with pytest.raises(ConfigError, match=r"does not run on an image \(1 x 3 x 9 x 9\): Runtime"):
+        _networks.check_own(fixed, images(9, 9, 5), None)
+    _networks.check_own(lwdna.build("ResNet8"), images(9, 9, 5), None)
+
+
+def test_a_changed_file_is_another_training(net):
+    before = _networks.source_key(f"{net}:make_network")
+    net.write_text(net.read_text() + "A = 1\n")
+    assert before and _networks.source_key(f"{net}:make_network") != before
+    assert _networks.source_key("ResNet8") == _networks.source_key("") == {}
 
 
 def test_bad_input(net, tmp_path):
