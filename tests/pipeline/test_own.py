@@ -10,6 +10,7 @@ from torch import nn
 
 import lwdna
 from lwdna.data.classification import ClassificationTrain
+from lwdna.data.restoration import DenoisingTrain
 from lwdna.errors import ConfigError, LwdnaError
 from lwdna.networks import own
 from lwdna.networks.user_code import Own
@@ -258,6 +259,22 @@ def test_images_and_classes_that_do_not_fit(net):
     with pytest.raises(ConfigError, match=r"does not run on an image \(1 x 3 x 9 x 9\): Runtime"):
         _networks.check_own(fixed, images(9, 9, 5), None)
     _networks.check_own(lwdna.build("ResNet8"), images(9, 9, 5), None)
+
+
+def test_patches_that_do_not_fit(net):
+    class Patches(DenoisingTrain):
+        def __init__(self, channels):
+            self.patch = torch.zeros(channels, 8, 8)
+
+        def __getitem__(self, key):
+            return self.patch, self.patch
+
+    net.write_text(net.read_text() + "def same(): return nn.Conv2d(1, 1, 3, padding=1)\n")
+    _networks.check_own(own.build(f"{net}:same"), Patches(1), None)
+    with pytest.raises(ConfigError, match=r"does not run on an image \(1 x 3 x 8 x 8\)"):
+        _networks.check_own(own.build(f"{net}:same"), Patches(3), None)
+    with pytest.raises(ConfigError, match=r"makes 1 x 5, but the task needs 1 x 3 x 8 x 8"):
+        _networks.check_own(own.build(f"{net}:make_network"), Patches(3), None)
 
 
 def test_a_changed_file_is_another_training(net):
