@@ -14,14 +14,7 @@ from lwdna.io.locks import lock
 from lwdna.rivals.dhp import Settings, search
 from lwdna.rivals.dhp_record import write_latents
 from lwdna.shrinkage.latents import EMBEDDING
-from lwdna.steps._networks import (
-    check_fits,
-    check_outputs,
-    check_own,
-    check_same_classes,
-    source_key,
-    write_shrunk,
-)
+from lwdna.steps._networks import check_fits, check_outputs, check_same_classes, write_shrunk
 from lwdna.steps._networks import widen as widen_network
 from lwdna.steps._options import (
     ANY_PATH,
@@ -36,6 +29,7 @@ from lwdna.steps._options import (
     task,
     threads,
 )
+from lwdna.steps._own import check_own, source_key
 from lwdna.tasks.restoration import input_multiple
 from lwdna.tasks.task import test_dataset, train_dataset
 from lwdna.training.loop import write_history

@@ -16,7 +16,7 @@ from lwdna.io.checksummed_csv import write_csv
 from lwdna.networks.own import load
 from lwdna.networks.provenance import provenance_of
 from lwdna.networks.registry import input_shape
-from lwdna.steps._networks import check_fits, check_own, example_for
+from lwdna.steps._networks import check_fits, example_for
 from lwdna.steps._options import (
     ANY_PATH,
     FILE,
@@ -28,6 +28,7 @@ from lwdna.steps._options import (
     task,
     threads,
 )
+from lwdna.steps._own import check_own
 from lwdna.tasks.restoration import input_multiple
 from lwdna.tasks.task import test_dataset
 from lwdna.training.devices import pick_accelerator

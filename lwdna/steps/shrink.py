@@ -14,9 +14,10 @@ from lwdna.shrinkage.gradients import LossFunction
 from lwdna.shrinkage.latents import EMBEDDING
 from lwdna.shrinkage.shrink import CRITERIA
 from lwdna.shrinkage.starts import START, STARTS
-from lwdna.steps._networks import check_fits, check_outputs, check_own, write_shrunk
+from lwdna.steps._networks import check_fits, check_outputs, write_shrunk
 from lwdna.steps._networks import widen as widen_network
 from lwdna.steps._options import ANY_PATH, Json, network_to_shrink, output, seed, threads
+from lwdna.steps._own import check_own
 from lwdna.tasks.task import train_dataset
 from lwdna.training.sampler import batch_losses
 

@@ -15,13 +15,7 @@ from lwdna.networks.build import build_seeded
 from lwdna.networks.own import build, load
 from lwdna.networks.user_code import is_own
 from lwdna.networks.weights import save
-from lwdna.steps._networks import (
-    check_fits,
-    check_own,
-    check_same_classes,
-    input_of,
-    source_key,
-)
+from lwdna.steps._networks import check_fits, check_same_classes
 from lwdna.steps._options import (
     ANY_PATH,
     FILE,
@@ -35,6 +29,7 @@ from lwdna.steps._options import (
     task,
     threads,
 )
+from lwdna.steps._own import check_own, input_of, source_key
 from lwdna.tasks.restoration import input_multiple
 from lwdna.tasks.task import test_dataset, train_dataset
 from lwdna.training.loop import train, write_history

@@ -16,6 +16,7 @@ from lwdna.networks import own
 from lwdna.networks.user_code import Own
 from lwdna.networks.weights import save
 from lwdna.steps import _networks
+from lwdna.steps._own import check_own, source_key
 
 NET = """
 import torch
@@ -248,17 +249,17 @@ def images(height, width, classes):
 
 def test_images_and_classes_that_do_not_fit(net):
     model = own.build(f"{net}:make_network").train()
-    _networks.check_own(model, images(8, 8, 5), (1, 3, 8, 8))
-    _networks.check_own(model, images(9, 9, 5), None)
+    check_own(model, images(8, 8, 5), (1, 3, 8, 8))
+    check_own(model, images(9, 9, 5), None)
     assert model.training
     with pytest.raises(ConfigError, match=r"1 x 3 x 8 x 8\) the network makes 1 x 5, .* 1 x 7;"):
-        _networks.check_own(model, images(8, 8, 7), (1, 3, 8, 8))
+        check_own(model, images(8, 8, 7), (1, 3, 8, 8))
     with pytest.raises(ConfigError, match=r"input is 3 x 9 x 9, .* images are 3 x 8 x 8"):
-        _networks.check_own(model, images(8, 8, 5), (1, 3, 9, 9))
+        check_own(model, images(8, 8, 5), (1, 3, 9, 9))
     fixed = own.build(f"{net}:make_scaled")
     with pytest.raises(ConfigError, match=r"does not run on an image \(1 x 3 x 9 x 9\): Runtime"):
-        _networks.check_own(fixed, images(9, 9, 5), None)
-    _networks.check_own(lwdna.build("ResNet8"), images(9, 9, 5), None)
+        check_own(fixed, images(9, 9, 5), None)
+    check_own(lwdna.build("ResNet8"), images(9, 9, 5), None)
 
 
 def test_patches_that_do_not_fit(net):
@@ -270,18 +271,18 @@ def test_patches_that_do_not_fit(net):
             return self.patch, self.patch
 
     net.write_text(net.read_text() + "def same(): return nn.Conv2d(1, 1, 3, padding=1)\n")
-    _networks.check_own(own.build(f"{net}:same"), Patches(1), None)
+    check_own(own.build(f"{net}:same"), Patches(1), None)
     with pytest.raises(ConfigError, match=r"does not run on an image \(1 x 3 x 8 x 8\)"):
-        _networks.check_own(own.build(f"{net}:same"), Patches(3), None)
+        check_own(own.build(f"{net}:same"), Patches(3), None)
     with pytest.raises(ConfigError, match=r"makes 1 x 5, but the task needs 1 x 3 x 8 x 8"):
-        _networks.check_own(own.build(f"{net}:make_network"), Patches(3), None)
+        check_own(own.build(f"{net}:make_network"), Patches(3), None)
 
 
 def test_a_changed_file_is_another_training(net):
-    before = _networks.source_key(f"{net}:make_network")
+    before = source_key(f"{net}:make_network")
     net.write_text(net.read_text() + "A = 1\n")
-    assert before and _networks.source_key(f"{net}:make_network") != before
-    assert _networks.source_key("ResNet8") == _networks.source_key("") == {}
+    assert before and source_key(f"{net}:make_network") != before
+    assert source_key("ResNet8") == source_key("") == {}
 
 
 def test_bad_input(net, tmp_path):
