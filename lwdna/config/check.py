@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from lwdna.config.methods import DHP, METHODS, NEED_TEACHER, SHRINKAGES, shrink_settings
+from lwdna.config.own_network import check_own_network
 from lwdna.config.read import (
     problems,
     read_numbers,
@@ -20,6 +21,7 @@ from lwdna.data.catalog import DATASET_KINDS, DATASETS
 from lwdna.errors import ConfigError, nearest
 from lwdna.io.project import SCHEMA, paper_table, read_paper
 from lwdna.networks.registry import NETWORKS, TABLES_WITHOUT_BATCH_NORM
+from lwdna.networks.user_code import is_own
 
 _TASKS = {
     "classification": ("mean", "std", "flip"),
@@ -36,12 +38,17 @@ _CONVENTIONS: Mapping[str, tuple[str, ...]] = {
 _TABLES = {1: "classification", 2: "denoising", 3: "classification", 4: "super-resolution"}
 
 
-def check(config: Mapping[str, Any], schema: str | os.PathLike[str] = SCHEMA) -> dict[str, Any]:
+def check(
+    config: Mapping[str, Any],
+    schema: str | os.PathLike[str] = SCHEMA,
+    folder: str | os.PathLike[str] = ".",
+) -> dict[str, Any]:
     """Check a configuration and fill in the schema's defaults.
 
     Args:
         config: as read from YAML; it is not changed.
         schema: path of the JSON Schema, in YAML; by default the project's.
+        folder: where networks of the user's own are looked for.
 
     Returns:
         The complete configuration. Every experiment has "seeds", "label" and "count_batch_norm".
@@ -69,6 +76,9 @@ def check(config: Mapping[str, Any], schema: str | os.PathLike[str] = SCHEMA) ->
         experiment.setdefault(
             "count_batch_norm", not set(experiment["tables"]) & set(TABLES_WITHOUT_BATCH_NORM)
         )
+        if is_own(experiment["network"]["name"]):
+            written = with_text_keys(config)["experiments"][name]
+            check_own_network(f"experiments.{name}", experiment, written, folder)
         _check_experiment(name, experiment, complete)
         _check_claim(f"experiments.{name}", experiment)
     selected(complete)
@@ -188,7 +198,15 @@ def _check_experiment(name: str, experiment: dict[str, Any], config: Mapping[str
             f"names '{dataset}' of kind {section['kind']}, which does not serve {kind}",
         )
         _check_sizes(where, experiment["task"], dataset, section)
-    _check_network(f"{where}.network", experiment["network"], kind)
+    own = is_own(experiment["network"]["name"])
+    if not own:
+        _check_network(f"{where}.network", experiment["network"], kind)
+    for key in ("name", "dataset", "width"):
+        _require(
+            key not in experiment["network"]["options"],
+            f"{where}.network.options",
+            f"has '{key}', a key of the network",
+        )
     convention = experiment.get("convention")
     _require(
         convention is None or convention in _CONVENTIONS[kind],
@@ -207,7 +225,8 @@ def _check_experiment(name: str, experiment: dict[str, Any], config: Mapping[str
                 f"must have the scale of {where}.task, {experiment['task']['scale']}",
             )
             _require(
-                experiment["network"]["options"].get("scale", 4) == experiment["task"]["scale"],
+                own
+                or experiment["network"]["options"].get("scale", 4) == experiment["task"]["scale"],
                 f"{where}.network.options.scale",
                 f"must be that of the task, {experiment['task']['scale']}",
             )
@@ -247,11 +266,6 @@ def _check_network(where: str, network: Mapping[str, Any], kind: str) -> None:
         "lacks 'dataset', which says how many classes and pixels there are",
     )
     name = network["name"]
-    _require(
-        ":" not in name,
-        f"{where}.name",
-        f"is '{name}', but a network of your own is shrunk by `lwdna shrink`, not by the pipeline",
-    )
     entry = NETWORKS[_known(name, NETWORKS, f"{where}.name")]
     _require(
         classifies == (entry.dataset is not None),
@@ -265,10 +279,11 @@ def _check_network(where: str, network: Mapping[str, Any], kind: str) -> None:
     )
     if classifies:
         _known(network["dataset"], DATASETS, f"{where}.dataset")
-    for key in ("name", "dataset", "width"):
-        _require(
-            key not in network["options"], f"{where}.options", f"has '{key}', a key of the network"
-        )
+    _require(
+        "input" not in network,
+        f"{where}.input",
+        f"is not for '{name}', but for networks of your own: leave it out",
+    )
 
 
 def _check_shrinkage(
@@ -321,7 +336,8 @@ def _check_sizes(
 
 def _label(network: Mapping[str, Any]) -> str:
     width = network["width"]
-    return str(network["name"]) + ("" if width == 1 else f" x{width:g}")
+    # Of FILE:FUNCTION the function.
+    return str(network["name"]).rpartition(":")[2] + ("" if width == 1 else f" x{width:g}")
 
 
 def _known(name: str, allowed: Mapping[str, Any], where: str) -> str:

@@ -29,6 +29,7 @@ from lwdna.steps._options import (
     task,
     threads,
 )
+from lwdna.steps._own import check_own, source_key
 from lwdna.tasks.restoration import input_multiple
 from lwdna.tasks.task import test_dataset, train_dataset
 from lwdna.training.loop import write_history
@@ -97,8 +98,10 @@ def main(
     )
     images = train_dataset(task, train_path, seed=seed)
     check_fits(widened.model, images, task.get("patch_size", 0))
+    check_own(widened.model, images, widened.example[0].shape)
     tests = test_dataset(task, test_path)
     check_same_classes(images, tests)
+    key = {"data": task, "train": fingerprint(train_path), "test": fingerprint(test_path)}
     with ExitStack() as stack:
         if "LOCAL_RANK" not in os.environ:  # as in `train`
             stack.enter_context(lock(checkpoints / "lock", wait=True))
@@ -113,7 +116,7 @@ def main(
             seed=seed,
             checkpoint_dir=checkpoints,
             keyed=True,
-            key={"data": task, "train": fingerprint(train_path), "test": fingerprint(test_path)},
+            key=key | source_key(network),
             multiple=input_multiple(widened.model),
             convention=convention,
             description=description,

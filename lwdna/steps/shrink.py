@@ -9,6 +9,7 @@ import click
 
 import lwdna
 from lwdna.errors import ConfigError
+from lwdna.networks.user_code import Own
 from lwdna.shrinkage.gradients import LossFunction
 from lwdna.shrinkage.latents import EMBEDDING
 from lwdna.shrinkage.shrink import CRITERIA
@@ -16,7 +17,7 @@ from lwdna.shrinkage.starts import START, STARTS
 from lwdna.steps._networks import check_fits, check_outputs, write_shrunk
 from lwdna.steps._networks import widen as widen_network
 from lwdna.steps._options import ANY_PATH, Json, network_to_shrink, output, seed, threads
-from lwdna.steps._user_code import Own
+from lwdna.steps._own import check_own
 from lwdna.tasks.task import train_dataset
 from lwdna.training.sampler import batch_losses
 
@@ -89,6 +90,7 @@ def main(
     if task is not None and path is not None:
         images = train_dataset(task, path, seed=settings["seed"])
         check_fits(widened.model, images, task.get("patch_size", 0))
+        check_own(widened.model, images, widened.example[0].shape)
         loss = batch_losses(task["kind"], images, batch_size, settings["seed"])
     if loss is None and (settings["criterion"] == "gradient" or settings["warmup_steps"] > 0):
         raise ConfigError(

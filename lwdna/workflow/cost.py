@@ -16,9 +16,15 @@ import pandas as pd
 from lwdna.config.methods import DHP, METHODS, shrink_settings
 from lwdna.data.catalog import SIZES, Size
 from lwdna.data.versions import read_versions
-from lwdna.networks.registry import input_shape
 from lwdna.shrinkage.latents import EMBEDDING
-from lwdna.workflow.experiment import count, hypernetwork, label, shape_of, widened
+from lwdna.workflow.experiment import (
+    count,
+    counted_shape,
+    hypernetwork,
+    label,
+    shape_of,
+    widened,
+)
 from lwdna.workflow.run import TEACHER, Run, Section
 from lwdna.workflow.snakemake import DryRun, Job
 from lwdna.workflow.sources import Sources
@@ -221,7 +227,7 @@ class Plan:
             # The budget is at the size at which the paper counts; parameters are the baseline's,
             # since those of the shrunk network are not known yet.
             shrink = shrink_settings(section, shrinkage)
-            standard, _ = count(network, input_shape(network["name"], network.get("dataset")))
+            standard, _ = count(network, counted_shape(network))
             target = shrink.get("target_flops", shrink.get("flops_ratio", 1) * standard)
             return flops * target / standard, params
         return flops, params
