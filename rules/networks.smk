@@ -4,6 +4,7 @@
 rule shrink:
     input:
         train=RUN.train_images,
+        own=RUN.own_sources,
     output:
         network=paths.NETWORK,
         # Written beside network.safetensors: channels, FLOPs and parameters before and after.
@@ -40,6 +41,7 @@ for search, entry in SEARCHES.items():
             search
         input:
             train=RUN.train_images,
+            own=RUN.own_sources,
             test=RUN.first_test,
         output:
             **{entry.record: paths.RECORD.where(record=entry.record)},
@@ -84,6 +86,7 @@ for search, entry in SEARCHES.items():
 rule train:
     input:
         train=RUN.train_images,
+        own=RUN.own_sources,
         test=RUN.first_test,
         shrunk=RUN.shrunk,
         teacher=RUN.teacher,
@@ -122,6 +125,7 @@ rule evaluate:
     input:
         weights=RUN.weights,
         test=RUN.test_images,
+        own=RUN.own_sources,
     output:
         metrics=paths.METRICS,
     log:

@@ -13,6 +13,7 @@ import jsonschema
 import yaml
 
 from lwdna.config.methods import METHODS
+from lwdna.data.catalog import DATASET_KINDS
 from lwdna.errors import ConfigError, nearest
 from lwdna.io.project import SCHEMA
 
@@ -27,8 +28,15 @@ _LARGEST = 1_000_000
 
 
 def read_rules(schema: str | os.PathLike[str] = SCHEMA) -> dict[str, Any]:
-    """The JSON Schema of a configuration, with what is listed elsewhere: the methods."""
+    """The JSON Schema of a configuration, with the names of tables: kinds of datasets, methods."""
     rules: dict[str, Any] = yaml.safe_load(Path(schema).read_text(encoding="utf-8"))
+    about: dict[str, list[str]] = {}
+    for name, kind in DATASET_KINDS.items():
+        about.setdefault(kind.about, []).append(name)
+    rules["$defs"]["dataset"]["properties"]["kind"] = {
+        "enum": list(DATASET_KINDS),
+        "description": " ".join(f"{', '.join(of)}: {what}." for what, of in about.items()),
+    }
     rules["$defs"]["experiment"]["properties"]["methods"]["items"] = {"enum": list(METHODS)}
     return rules
 

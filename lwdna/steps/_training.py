@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -12,18 +12,27 @@ from torch import nn
 from lwdna.data.listings import fingerprint
 from lwdna.io.locks import lock
 from lwdna.steps._networks import check_fits, check_same_classes
+from lwdna.steps._own import check_own, source_key
 from lwdna.tasks.restoration import input_multiple
 from lwdna.tasks.task import test_dataset, train_dataset
 
 
 @contextmanager
-def training(model: nn.Module, run: Mapping[str, Any], seed: int) -> Iterator[dict[str, Any]]:
+def training(
+    model: nn.Module,
+    run: Mapping[str, Any],
+    seed: int,
+    network: str,
+    shape: Sequence[int] | None,
+) -> Iterator[dict[str, Any]]:
     """Read and check the images of a run, and be alone at its checkpoints until it is written.
 
     Args:
         model: what is to be trained.
         run: the options ``training_run``.
         seed: of the training.
+        network: its name, or FILE:FUNCTION; "" where the weights tell.
+        shape: ``(1, C, H, W)`` for which its FLOPs are counted, where it is known.
 
     Yields:
         Arguments of :func:`lwdna.training.loop.train`, but the model and what one step alone has.
@@ -34,6 +43,7 @@ def training(model: nn.Module, run: Mapping[str, Any], seed: int) -> Iterator[di
     task = run["task"]
     images = train_dataset(task, run["train_path"], seed=seed)
     check_fits(model, images, task.get("patch_size", 0))
+    check_own(model, images, shape)
     tests = test_dataset(task, run["test_path"])
     check_same_classes(images, tests)
     arguments = {
@@ -48,7 +58,8 @@ def training(model: nn.Module, run: Mapping[str, Any], seed: int) -> Iterator[di
             "data": task,
             "train": fingerprint(run["train_path"]),
             "test": fingerprint(run["test_path"]),
-        },
+        }
+        | source_key(network),
         "multiple": input_multiple(model),
         **{key: run[key] for key in ("convention", "description", "accelerator", "devices")},
     }

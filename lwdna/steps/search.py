@@ -35,7 +35,11 @@ def command(shrinkage: str) -> click.Command:
     @training_run("search")
     @settings_of(rival.Settings)
     @click.option(
-        f"--{record}", "record", type=FILE, required=True, help=f"HDF5 to write: {record}."
+        f"--{record}",
+        "record",
+        type=FILE,
+        required=True,
+        help="HDF5 to write: what is noted on the way.",
     )
     @output
     @seed
@@ -54,7 +58,8 @@ def command(shrinkage: str) -> click.Command:
         widened = widen_from(baseline, seed)
         budget = {"target_flops": widened.target_flops, "batch_norm": baseline["batch_norm"]}
         asked = rival.Settings(**budget, **settings)
-        with training(widened.model, run, seed) as arguments:
+        network, shape = baseline["network"], widened.example[0].shape
+        with training(widened.model, run, seed, network, shape) as arguments:
             found = rival.run(widened.model, widened.example, settings=asked, **arguments)
             write_history(found.history, run["history"])
             found.record.write(record)

@@ -11,6 +11,7 @@ import click
 import lwdna
 from lwdna.config.methods import SCORERS
 from lwdna.errors import ConfigError
+from lwdna.networks.user_code import Own
 from lwdna.shrinkage.gradients import LossFunction
 from lwdna.shrinkage.settings import Settings
 from lwdna.steps._networks import Widened, check_fits, check_outputs, widen_from, write_shrunk
@@ -25,7 +26,7 @@ from lwdna.steps._options import (
     settings_of,
     threads,
 )
-from lwdna.steps._user_code import Own
+from lwdna.steps._own import check_own
 from lwdna.tasks.task import train_dataset
 from lwdna.training.sampler import batch_losses
 
@@ -94,4 +95,5 @@ def _loss_of(widened: Widened, loss: Mapping[str, Any], seed: int) -> LossFuncti
     task = loss["task"]
     images = train_dataset(task, loss["path"], seed=seed)
     check_fits(widened.model, images, task.get("patch_size", 0))
+    check_own(widened.model, images, widened.example[0].shape)
     return batch_losses(task["kind"], images, loss["batch_size"], seed)

@@ -7,41 +7,52 @@ from typing import Any
 
 import click
 
-import lwdna
 from lwdna.networks.build import build_seeded
+from lwdna.networks.own import build, load
+from lwdna.networks.user_code import is_own
 from lwdna.networks.weights import save
-from lwdna.steps._networks import build
-from lwdna.steps._options import FILE, Json, output, seed, threads, training_run
+from lwdna.steps._options import FILE, Network, bundle, output, seed, threads, training_run
+from lwdna.steps._own import input_of
 from lwdna.steps._training import training
 from lwdna.training.loop import train, write_history
 
+_start = bundle(
+    "start",
+    click.option(
+        "--network",
+        type=Network(),
+        help="Network to build: name or FILE:FUNCTION, or JSON of name, dataset, width, options.",
+    ),
+    click.option(
+        "--weights",
+        type=FILE,
+        help="Start from this network instead; with --network FILE:FUNCTION where it is your own.",
+    ),
+    click.option("--teacher", type=FILE, help="Trained network to distil from."),
+    click.option(
+        "--teacher-network", metavar="FILE:FUNCTION", help="What makes that, where it is your own."
+    ),
+)
+
 
 @click.command()
-@click.option("--network", type=Json(), help="Network to build: name, dataset, width, options.")
-@click.option("--weights", type=FILE, help="Start from this network instead.")
-@click.option("--teacher", type=FILE, help="Trained network to distil from.")
+@_start
 @training_run("train")
 @output
 @seed
 @threads
-def main(
-    *,
-    network: dict[str, Any] | None,
-    weights: Path | None,
-    teacher: Path | None,
-    run: dict[str, Any],
-    output: Path,
-    seed: int,
-) -> None:
+def main(*, start: dict[str, Any], run: dict[str, Any], output: Path, seed: int) -> None:
     """Train a network on a task by a protocol; the same command again resumes it."""
-    if weights is None and network is not None:
+    network, teacher = start["network"], start["teacher"]
+    name = "" if network is None else network["name"]
+    if start["weights"] is None and network is not None:
         model = build_seeded(network, seed, build)
-    elif weights is not None and network is None:
-        model = lwdna.load(weights)
+    elif start["weights"] is not None and (network is None or is_own(name)):
+        model = load(start["weights"], name or None)
     else:
         raise click.UsageError("Give either --network or --weights.")
-    with training(model, run, seed) as arguments:
-        guide = None if teacher is None else lwdna.load(teacher)
+    with training(model, run, seed, name, input_of(model, network)) as arguments:
+        guide = None if teacher is None else load(teacher, start["teacher_network"])
         rows = train(model, teacher=guide, **arguments)
         write_history(rows, run["history"])
         save(model, output)

@@ -18,6 +18,7 @@ from lwdna.data.catalog import dataset_shape
 from lwdna.errors import ConfigError, DataError
 from lwdna.io.atomic import write_text
 from lwdna.networks.build import build_seeded
+from lwdna.networks.own import build
 from lwdna.tasks.task import task_for
 from lwdna.training.devices import make_fabric
 from lwdna.training.protocol import Protocol
@@ -141,7 +142,7 @@ def measure(section: Section, protocol: Section, accelerator: str) -> float:
     images = max(2, settings.batch_size // int(protocol.get("accumulate", 1)))
     if fabric.device.type == "cpu":
         images = max(2, min(images, int(_CPU_STEP_FLOPS / (PASSES * flops))))
-    network = build_seeded(section["network"], seed=0)
+    network = build_seeded(section["network"], 0, build)
     learner = Learner(fabric, settings, task_for(section["task"]["kind"]), network)
     learner.network.train()
     while True:
@@ -184,7 +185,9 @@ def _batch(section: Section, images: int, shape: tuple[int, ...]) -> tuple[Tenso
     inputs = torch.rand(images, *shape[1:])
     if section["task"]["kind"] == "classification":
         network = section["network"]
-        classes = network["options"].get("num_classes", dataset_shape(network["dataset"]).classes)
+        # Of a user's own network the number is not known; the first class is always there.
+        known = dataset_shape(network["dataset"]).classes if "dataset" in network else 1
+        classes = network["options"].get("num_classes", known)
         return inputs, torch.randint(classes, (images,))
     scale = section["task"].get("scale", 1)
     return inputs, torch.rand(images, shape[1], shape[2] * scale, shape[3] * scale)
