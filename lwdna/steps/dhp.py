@@ -14,7 +14,7 @@ from lwdna.io.locks import lock
 from lwdna.rivals.dhp import Settings, search
 from lwdna.rivals.dhp_record import write_latents
 from lwdna.shrinkage.latents import EMBEDDING
-from lwdna.steps._networks import check_fits, check_outputs, check_same_classes, write_shrunk
+from lwdna.steps._networks import check_fits, check_outputs, write_shrunk
 from lwdna.steps._networks import widen as widen_network
 from lwdna.steps._options import (
     ANY_PATH,
@@ -30,7 +30,7 @@ from lwdna.steps._options import (
     threads,
 )
 from lwdna.tasks.restoration import input_multiple
-from lwdna.tasks.task import test_dataset, train_dataset
+from lwdna.tasks.task import task_for
 from lwdna.training.loop import write_history
 
 
@@ -95,10 +95,11 @@ def main(
         flops_ratio=flops_ratio,
         batch_norm=settings["batch_norm"],
     )
-    images = train_dataset(task, train_path, seed=seed)
-    check_fits(widened.model, images, task.get("patch_size", 0))
-    tests = test_dataset(task, test_path)
-    check_same_classes(images, tests)
+    objective = task_for(task)
+    images = objective.train_data(train_path, seed=seed)
+    check_fits(objective, widened.model, images)
+    tests = objective.test_data(test_path)
+    objective.check_tests(images, tests)
     with ExitStack() as stack:
         if "LOCAL_RANK" not in os.environ:  # as in `train`
             stack.enter_context(lock(checkpoints / "lock", wait=True))
@@ -108,7 +109,7 @@ def main(
             images,
             tests,
             Settings(target_flops=widened.target_flops, **settings),
-            task=task["kind"],
+            task=task,
             protocol=protocol,
             seed=seed,
             checkpoint_dir=checkpoints,

@@ -14,7 +14,7 @@ from lwdna.data.listings import fingerprint
 from lwdna.io.locks import lock
 from lwdna.networks.build import build_seeded
 from lwdna.networks.weights import save
-from lwdna.steps._networks import build, check_fits, check_same_classes
+from lwdna.steps._networks import build, check_fits
 from lwdna.steps._options import (
     ANY_PATH,
     FILE,
@@ -28,7 +28,7 @@ from lwdna.steps._options import (
     threads,
 )
 from lwdna.tasks.restoration import input_multiple
-from lwdna.tasks.task import test_dataset, train_dataset
+from lwdna.tasks.task import task_for
 from lwdna.training.loop import train, write_history
 
 
@@ -71,10 +71,11 @@ def main(
         model = lwdna.load(weights)
     else:
         raise click.UsageError("Give either --network or --weights.")
-    images = train_dataset(task, train_path, seed=seed)
-    check_fits(model, images, task.get("patch_size", 0))
-    tests = test_dataset(task, test_path)
-    check_same_classes(images, tests)
+    objective = task_for(task)
+    images = objective.train_data(train_path, seed=seed)
+    check_fits(objective, model, images)
+    tests = objective.test_data(test_path)
+    objective.check_tests(images, tests)
     key = {"data": task, "train": fingerprint(train_path), "test": fingerprint(test_path)}
     with ExitStack() as stack:
         if "LOCAL_RANK" not in os.environ:  # not in the helper processes of several devices
@@ -85,7 +86,7 @@ def main(
             model,
             images,
             tests,
-            task=task["kind"],
+            task=task,
             protocol=protocol,
             seed=seed,
             checkpoint_dir=checkpoints,

@@ -126,7 +126,7 @@ def train(
     train_data: Dataset[Any],
     test_data: Dataset[Any] | None,
     *,
-    task: str,
+    task: str | Mapping[str, Any],
     protocol: Mapping[str, Any],
     seed: int,
     checkpoint_dir: str | os.PathLike[str],
@@ -155,7 +155,8 @@ def train(
         model: the network, freshly initialised.
         train_data: a map-style dataset, indexed by (epoch, index), of (input, target).
         test_data: a map-style dataset, indexed by int, tested every ``test_every`` epochs; or None.
-        task: a name of :data:`lwdna.tasks.task.TASKS`.
+        task: the section ``task`` of an experiment, which becomes part of ``key`` as ``data``; or
+            a name of :data:`lwdna.tasks.kinds.KINDS`, for tasks that need no more.
         protocol: see :class:`lwdna.training.protocol.Protocol`.
         seed: of data order and dropout, from 0.
         checkpoint_dir: a folder for this run alone.
@@ -184,12 +185,13 @@ def train(
     """
     plan = Protocol.read(protocol)
     objective = task_for(task, plan.distillation)
-    if teacher is not None and not objective.distils:
-        raise ConfigError(f"There is no distillation for the task '{task}'; leave the teacher out.")
+    name = objective.section["kind"]
+    if teacher is not None and not objective.kind.distils:
+        raise ConfigError(f"There is no distillation for the task '{name}'; leave the teacher out.")
     if seed < 0:
         raise ConfigError(f"The seed is {seed}; it must be 0 or more.")
     identity = {
-        "task": task,
+        "task": name,
         "seed": seed,
         # Each device normalises and drops out on its own: more than rounding depends on it.
         "devices": devices,
@@ -199,6 +201,7 @@ def train(
         "teacher": None if teacher is None else tensors.digest(teacher.state_dict()),
         "training images": length(train_data),
         "test images": 0 if test_data is None else length(test_data),
+        **({} if isinstance(task, str) else {"data": dict(task)}),
         **(key or {}),
     }
     folder = Path(checkpoint_dir)
@@ -395,7 +398,7 @@ class _Run:
                 self.model,
                 self.test_data,
                 task=self.task,
-                with_ssim=False,
+                full=False,
                 workers=self.plan.workers,
                 after_batch=check,
                 **self.test_options,

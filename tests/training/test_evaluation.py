@@ -62,7 +62,7 @@ def test_super_resolution_reads_the_scale_off_the_sizes():
         [(low, high)],
         task="super-resolution",
         convention={"luma": False, "border": 2, "quantise": False},
-        with_ssim=False,
+        full=False,
     )
     assert result["psnr"] == psnr(enlarged, high, luma=False, border=2, quantise=False)
     assert "ssim" not in result
