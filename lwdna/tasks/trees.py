@@ -50,6 +50,11 @@ def batch_length(tree: Tree) -> int:
     return lengths.pop()
 
 
+def every(tree: Tree, first: int, step: int) -> Tree:
+    """Every so-manyth image of a batch, (B, ...) to (about B / step, ...), from ``first`` on."""
+    return mapped(lambda tensor: tensor[first::step], tree)
+
+
 def call(model: nn.Module, inputs: Tree) -> Tree:
     """What a network makes of a batch: a tuple or list holds its arguments, a mapping its keywords.
 

@@ -41,7 +41,7 @@ from lwdna.training import checkpoints
 from lwdna.training.checkpoints import Checkpoint, Row
 from lwdna.training.devices import agreed, make_fabric, own_randomness, seed_model, summed
 from lwdna.training.evaluation import evaluate
-from lwdna.training.protocol import Protocol
+from lwdna.training.protocol import Protocol, set_rate
 from lwdna.training.sampler import EpochBatches, length
 from lwdna.training.schedules import learning_rate
 from lwdna.training.signals import StopRequest, ignore_stop_signals
@@ -153,7 +153,8 @@ def train(
 
     Args:
         model: the network, freshly initialised.
-        train_data: a map-style dataset, indexed by (epoch, index), of (input, target).
+        train_data: a map-style dataset, indexed by (epoch, index), of (input, target), which may
+            be trees of tensors (:mod:`lwdna.tasks.trees`). Its length is that of an epoch.
         test_data: a map-style dataset, indexed by int, tested every ``test_every`` epochs; or None.
         task: the section ``task`` of an experiment, which becomes part of ``key`` as ``data``; or
             a name of :data:`lwdna.tasks.kinds.KINDS`, for tasks that need no more.
@@ -301,8 +302,7 @@ class _Run:
                 self.rate = learning_rate(
                     plan.schedule, float(plan.optimizer["lr"]), state.epoch, plan.epochs
                 )
-                for group in self.learner.optimizer.param_groups:
-                    group["lr"] = self.rate
+                set_rate(self.learner.optimizer, self.rate)
                 # The sums of all ranks were saved as one: the first rank takes them over.
                 tally = _Tally(("loss", *task.metric_names), state.sums if rank == 0 else {})
                 batches.seek(state.epoch, state.step)
