@@ -17,7 +17,7 @@ from lwdna.tasks.metrics import psnr
 from lwdna.tasks.references import reference_network
 from lwdna.tasks.restoration import conventions_for, input_multiple, to_bytes
 from lwdna.tasks.task import test_dataset
-from lwdna.training.evaluation import restore_example
+from lwdna.training.evaluation import infer_example
 
 
 @click.command()
@@ -74,7 +74,7 @@ def main(
     quality: dict[str, float | None] = {}
     arguments = conventions_for(task["kind"], convention, target.shape[-1] // inputs.shape[-1])
     for caption, model in models.items():
-        restored = restore_example(model, inputs, multiple=input_multiple(model))
+        restored = infer_example(model, inputs, task=task, multiple=input_multiple(model))
         images[caption] = to_bytes(restored)
         quality[caption] = psnr(restored, target, **arguments)
     name = data.names[number]

@@ -144,7 +144,7 @@ class Classification(Task):
         full: bool = True,
     ) -> Sums:
         """The :meth:`metrics`, which there is one way to take."""
-        outputs = model(inputs)
+        outputs = self.infer(model, inputs)
         values = {name: float(value) for name, value in self.metrics(outputs, targets).items()}
         return {**values, "loss": float(self.loss(outputs, targets)) * len(inputs)}
 

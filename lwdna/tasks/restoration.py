@@ -94,6 +94,10 @@ class Restoration(Task):
         # A patch restored exactly, which a tiny test can meet, would make the mean infinite.
         return {"psnr": (10 * torch.log10(255.0**2 / error.clamp_min(1e-10))).sum()}
 
+    def infer(self, model: nn.Module, inputs: Tensor, *, multiple: int = 1) -> Tensor:
+        """See :func:`restore`."""
+        return restore(model, inputs, multiple=multiple)
+
     def evaluate_batch(
         self,
         model: nn.Module,
@@ -114,7 +118,7 @@ class Restoration(Task):
             multiple: see :func:`restore`.
             full: whether to compute SSIM too, which costs more than a small network does.
         """
-        outputs = restore(model, inputs, multiple=multiple)
+        outputs = self.infer(model, inputs, multiple=multiple)
         scale = targets.shape[-2] // inputs.shape[-2]
         arguments = conventions_for(self.section["kind"], convention, scale)
         values = {"psnr": psnr(outputs[0], targets[0], **arguments)}

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from lwdna.errors import ConfigError
 from lwdna.tasks.kinds import TaskKind, kind_of
-from lwdna.tasks.trees import Tree
+from lwdna.tasks.trees import Tree, call
 
 PathLike: TypeAlias = str | os.PathLike[str]
 
@@ -105,6 +105,16 @@ class Task(ABC):
     @abstractmethod
     def metrics(self, output: Tree, target: Tree) -> dict[str, Tensor]:
         """The :attr:`metric_names` *summed* over the batch, so that batches add up; scalars."""
+
+    def infer(self, model: nn.Module, inputs: Tree, *, multiple: int = 1) -> Tree:
+        """What a network makes of a batch of a test.
+
+        Args:
+            model: in evaluation mode.
+            inputs: on the device of the network.
+            multiple: what the sizes of inputs must be divisible by.
+        """
+        return call(model, inputs)
 
     @abstractmethod
     def evaluate_batch(

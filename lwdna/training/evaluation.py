@@ -7,14 +7,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from lwdna.data.workers import worker_errors
 from lwdna.errors import DataError
-from lwdna.tasks.restoration import restore
 from lwdna.tasks.task import Sums, Task, task_for
-from lwdna.tasks.trees import batch_length, mapped
+from lwdna.tasks.trees import Tree, batch_length, mapped
 
 
 def evaluate(
@@ -72,10 +71,24 @@ def evaluate(
 
 
 @torch.inference_mode()
-def restore_example(model: nn.Module, inputs: Tensor, *, multiple: int = 1) -> Tensor:
-    """One restored image: (C, h, w) to (C, H, W), in evaluation mode on the network's device."""
+def infer_example(
+    model: nn.Module, inputs: Tree, *, task: str | Mapping[str, Any] | Task, multiple: int = 1
+) -> Tree:
+    """What a network makes of one input of a test, in evaluation mode on the network's device.
+
+    Args:
+        model: the network; its training mode is restored afterwards.
+        inputs: without the dimension of the batch: (C, h, w), or a tree of such.
+        task, multiple: as for :func:`evaluate`.
+
+    Returns:
+        On the CPU, without the dimension of the batch: (C, H, W), or a tree of such.
+    """
+    task = task if isinstance(task, Task) else task_for(task)
+    device = _device_of(model)
     with _evaluating(model):
-        return restore(model, inputs[None].to(_device_of(model)), multiple=multiple)[0].cpu()
+        batch = mapped(lambda x: x[None].to(device), inputs)
+        return mapped(lambda x: x[0].cpu(), task.infer(model, batch, multiple=multiple))
 
 
 def _device_of(model: nn.Module) -> torch.device:
