@@ -30,7 +30,7 @@ rule images:
     benchmark:
         "results/benchmarks/images/{dataset}-{split}.tsv"
     wildcard_constraints:
-        dataset=SOURCES.of_kinds("photographs", "images"),
+        dataset=SOURCES.made_by("images"),
     conda:
         "../envs/lwdna.yaml"
     threads: 1
@@ -96,7 +96,7 @@ rule digits:
     benchmark:
         "results/benchmarks/digits/{dataset}.tsv"
     wildcard_constraints:
-        dataset=SOURCES.of_kinds("digits"),
+        dataset=SOURCES.made_by("digits"),
     localrule: True
     conda:
         "../envs/lwdna.yaml"
@@ -123,9 +123,7 @@ rule pack:
     benchmark:
         "results/benchmarks/pack/{dataset}-{split}.tsv"
     wildcard_constraints:
-        dataset=SOURCES.of_kinds(
-            "imagefolder", "cifar10", "cifar100", "tiny-imagenet", "imagenet"
-        ),
+        dataset=SOURCES.made_by("pack"),
     conda:
         "../envs/lwdna.yaml"
     threads: 1

@@ -4,6 +4,7 @@
 rule shrink:
     input:
         train=RUN.train_images,
+        own=RUN.own_sources,
     output:
         network=paths.NETWORK,
         # Written beside network.safetensors: channels, FLOPs and parameters before and after.
@@ -35,6 +36,7 @@ rule shrink:
 rule dhp:
     input:
         train=RUN.train_images,
+        own=RUN.own_sources,
         test=RUN.first_test,
     output:
         network=paths.NETWORK.where(shrinkage=DHP),
@@ -77,6 +79,7 @@ rule dhp:
 rule train:
     input:
         train=RUN.train_images,
+        own=RUN.own_sources,
         test=RUN.first_test,
         shrunk=RUN.shrunk,
         teacher=RUN.teacher,
@@ -115,6 +118,7 @@ rule evaluate:
     input:
         weights=RUN.weights,
         test=RUN.test_images,
+        own=RUN.own_sources,
     output:
         metrics=paths.METRICS,
     log:

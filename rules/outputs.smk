@@ -144,6 +144,7 @@ rule strip:
     input:
         networks=TARGETS.strip_networks,
         test=RUN.first_test,
+        own=RUN.own_sources,
         code=[
             BASE / "lwdna/results/strips.py",
             BASE / "lwdna/results/figures.py",

@@ -3,40 +3,39 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Collection, Mapping
 from typing import Any
 
-import yaml
-
 from lwdna.config.methods import DHP, METHODS, NEED_TEACHER, SHRINKAGES, shrink_settings
+from lwdna.config.own_network import check_own_network
 from lwdna.config.read import (
     problems,
     read_numbers,
+    read_rules,
     require_bounded,
     require_finite,
     with_text_keys,
 )
 from lwdna.config.select import selected
-from lwdna.data.catalog import DATASETS
+from lwdna.data.catalog import DATASET_KINDS, DATASETS
 from lwdna.errors import ConfigError, nearest
 from lwdna.io.project import SCHEMA, paper_table, read_paper
 from lwdna.networks.registry import NETWORKS, TABLES_WITHOUT_BATCH_NORM
+from lwdna.networks.user_code import is_own
 from lwdna.tasks.kinds import KINDS, kinds_of_table
 
-_ARCHIVES = ("cifar10", "cifar100", "tiny-imagenet")
-"""Kinds of datasets whose official archive holds the images of training and test."""
 
-CLASSIFIED = ("digits", "imagefolder", "imagenet", *_ARCHIVES)
-"""Kinds of datasets with labels."""
-
-
-def check(config: Mapping[str, Any], schema: str | os.PathLike[str] = SCHEMA) -> dict[str, Any]:
+def check(
+    config: Mapping[str, Any],
+    schema: str | os.PathLike[str] = SCHEMA,
+    folder: str | os.PathLike[str] = ".",
+) -> dict[str, Any]:
     """Check a configuration and fill in the schema's defaults.
 
     Args:
         config: as read from YAML; it is not changed.
         schema: path of the JSON Schema, in YAML; by default the project's.
+        folder: where networks of the user's own are looked for.
 
     Returns:
         The complete configuration. Every experiment has "seeds", "label" and "count_batch_norm".
@@ -45,7 +44,7 @@ def check(config: Mapping[str, Any], schema: str | os.PathLike[str] = SCHEMA) ->
         ConfigError: one sentence on the first thing that is wrong: where, what, what is allowed.
     """
     require_bounded(config)
-    rules = yaml.safe_load(Path(schema).read_text(encoding="utf-8"))
+    rules = read_rules(schema)
     complete: dict[str, Any] = with_text_keys(config)
     read_numbers(rules, complete)
     require_finite(complete)
@@ -54,14 +53,19 @@ def check(config: Mapping[str, Any], schema: str | os.PathLike[str] = SCHEMA) ->
         raise ConfigError(problem)
     for name, protocol in complete["protocols"].items():
         _check_protocol(name, protocol)
+    known = rules["$defs"]["dataset"]["properties"]
+    filled = {key for key, rule in known.items() if "default" in rule}
     for name, dataset in complete["datasets"].items():
-        _check_dataset(name, dataset)
+        _check_dataset(name, dataset, filled)
     for name, experiment in complete["experiments"].items():
         experiment.setdefault("seeds", complete["seeds"])
         experiment.setdefault("label", _label(experiment["network"]))
         experiment.setdefault(
             "count_batch_norm", not set(experiment["tables"]) & set(TABLES_WITHOUT_BATCH_NORM)
         )
+        if is_own(experiment["network"]["name"]):
+            written = with_text_keys(config)["experiments"][name]
+            check_own_network(f"experiments.{name}", experiment, written, folder)
         _check_experiment(name, experiment, complete)
         _check_claim(f"experiments.{name}", experiment)
     selected(complete)
@@ -75,8 +79,9 @@ def _check_replication(config: Mapping[str, Any]) -> None:
     section = config["replication"]
     name = _known(section["images"], config["datasets"], "replication.images")
     images = config["datasets"][name]
+    kind = DATASET_KINDS[images["kind"]]
     _require(
-        images["kind"] in {"photographs", "images"} and "train" in images,
+        not kind.labelled and set(kind.needed("train")) <= set(images),
         "replication.images",
         f"names '{name}', which has no training photographs",
     )
@@ -86,20 +91,19 @@ def _check_replication(config: Mapping[str, Any]) -> None:
         _known(" / ".join(_row(network)), dict.fromkeys(rows), f"replication.networks.{key}")
 
 
-def _check_dataset(name: str, dataset: Mapping[str, Any]) -> None:
-    """Folders are strings, photographs are lists, and training and test have nothing in common."""
-    kind = dataset["kind"]
-    foreign = {
-        "archive": kind not in _ARCHIVES,
-        "packed": kind != "imagefolder",
-        "train": kind in _ARCHIVES or kind == "digits",
-        "test": kind in _ARCHIVES or kind == "digits",
-    }
-    for key, unknown in foreign.items():
+def _check_dataset(name: str, dataset: Mapping[str, Any], filled: Collection[str]) -> None:
+    """Folders are strings, names are lists, and training and test have nothing in common.
+
+    Keys that are ``filled`` in by the schema are in every section, and looked at by few kinds.
+    """
+    kind = DATASET_KINDS[dataset["kind"]]
+    for key in dataset:
         _require(
-            not (unknown and key in dataset), f"datasets.{name}", f"of kind {kind} takes no '{key}'"
+            key in kind.keys or key in filled,
+            f"datasets.{name}",
+            f"of kind {dataset['kind']} takes no '{key}'",
         )
-    wanted = list if kind == "photographs" else str
+    wanted = list if kind.source == "names" else str
     for role in ("train", "test"):
         _require(
             isinstance(dataset.get(role, wanted()), wanted),
@@ -109,16 +113,11 @@ def _check_dataset(name: str, dataset: Mapping[str, Any]) -> None:
     scenes = [
         {os.path.normpath(dataset.get(role, ""))}
         if wanted is str
-        else {_scene(p) for p in dataset.get(role, [])}
+        else {kind.scene(image) for image in dataset.get(role, [])}
         for role in ("train", "test")
     ]
     common = sorted((scenes[0] & scenes[1]) - {"."})
     _require(not common, f"datasets.{name}", f"has {common} in both training and test")
-
-
-def _scene(photograph: str) -> str:
-    """What a photograph shows: the two motorcycles are one scene seen by two cameras."""
-    return photograph.removesuffix("_left").removesuffix("_right")
 
 
 def _check_protocol(name: str, protocol: Mapping[str, Any]) -> None:
@@ -176,20 +175,27 @@ def _check_experiment(name: str, experiment: dict[str, Any], config: Mapping[str
     roles = [(experiment["train"], "train"), *((test, "test") for test in experiment["test"])]
     for dataset, role in roles:
         section = config["datasets"][_known(dataset, config["datasets"], f"{where}: dataset")]
-        needed = {"digits": "train_fraction", **dict.fromkeys(_ARCHIVES, "archive")}.get(
-            section["kind"], role
-        )
+        of_kind = DATASET_KINDS[section["kind"]]
+        for key in of_kind.needed(role):
+            _require(
+                key in section, f"datasets.{dataset}", f"of kind {section['kind']} lacks '{key}'"
+            )
         _require(
-            needed in section, f"datasets.{dataset}", f"of kind {section['kind']} lacks '{needed}'"
-        )
-        _require(
-            (section["kind"] in CLASSIFIED) == about.labelled,
+            of_kind.labelled == about.labelled,
             f"{where}.{role}",
             f"names '{dataset}' of kind {section['kind']}, which does not serve {kind}",
         )
         if about.labelled:
             _check_sizes(where, experiment["task"], dataset, section)
-    _check_network(f"{where}.network", experiment["network"], kind)
+    own = is_own(experiment["network"]["name"])
+    if not own:
+        _check_network(f"{where}.network", experiment["network"], kind)
+    for key in ("name", "dataset", "width"):
+        _require(
+            key not in experiment["network"]["options"],
+            f"{where}.network.options",
+            f"has '{key}', a key of the network",
+        )
     convention = experiment.get("convention")
     _require(
         convention is None or convention in about.conventions,
@@ -209,7 +215,7 @@ def _check_experiment(name: str, experiment: dict[str, Any], config: Mapping[str
             f"must have the scale of {where}.task, {experiment['task']['scale']}",
         )
         _require(
-            experiment["network"]["options"].get("scale", 4) == experiment["task"]["scale"],
+            own or experiment["network"]["options"].get("scale", 4) == experiment["task"]["scale"],
             f"{where}.network.options.scale",
             f"must be that of the task, {experiment['task']['scale']}",
         )
@@ -247,11 +253,6 @@ def _check_network(where: str, network: Mapping[str, Any], kind: str) -> None:
         "lacks 'dataset', which says how many classes and pixels there are",
     )
     name = network["name"]
-    _require(
-        ":" not in name,
-        f"{where}.name",
-        f"is '{name}', but a network of your own is shrunk by `lwdna shrink`, not by the pipeline",
-    )
     entry = NETWORKS[_known(name, NETWORKS, f"{where}.name")]
     _require(
         labelled == (entry.dataset is not None),
@@ -265,10 +266,11 @@ def _check_network(where: str, network: Mapping[str, Any], kind: str) -> None:
     )
     if labelled:
         _known(network["dataset"], DATASETS, f"{where}.dataset")
-    for key in ("name", "dataset", "width"):
-        _require(
-            key not in network["options"], f"{where}.options", f"has '{key}', a key of the network"
-        )
+    _require(
+        "input" not in network,
+        f"{where}.input",
+        f"is not for '{name}', but for networks of your own: leave it out",
+    )
 
 
 def _check_shrinkage(
@@ -311,7 +313,7 @@ def _check_sizes(
         f"is {task.get('resize')}, less than the crop of {task.get('crop')}",
     )
     _require(
-        "crop" in task or (dataset["kind"] != "imagenet" and dataset.get("packed", True)),
+        "crop" in task or not DATASET_KINDS[dataset["kind"]].stays(dataset),
         f"{where}.task",
         f"lacks 'crop', but the images of '{name}' differ in size",
     )
@@ -319,7 +321,8 @@ def _check_sizes(
 
 def _label(network: Mapping[str, Any]) -> str:
     width = network["width"]
-    return str(network["name"]) + ("" if width == 1 else f" x{width:g}")
+    # Of FILE:FUNCTION the function.
+    return str(network["name"]).rpartition(":")[2] + ("" if width == 1 else f" x{width:g}")
 
 
 def _known(name: str, allowed: Mapping[str, Any], where: str) -> str:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import jsonschema
 import yaml
 
+from lwdna.data.catalog import DATASET_KINDS
 from lwdna.errors import ConfigError, nearest
+from lwdna.io.project import SCHEMA
 
 FILTERS = ("datasets", "networks", "methods", "experiments")
 """What the part of the experiments to run can be named by, in the section ``only``."""
@@ -20,6 +24,19 @@ SECTIONS = frozenset({"datasets", "protocols", "experiments"})
 
 _LARGEST = 1_000_000
 """Entries of a configuration, its aliases written out; the paper's has some thousand."""
+
+
+def read_rules(schema: str | os.PathLike[str] = SCHEMA) -> dict[str, Any]:
+    """The JSON Schema of a configuration, with what is listed elsewhere: the kinds of datasets."""
+    rules: dict[str, Any] = yaml.safe_load(Path(schema).read_text(encoding="utf-8"))
+    about: dict[str, list[str]] = {}
+    for name, kind in DATASET_KINDS.items():
+        about.setdefault(kind.about, []).append(name)
+    rules["$defs"]["dataset"]["properties"]["kind"] = {
+        "enum": list(DATASET_KINDS),
+        "description": " ".join(f"{', '.join(of)}: {what}." for what, of in about.items()),
+    }
+    return rules
 
 
 def with_filters(config: Mapping[str, Any], sections: Mapping[str, Any]) -> dict[str, Any]:

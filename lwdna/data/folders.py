@@ -42,6 +42,24 @@ class _Labelled:
         return {"labels": labels, "classes": self.classes, "source": self.names}
 
 
+def imagefolder(folder: PathLike, output: PathLike, *, split: str, packed: bool = True) -> int:
+    """Pack a folder of classes, or list it, whichever split it is of.
+
+    Args:
+        folder: as of :func:`imagefolder_store` and :func:`imagefolder_listing`.
+        output: the store or listing to write.
+        split: "train" or "test"; each has a folder of its own, so that nothing follows from it.
+        packed: whether the images are packed, rather than listed.
+
+    Returns:
+        N, the number of images.
+
+    Raises:
+        DataError: as these.
+    """
+    return imagefolder_store(folder, output) if packed else imagefolder_listing(folder, output)
+
+
 def imagefolder_store(folder: PathLike, output: PathLike) -> int:
     """Write a folder of classes, with images that all have the same size, to a store.
 

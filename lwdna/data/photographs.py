@@ -59,6 +59,11 @@ The Hubble field, the slide of tissue (ihc), the retina and the moon are not eve
 """
 
 
+def lay_out(names: Iterable[str], output: Path, *, split: str) -> None:
+    """As :func:`export_photographs`, whichever split the names are of."""
+    export_photographs(names, output)
+
+
 def export_photographs(names: Iterable[str], folder: str | os.PathLike[str]) -> list[Path]:
     """Write photographs as ``{folder}/{name}.png``; the network is never used.
 

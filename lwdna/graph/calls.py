@@ -72,7 +72,7 @@ class Call:
 
     @property
     def tensor(self) -> Tensor:
-        """The first tensor that goes into the operation, on the meta device.
+        """The first tensor that goes into the operation, of any shape, on the meta device.
 
         Raises:
             GraphError: if none does.
@@ -81,7 +81,7 @@ class Call:
 
     @property
     def labels(self) -> Tensor:
-        """The labels of ``tensor``."""
+        """The labels of ``tensor``, of as many dimensions: ``(1, C, 1, ...)`` as a rule."""
         return self.labels_of(self._first)  # type: ignore[no-any-return]
 
     @property
@@ -93,7 +93,7 @@ class Call:
 
     @property
     def tensors(self) -> list[Tensor]:
-        """All tensors that go into the operation, on the meta device."""
+        """All tensors that go into the operation, of any shapes, on the meta device."""
         return [value_of(source) for source in self._sources]
 
     @property
@@ -126,14 +126,14 @@ class Call:
         return default
 
     def several(self) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
-        """The tensors of a list that goes into the operation, and their labels."""
+        """The tensors of a list that goes into the operation, of any shapes, and their labels."""
         tensors = self.argument(0, "tensors")
         if isinstance(tensors, fx.Node):
             return value_of(tensors), self.labels_of(tensors)
         return [value_of(tensor) for tensor in tensors], [self.labels_of(t) for t in tensors]
 
     def again(self, first: Tensor) -> Any:
-        """Repeat the operation with another tensor in the place of its first argument."""
+        """Repeat the operation with another tensor, of any shape, for its first argument."""
         rest, kwargs = fx.node.map_arg((self.node.args[1:], self.node.kwargs), value_of)
         if self.node.op == "call_method":
             return getattr(first, str(self.node.target))(*rest, **kwargs)
@@ -193,15 +193,15 @@ class Call:
         self.found.note_axes(f"{self.name}.{tensor}", axes, self.name)
 
     def tie(self, a: Tensor, b: Tensor, reason: str | None = None) -> None:
-        """Tie two tensors of labels, broadcast together; the reason is the operation."""
+        """Tie two tensors of labels of shapes that broadcast; the reason is the operation."""
         self.found.tie(a, b, self.where if reason is None else reason)
 
     def hold(self, labels: Tensor) -> None:
-        """Keep channels whose number the network's code fixes, given their labels."""
+        """Keep channels whose number the network's code fixes, given their labels in any shape."""
         self.found.held.append((torch.unique(labels), f"{self.where}{self.source}"))
 
     def freeze(self, *labels: Tensor) -> None:
-        """Keep channels for another reason, given their labels."""
+        """Keep channels for another reason, given their labels ``(C,)``."""
         self.found.frozen += labels
 
     @property

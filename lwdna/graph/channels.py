@@ -164,11 +164,11 @@ class ChannelGraph:
         return self.sources | layers | self.inside
 
     def full_mask(self) -> Mask:
-        """The mask that keeps every channel."""
+        """The mask that keeps every channel: ``(elements,)``."""
         return np.ones(self.elements, dtype=np.bool_)
 
     def kept(self, mask: Mask) -> dict[str, list[int]]:
-        """By layer the indices of the output channels that ``mask`` keeps."""
+        """By layer the indices of the output channels that ``mask``, ``(elements,)``, keeps."""
         return {
             name: np.flatnonzero(keeps(mask, layer.outputs)).tolist()
             for name, layer in self.layers.items()
@@ -178,6 +178,11 @@ class ChannelGraph:
         self, small: nn.Module, example_input: Tensor | Sequence[Tensor], mask: Mask
     ) -> None:
         """Follow the channels that are left through the network cut down to ``mask``.
+
+        Args:
+            small: the network after surgery.
+            example_input: ``(B, C, H, W)``, or a tuple of inputs, as the graph was given.
+            mask: ``(elements,)``.
 
         Raises:
             GraphError: if a layer of it does not read the channels that it read before.
@@ -240,7 +245,15 @@ class ChannelGraph:
 
 
 def keeps(mask: Mask, elements: Elements) -> Mask:
-    """For each channel whether it stays under ``mask``; element -1 always does."""
+    """For each channel whether it stays; element -1 always does.
+
+    Args:
+        mask: ``(elements,)``.
+        elements: of the channels, ``(C,)``.
+
+    Returns:
+        ``(C,)``.
+    """
     return np.where(elements < 0, True, mask[elements])
 
 
@@ -256,7 +269,7 @@ def on_meta(model: nn.Module) -> nn.Module:
 
 
 def as_inputs(example_input: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """The inputs of a network: one tensor, or several in a tuple or list."""
+    """The inputs of a network: one tensor ``(B, C, H, W)``, or several in a tuple or list."""
     return (example_input,) if isinstance(example_input, Tensor) else tuple(example_input)
 
 

@@ -156,7 +156,7 @@ class _LayerCounter(TorchFunctionMode):
     def leave(
         self, layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor
     ) -> None:
-        """Count a layer of a user as its rule says.
+        """Count a layer of a user, of whose output ``(B, ...)`` one image counts, by its rule.
 
         Raises:
             RuleError: if it calls convolutions and linear layers of another count.
@@ -236,21 +236,29 @@ class MaskedComplexity:
         self._own_flops = self._flops.squares(self._incidence)
 
     def flops(self, mask: Mask) -> int:
-        """FLOPs for one image when only the elements in ``mask`` are kept."""
+        """FLOPs for one image when only the elements in ``mask``, ``(elements,)``, are kept."""
         return self._flops.evaluate(self._counts(mask))
 
     def params(self, mask: Mask) -> int:
-        """Parameters when only the elements in ``mask`` are kept."""
+        """Parameters when only the elements in ``mask``, ``(elements,)``, are kept."""
         return self._params.evaluate(self._counts(mask))
 
     def extra_flops(self, mask: Mask, elements: Elements) -> NDArray[np.int64]:
-        """How many more FLOPs each of these elements, outside the mask, would cost alone."""
+        """How many more FLOPs each of some elements, outside the mask, would cost alone.
+
+        Args:
+            mask: ``(elements,)``.
+            elements: their numbers, ``(n,)``.
+
+        Returns:
+            ``(n,)``.
+        """
         slopes = self._incidence.T @ self._flops.slopes(self._counts(mask))
         extra: NDArray[np.int64] = (slopes + self._own_flops)[elements]
         return extra
 
     def same(self, elements: Elements) -> bool:
-        """Whether these elements take part in the same things, and so cost the same."""
+        """Whether elements, by number ``(n,)``, take part in the same and so cost the same."""
         starts, stops = self._columns.indptr[elements], self._columns.indptr[elements + 1]
         if len(set((stops - starts).tolist())) > 1:
             return False
@@ -290,14 +298,14 @@ class _Terms:
         return int((self._coefficient * counts[self._a] * counts[self._b]).sum())
 
     def slopes(self, counts: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The derivative of the sum by each of the counts."""
+        """The derivative of the sum by each of the counts: ``(rows,)``, as the counts."""
         slopes = np.zeros_like(counts)
         np.add.at(slopes, self._a, self._coefficient * counts[self._b])
         np.add.at(slopes, self._b, self._coefficient * counts[self._a])
         return slopes
 
     def squares(self, incidence: Any) -> NDArray[np.int64]:
-        """The sum for the counts of each column of a sparse matrix."""
+        """The sum for each column of a sparse matrix ``(rows, elements)``: ``(elements,)``."""
         product = incidence[self._a].multiply(incidence[self._b])
         squares: NDArray[np.int64] = product.T @ self._coefficient
         return squares

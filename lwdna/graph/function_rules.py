@@ -32,7 +32,7 @@ FunctionRule = Callable[[Call], Any]
 
 
 def elementwise(call: Call) -> Tensor:
-    """Arithmetic of tensors, broadcast together: what meets is tied."""
+    """Arithmetic of tensors of any shapes that broadcast: what meets is tied."""
     ndim = call.value.ndim
     result = no_channels(ndim)
     sources = [s for s in call.node.all_input_nodes if has_tensor(value_of(s))]
@@ -51,7 +51,8 @@ def elementwise(call: Call) -> Tensor:
 
 
 def concatenate(call: Call) -> Tensor:
-    """Concatenation, on labels expanded only where an input needs it (it is frequent)."""
+    """Concatenation, ``(B, c, ...)`` and ``(B, d, ...)`` -> ``(B, c + d, ...)``."""
+    # Labels are expanded only where an input needs it, for it is frequent.
     ndim = call.value.ndim
     axis = int(call.argument(1, "dim", "axis", default=0)) % ndim
     parts = list(zip(*call.several(), strict=True))
@@ -68,7 +69,7 @@ def concatenate(call: Call) -> Tensor:
 
 
 def stack(call: Call) -> Tensor:
-    """Equal shapes are stacked, so what is at one place in all of them is tied."""
+    """n of ``(B, C)`` -> ``(B, n, C)``, say: what is at one place in all of them is tied."""
     axis = int(call.argument(1, "dim", "axis", default=0)) % call.value.ndim
     _, labels = call.several()
     parts = torch.broadcast_tensors(*labels)  # type: ignore[no-untyped-call]
@@ -82,13 +83,13 @@ def create(_call: Call) -> None:
 
 
 def rearrange(call: Call) -> Tensor:
-    """Do to the labels what is done to the data."""
+    """Do to the labels what is done to the data: ``(B, C, H, W)`` -> ``(B, H, W, C)``, say."""
     full = call.labels.expand(value_of(call.node.args[0]).shape)  # type: ignore[arg-type]
     return compress(call.again(full))
 
 
 def rearrange_by_attribute(call: Call) -> Tensor:
-    """A transposition, of all that may be asked of a tensor as an attribute."""
+    """A transposition as an attribute, ``(..., H, W)`` -> ``(..., W, H)``; nothing else."""
     if call.node.args[1] not in {"T", "mT", "H", "mH"}:
         raise call.unknown_operation()
     return rearrange(call)
@@ -158,7 +159,7 @@ def _index_values(call: Call) -> list[Any]:
 
 
 def halve(call: Call, axis: int | None = None) -> Tensor:
-    """A gated linear unit: one half of the channels gates the other."""
+    """A gated linear unit, ``(B, 2 C, ...)`` -> ``(B, C, ...)``: one half gates the other."""
     axis = int(call.argument(1, "dim", default=-1)) if axis is None else axis
     labels = call.labels
     if labels.shape[axis] == 1:
@@ -169,7 +170,7 @@ def halve(call: Call, axis: int | None = None) -> Tensor:
 
 
 def reshape(call: Call, sizes: Sequence[Any] | None = None) -> Tensor:
-    """A new shape for the same elements, one group of axes after the other.
+    """A new shape, ``(B, C, H, W)`` -> ``(B, C H W)``, say, one group of axes after the other.
 
     Args:
         call: the operation.
@@ -265,7 +266,7 @@ def greatest(call: Call) -> Any:
 
 
 def mix(call: Call, axis: int | None = None) -> Tensor:
-    """A softmax: what is normalised together belongs together."""
+    """A softmax of any shape: what is normalised together belongs together."""
     if axis is None:
         raise call.unknown(f"operation '{call.operation}' without a dimension")
     labels = call.labels
@@ -274,7 +275,7 @@ def mix(call: Call, axis: int | None = None) -> Tensor:
 
 
 def mix_along(call: Call) -> Tensor:
-    """A softmax or the like, along the dimension that it is given."""
+    """A softmax or the like of any shape, along the dimension that it is given."""
     normalize = call.operation == "normalize"
     axis = call.argument(2 if normalize else 1, "dim", default=1 if normalize else None)
     return mix(call, axis)
@@ -315,14 +316,14 @@ def shuffle(call: Call, move: Callable[[Tensor], Tensor]) -> Tensor:
 
 
 def pixel_shuffle(call: Call) -> Tensor:
-    """A pixel shuffle, or its inverse, called as a function."""
+    """``(B, r^2 C, H, W)`` -> ``(B, C, r H, r W)``, or the inverse, called as a function."""
     factor = call.argument(1, "upscale_factor", "downscale_factor")
     function = getattr(nn.functional, call.operation)
     return shuffle(call, lambda t: function(t, factor))
 
 
 def shuffle_groups(call: Call, groups: int | None = None) -> Tensor:
-    """Channel shuffle: every group keeps as many channels, at the same positions."""
+    """``(B, C, ...)``: every group keeps as many channels, at the same positions."""
     groups = int(call.argument(1, "groups")) if groups is None else groups
     x = value_of(call.node.args[0])  # type: ignore[arg-type]
     channels = call.along(1, x=x).view(groups, -1)

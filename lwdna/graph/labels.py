@@ -113,7 +113,7 @@ class Labels:
             self.pairs.append((a[both], b[both], reason))
 
     def note_axes(self, name: str, axes: tuple[Tensor | None, ...], layer: str) -> None:
-        """Note the labels along the axes of a parameter; a second use ties them to the first."""
+        """Note the labels ``(C,)`` along each axis of a parameter; a second use ties them."""
         for old, new in zip(self.axes.setdefault(name, axes), axes, strict=True):
             if old is not None and new is not None:
                 self.tie(old, new, f"{layer} is called more than once")
@@ -137,7 +137,7 @@ class Labels:
         self.uses[name] = Use(positions, channels)
 
     def elements(self) -> NDArray[np.int64]:
-        """By label its element: tied labels share one. Numbered as they were drawn; 0 has -1."""
+        """By label its element, ``(labels,)``: tied ones share it. In the order drawn; 0 has -1."""
         a = [pair[0].numpy() for pair in self.pairs]
         b = [pair[1].numpy() for pair in self.pairs]
         rows, columns = (np.concatenate([np.zeros(0, np.int64), *side]) for side in (a, b))
@@ -162,7 +162,7 @@ def lay(labels: Tensor, ndim: int, axis: int) -> Tensor:
 
 
 def compress(labels: Tensor) -> Tensor:
-    """Shrink every axis along which nothing changes to length 1, whatever the shape."""
+    """Shrink every axis along which nothing changes: ``(B, C, H, W)`` to ``(1, C, 1, 1)``, say."""
     for axis, size in enumerate(labels.shape):
         if size > 1:
             first = labels.narrow(axis, 0, 1)
@@ -172,7 +172,7 @@ def compress(labels: Tensor) -> Tensor:
 
 
 def tensors_in(labels: Any) -> list[Tensor]:
-    """The labels of a value: of one tensor, of several, or of none."""
+    """The labels of a value, of any shape: of one tensor, of several, or of none."""
     if isinstance(labels, Tensor):
         return [labels]
     return list(labels) if isinstance(labels, tuple | list) else []

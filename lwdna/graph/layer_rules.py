@@ -1,8 +1,8 @@
 """What PyTorch's layers do to channels: one rule a kind, ``LAYER_RULES``.
 
 To add a layer of PyTorch, write a rule here and a line in the table: a function of the
-:class:`lwdna.graph.calls.Call` that returns the labels of the layer's output. Layers of users are
-taught from outside, by :func:`lwdna.register_rule`.
+:class:`lwdna.graph.calls.Call` that returns the labels of the layer's output ``(B, C, ...)``, as a
+rule ``(1, C, 1, ...)``. Layers of users are taught from outside, by :func:`lwdna.register_rule`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LayerRule = Callable[[Call], Any]
 
 
 def convolution(call: Call) -> Tensor:
-    """A convolution reads all its inputs for each output; one in groups keeps whole groups."""
+    """A convolution ``(B, c, ...)`` -> ``(B, n, ...)``; one in groups keeps whole groups."""
     module = call.module
     if call.tensor.ndim != module.weight.ndim:
         raise GraphError(
@@ -63,7 +63,7 @@ def convolution(call: Call) -> Tensor:
 
 
 def linear(call: Call) -> Tensor:
-    """A linear layer reads the last axis and makes it anew."""
+    """A linear layer ``(..., c)`` -> ``(..., n)`` reads the last axis and makes it anew."""
     module, inputs = call.module, call.along(-1)
     outputs = call.make(inputs, module.out_features)
     call.note_axes("weight", outputs, inputs)
@@ -75,7 +75,7 @@ def linear(call: Call) -> Tensor:
 
 
 def vectors(call: Call) -> Tensor:
-    """A norm or the like, with one number of each kind for each channel."""
+    """A norm or the like of ``(B, C, ...)``, with numbers ``(C,)``."""
     channels = call.along(1)
     _note_vectors(call, channels)
     return call.lay(channels, 1)
@@ -89,12 +89,12 @@ def _note_vectors(call: Call, channels: Tensor) -> None:
 
 
 def prelu(call: Call) -> Tensor:
-    """A slope for each channel, or one for all of them."""
+    """A slope for each channel of ``(B, C, ...)``, or one for all of them."""
     return vectors(call) if call.module.num_parameters > 1 else call.labels
 
 
 def layer_norm(call: Call) -> Tensor:
-    """Statistics over the channels that are there; the parameters follow them."""
+    """Statistics over the last axes, ``(..., C)``, of what is there; the parameters follow them."""
     module, labels = call.module, call.labels
     inside = len(module.normalized_shape)
     axes = tuple(
@@ -114,7 +114,7 @@ def layer_norm(call: Call) -> Tensor:
 
 
 def group_norm(call: Call) -> Tensor:
-    """Whole groups: then the statistics of those that stay are what they were."""
+    """Whole groups of ``(B, C, ...)``: the statistics of those that stay are what they were."""
     module, channels = call.module, call.along(1)
     if module.weight is None:
         call.hold(channels)
@@ -126,12 +126,12 @@ def group_norm(call: Call) -> Tensor:
 
 
 def unchanged(call: Call) -> Tensor:
-    """An activation: every element stays what it is."""
+    """An activation, of any shape: everything stays where it is."""
     return call.labels
 
 
 def unflatten(call: Call) -> Tensor:
-    """One axis is divided."""
+    """One axis is divided: ``(..., a b, ...)`` -> ``(..., a, b, ...)``."""
     module = call.module
     axis = int(module.dim) % call.tensor.ndim
     return reshape(call, [None] * axis + list(module.unflattened_size))

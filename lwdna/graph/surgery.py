@@ -48,7 +48,19 @@ def verify(
     *,
     batch_norm: bool,
 ) -> None:
-    """Raise GraphError unless the shrunk network is what was predicted."""
+    """Check that a shrunk network is what was predicted.
+
+    Args:
+        graph: of the widened network.
+        small: the network after surgery.
+        example_input: ``(B, C, H, W)``, or a tuple of inputs, as the graph was given.
+        mask: ``(elements,)``.
+        complexity: of the graph, which predicts.
+        batch_norm: count batch norm.
+
+    Raises:
+        GraphError: if it is not.
+    """
     check_taught(graph, small, mask)
     try:
         counted = count_complexity(small, example_input, batch_norm=batch_norm)
@@ -81,6 +93,11 @@ def silence(graph: ChannelGraph, model: nn.Module, mask: Mask) -> nn.Module:
 
     It computes what the network made by ``cut`` computes: the means to check surgery. A layer
     norm takes its statistics over the channels that are left.
+
+    Args:
+        graph: the channel graph of ``model``.
+        model: the network; it is not changed.
+        mask: ``(elements,)``.
     """
     silent = copy.deepcopy(model)
     for name, module in model.named_modules():
@@ -123,6 +140,11 @@ class _Among(nn.Module):
 
 def fit(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
     """A copy of ``model`` whose layers have the sizes and values of the tensors in ``state``.
+
+    Args:
+        model: the network at full width, perhaps on the meta device.
+        state: by name every parameter and buffer; a convolution's is ``(n, c, k, k)``, where n and
+            c are at most those of ``model``.
 
     Raises:
         CheckpointError: if the tensors are not those of a network of this structure.

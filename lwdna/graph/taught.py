@@ -14,7 +14,7 @@ from lwdna.graph.tracing import value_of
 
 
 def follow_rule(call: Call, rule: Rule) -> Tensor:
-    """The labels that a layer gives by the rule of a user.
+    """The labels that a layer gives by the rule of a user, ``(1, C, 1, ...)`` as its output.
 
     Raises:
         RuleError: if the rule does not fit the layer, naming both.

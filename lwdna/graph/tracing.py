@@ -34,7 +34,8 @@ def trace(
 
     Args:
         model: a network on the meta device.
-        inputs: its first arguments, on the meta device; the others keep their defaults.
+        inputs: its first arguments, such as ``(B, C, H, W)``, on the meta device; the others keep
+            their defaults.
         is_leaf: whether a module is taken whole, besides those of PyTorch.
 
     Returns:

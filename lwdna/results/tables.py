@@ -359,7 +359,7 @@ class _Builder:
         spec = claim or experiment.get("network", {})
         network = printed.network if printed else str(spec.get("network") or spec.get("name", ""))
         dataset = printed.dataset if printed else str(spec.get("dataset") or "")
-        if dataset and claim is None and printed is None:
+        if (dataset or "input" in spec) and claim is None and printed is None:
             # What the network was built for may only share sizes with what it was trained on.
             dataset = str(experiment.get("train", dataset))
         settings = experiment.get("shrink", {}) if self.number == 3 else {}

@@ -136,8 +136,8 @@ def attach_hypernetwork(
 
 def detach_hypernetwork(graph: ChannelGraph, model: nn.Module) -> None:
     """Leave the generated weights in place as ordinary parameters."""
-    for layer in hyper_layers(graph, model):
-        if parametrize.is_parametrized(layer.module, layer.parameter):
-            parametrize.remove_parametrizations(
-                layer.module, layer.parameter, leave_parametrized=True
-            )
+    for name in dict.fromkeys([*graph.layers, *(call.name for call in graph.taught)]):
+        for module in list(model.get_submodule(name).modules()):
+            if parametrize.is_parametrized(module):
+                for parameter in list(module.parametrizations):  # type: ignore[arg-type]
+                    parametrize.remove_parametrizations(module, parameter, leave_parametrized=True)

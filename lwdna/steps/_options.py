@@ -38,6 +38,21 @@ class Json(click.ParamType):  # type: ignore[type-arg]
         return parsed
 
 
+class Network(Json):
+    """A network on the command line: a JSON object, or only its name, or FILE:FUNCTION."""
+
+    name = "network"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Parse; a name becomes an object of a name."""
+        if isinstance(value, str) and not value.lstrip().startswith("{"):
+            return {"name": value}
+        network = super().convert(value, param, ctx)
+        if not isinstance(network.get("name"), str):
+            self.fail(f'{value!r} names no network; give one, such as \'{{"name": "ResNet20"}}\'.')
+        return network
+
+
 class Shape(click.ParamType):  # type: ignore[type-arg]
     """The shape of an input on the command line: 1x3x32x32."""
 

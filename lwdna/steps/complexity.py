@@ -10,8 +10,9 @@ import pandas as pd
 
 import lwdna
 from lwdna.io.checksummed_csv import write_csv
+from lwdna.networks.own import build
 from lwdna.results.replication import own_tables, paper_baselines
-from lwdna.steps._networks import build, example_of
+from lwdna.steps._networks import example_of
 from lwdna.steps._options import FILE, Json, shapes
 
 

@@ -29,6 +29,7 @@ from lwdna.steps._options import (
     task,
     threads,
 )
+from lwdna.steps._own import check_own, source_key
 from lwdna.tasks.restoration import input_multiple
 from lwdna.tasks.task import task_for
 from lwdna.training.loop import write_history
@@ -98,8 +99,10 @@ def main(
     objective = task_for(task)
     images = objective.train_data(train_path, seed=seed)
     check_fits(objective, widened.model, images)
+    check_own(objective, widened.model, images, widened.example[0].shape)
     tests = objective.test_data(test_path)
     objective.check_tests(images, tests)
+    key = {"data": task, "train": fingerprint(train_path), "test": fingerprint(test_path)}
     with ExitStack() as stack:
         if "LOCAL_RANK" not in os.environ:  # as in `train`
             stack.enter_context(lock(checkpoints / "lock", wait=True))
@@ -114,7 +117,7 @@ def main(
             seed=seed,
             checkpoint_dir=checkpoints,
             keyed=True,
-            key={"data": task, "train": fingerprint(train_path), "test": fingerprint(test_path)},
+            key=key | source_key(network),
             multiple=input_multiple(widened.model),
             convention=convention,
             description=description,

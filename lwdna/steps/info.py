@@ -7,9 +7,10 @@ from pathlib import Path
 import click
 
 import lwdna
+from lwdna.networks.own import load
 from lwdna.networks.provenance import table
 from lwdna.networks.weights import read_provenance
-from lwdna.steps._networks import example_for, load
+from lwdna.steps._networks import example_for
 from lwdna.steps._options import FILE, own_network
 
 

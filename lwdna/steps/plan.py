@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import textwrap
 from pathlib import Path
 
@@ -63,9 +64,11 @@ def main(
         raise ConfigError(f"There is no file '{kept}'; make it with --calibrate.")
     measured = load_throughput(kept) if kept.is_file() and not calibrate else None
     dry_run = snakemake.dry_run(arguments)
-    plan = Plan(config, dry_run)
-    if calibrate:
-        measured = measure_networks(config, dry_run, accelerator)
+    with contextlib.chdir(folder):  # where networks of the user's own are
+        plan = Plan(config, dry_run)
+        found = measure_networks(config, dry_run, accelerator) if calibrate else None
+    if found is not None:
+        measured = found
         measured.save(kept)
     said, rate = rate_of(throughput, measured, kept)
     frame = plan.frame(rate)

@@ -9,6 +9,7 @@ import click
 
 import lwdna
 from lwdna.errors import ConfigError
+from lwdna.networks.user_code import Own
 from lwdna.shrinkage.gradients import LossFunction
 from lwdna.shrinkage.latents import EMBEDDING
 from lwdna.shrinkage.shrink import CRITERIA
@@ -16,8 +17,8 @@ from lwdna.shrinkage.starts import START, STARTS
 from lwdna.steps._networks import check_fits, check_outputs, write_shrunk
 from lwdna.steps._networks import widen as widen_network
 from lwdna.steps._options import ANY_PATH, Json, network_to_shrink, output, seed, threads
-from lwdna.steps._user_code import Own
-from lwdna.tasks.task import task_for, train_dataset
+from lwdna.steps._own import check_own
+from lwdna.tasks.task import task_for
 from lwdna.training.sampler import batch_losses
 
 
@@ -87,8 +88,10 @@ def main(
     )
     loss: LossFunction | None = None if loss_function is None else Own(loss_function)
     if task is not None and path is not None:
-        images = train_dataset(task, path, seed=settings["seed"])
-        check_fits(task_for(task), widened.model, images)
+        objective = task_for(task)
+        images = objective.train_data(path, seed=settings["seed"])
+        check_fits(objective, widened.model, images)
+        check_own(objective, widened.model, images, widened.example[0].shape)
         loss = batch_losses(task, images, batch_size, settings["seed"])
     if loss is None and (settings["criterion"] == "gradient" or settings["warmup_steps"] > 0):
         raise ConfigError(

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-import lwdna
 from lwdna.errors import ConfigError, nearest
+from lwdna.networks.own import load
 from lwdna.results.strips import SIZE, plot_strip, region_of
 from lwdna.steps._options import ANY_PATH, FILE, task
 from lwdna.tasks.kinds import kind_of
@@ -28,6 +28,9 @@ from lwdna.training.evaluation import infer_example
     multiple=True,
     required=True,
     help="Caption and weights of a network; may be given several times.",
+)
+@click.option(
+    "--made-by", metavar="FILE:FUNCTION", help="What makes these networks, where they are your own."
 )
 @task
 @click.option("--test", type=ANY_PATH, required=True, help="Folder of test images.")
@@ -51,6 +54,7 @@ from lwdna.training.evaluation import infer_example
 def main(
     *,
     networks: tuple[tuple[str, Path], ...],
+    made_by: str | None,
     task: dict[str, Any],
     test: Path,
     image: str | None,
@@ -69,7 +73,7 @@ def main(
     inputs, target = data[number]
     reference = kind_of(task).reference
     models = {} if reference is None else {reference.title: reference_network(task)}
-    models |= {caption: lwdna.load(weights) for caption, weights in networks}
+    models |= {caption: load(weights, made_by) for caption, weights in networks}
     images = {"Ground truth": to_bytes(target)}
     quality: dict[str, float | None] = {}
     arguments = conventions_for(task["kind"], convention, target.shape[-1] // inputs.shape[-1])

@@ -15,7 +15,7 @@ from lwdna.data.classification import ClassificationTest, ClassificationTrain
 from lwdna.data.listings import open_labelled
 from lwdna.errors import ConfigError, nearest
 from lwdna.tasks.metrics import top_k_wrong
-from lwdna.tasks.task import Named, PathLike, Sums, Task
+from lwdna.tasks.task import Example, Named, PathLike, Sums, Task
 
 
 def distillation_loss(
@@ -153,7 +153,9 @@ class Classification(Task):
     ) -> tuple[Tensor, Tensor]:
         """Noise, of classes drawn by lot."""
         inputs = torch.rand(images, *shape[1:])
-        classes = network["options"].get("num_classes", dataset_shape(network["dataset"]).classes)
+        # Of a user's own network the number is not known; the first class is always there.
+        known = dataset_shape(network["dataset"]).classes if "dataset" in network else 1
+        classes = network["options"].get("num_classes", known)
         return inputs, torch.randint(classes, (images,))
 
     def check_fits(self, model: nn.Module, data: Any, spec: Named | None) -> None:
@@ -169,6 +171,12 @@ class Classification(Task):
                 f"in {data.shape[2]} classes; set network.dataset, or num_classes in "
                 "network.options, to fit the images."
             )
+
+    def example(self, data: Any) -> Example:
+        """A black image, of which come logits (1, classes)."""
+        height, width, classes = data.shape
+        advice = "give its function the number of classes, by an argument in network.options"
+        return Example(torch.zeros(1, 3, height, width), (1, classes), advice, one_size=True)
 
     def check_tests(self, train: Any, test: Any) -> None:
         """Labels must mean the same classes."""

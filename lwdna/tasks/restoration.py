@@ -15,7 +15,7 @@ from torch.nn import functional
 from lwdna.errors import ConfigError
 from lwdna.tasks.kinds import KINDS
 from lwdna.tasks.metrics import conventions, psnr, ssim
-from lwdna.tasks.task import Named, Sums, Task
+from lwdna.tasks.task import Example, Named, Sums, Task
 
 
 def input_multiple(model: nn.Module) -> int:
@@ -141,3 +141,10 @@ class Restoration(Task):
             raise ConfigError(
                 f"task.patch_size is {patch_size}, but this network needs a multiple of {multiple}."
             )
+
+    def example(self, data: Any) -> Example | None:
+        """The first patch of a training; whole images are of any size."""
+        if not hasattr(data, "patch_size"):
+            return None
+        degraded, clean = data[0, 0]
+        return Example(degraded[None], (1, *clean.shape), "let it return an image of that size")

@@ -38,6 +38,20 @@ class Named(Protocol):
 
 
 @dataclass(frozen=True)
+class Example:
+    """An image, and what a network should make of it."""
+
+    image: Tensor
+    """(1, C, H, W)."""
+    output: tuple[int, ...]
+    """The shape of what comes out: (1, classes), or (1, C, H, W)."""
+    advice: str
+    """What to do if it is another."""
+    one_size: bool = False
+    """Whether every image has this size."""
+
+
+@dataclass(frozen=True)
 class Task(ABC):
     """The home of a kind of task.
 
@@ -179,6 +193,14 @@ class Task(ABC):
         Raises:
             ConfigError: naming what differs.
         """
+
+    def example(self, data: Any) -> Example | None:
+        """An image of the data, for networks of which no more is known; None to let them be.
+
+        Args:
+            data: of :meth:`train_data` or :meth:`test_data`.
+        """
+        return None
 
     def check_tests(self, train: Any, test: Any) -> None:  # noqa: B027, as above
         """Refuse test data that do not belong to the training data.

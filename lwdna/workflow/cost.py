@@ -13,13 +13,18 @@ from pathlib import Path
 
 import pandas as pd
 
-from lwdna.config.check import CLASSIFIED
 from lwdna.config.methods import DHP, METHODS, shrink_settings
 from lwdna.data.catalog import SIZES, Size
 from lwdna.data.versions import read_versions
-from lwdna.networks.registry import input_shape
 from lwdna.shrinkage.latents import EMBEDDING
-from lwdna.workflow.experiment import count, hypernetwork, label, shape_of, widened
+from lwdna.workflow.experiment import (
+    count,
+    counted_shape,
+    hypernetwork,
+    label,
+    shape_of,
+    widened,
+)
 from lwdna.workflow.run import TEACHER, Run, Section
 from lwdna.workflow.snakemake import DryRun, Job
 from lwdna.workflow.sources import Sources
@@ -222,7 +227,7 @@ class Plan:
             # The budget is at the size at which the paper counts; parameters are the baseline's,
             # since those of the shrunk network are not known yet.
             shrink = shrink_settings(section, shrinkage)
-            standard, _ = count(network, input_shape(network["name"], network.get("dataset")))
+            standard, _ = count(network, counted_shape(network))
             target = shrink.get("target_flops", shrink.get("flops_ratio", 1) * standard)
             return flops * target / standard, params
         return flops, params
@@ -258,13 +263,10 @@ class Plan:
 
     def _size(self, name: str) -> Size:
         """The size of a dataset: as listed, as published, or unknown."""
-        dataset = self.config["datasets"].get(name, {})
-        kind = dataset.get("kind")
-        if kind == "photographs":
-            return Size(test=len(dataset.get("test", ())))
-        if kind == "images" and name not in CLASSIFIED:
-            return SIZES.get(name, Size())
-        return SIZES.get(kind, Size())
+        kind = self._sources.kind(name)
+        if kind.source == "names":
+            return Size(test=len(self._sources.source_of(name, "test")))
+        return kind.size if kind.labelled else SIZES.get(name, kind.size)
 
     def _data_bytes(self, job: Job) -> float:
         """Bytes that a job of the data leaves; 0 where that is not known."""
@@ -275,10 +277,12 @@ class Plan:
             source = self._sources.source_of(of["dataset"], of["split"])
             return self._published(source) if isinstance(source, str) else 0.0
         size = self._size(of["dataset"])
+        section, kind = self.run.datasets[of["dataset"]], self._sources.kind(of["dataset"])
         if job.rule in ("digits", "pack"):
             images = size.train if of.get("split") == "train" else size.test
-            return float(images * size.side**2 * 3)
-        crop = self.config["datasets"][of["dataset"]]["crop"]
+            packed = kind.shape is not None and not kind.stays(section)
+            return float(images * kind.shape.size**2 * 3) if kind.shape and packed else 0.0
+        crop = section["crop"]
         pixels = size.train * crop["size"] ** 2
         partners = 1 / crop["scale"] ** 2 if "scale" in crop else 0
         return float(pixels if job.rule == "gray" else 3 * pixels * (1 + partners))

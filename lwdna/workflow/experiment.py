@@ -7,10 +7,13 @@ from functools import cache
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 import lwdna
 from lwdna.networks.build import build_seeded
+from lwdna.networks.own import build
 from lwdna.networks.registry import input_shape
+from lwdna.networks.user_code import is_own
 from lwdna.shrinkage.latents import hypernetwork_size
 from lwdna.workflow.run import Section
 
@@ -23,9 +26,17 @@ def label(section: Section) -> str:
 def shape_of(section: Section) -> tuple[int, int, int, int]:
     """The shape (1, C, H, W) of a training image or patch of an experiment."""
     network = section["network"]
-    one, channels, height, width = input_shape(network["name"], network.get("dataset"))
+    one, channels, height, width = counted_shape(network)
     side = section["task"].get("patch_size")
     return (one, channels, side, side) if side else (one, channels, height, width)
+
+
+def counted_shape(network: Section) -> tuple[int, int, int, int]:
+    """The shape (1, C, H, W) for which the FLOPs of a network are counted."""
+    if "input" in network:
+        channels, height, width = network["input"]
+        return 1, channels, height, width
+    return input_shape(network["name"], network.get("dataset"))
 
 
 def count(network: Section, shape: tuple[int, ...]) -> tuple[float, float]:
@@ -35,18 +46,22 @@ def count(network: Section, shape: tuple[int, ...]) -> tuple[float, float]:
 
 @cache
 def _count(network: str, shape: tuple[int, ...]) -> tuple[float, float]:
-    with torch.device("meta"):  # weights are not needed
-        model = build_seeded(json.loads(network), seed=0)
-    flops, params = lwdna.complexity(model, torch.empty(shape, device="meta"))
+    model, example = _made(json.loads(network), shape)
+    flops, params = lwdna.complexity(model, example)
     return float(flops), float(params)
 
 
 def hypernetwork(network: Section, shape: tuple[int, ...], embedding: int) -> int:
     """Numbers in the hypernetworks of a network of the configuration."""
-    with torch.device("meta"):
-        model = build_seeded(network, seed=0)
-    graph = lwdna.ChannelGraph(model, torch.empty(shape, device="meta"))
-    return hypernetwork_size(graph, model, embedding)
+    model, example = _made(network, shape)
+    return hypernetwork_size(lwdna.ChannelGraph(model, example), model, embedding)
+
+
+def _made(network: Section, shape: tuple[int, ...]) -> tuple[nn.Module, Tensor]:
+    """A network and an input of a shape, without data; with it if it is the user's own, whose
+    function may compute with its weights."""
+    with torch.device("cpu" if is_own(network["name"]) else "meta"):
+        return build_seeded(network, 0, build), torch.empty(shape)
 
 
 def widened(network: Section, width: float) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeAlias
 
 from lwdna.config.methods import DHP, METHODS, shrink_settings
 from lwdna.config.select import selected
+from lwdna.networks.user_code import is_own, sources_of
 from lwdna.tasks.kinds import TaskKind, kind_of
 from lwdna.workflow import paths
 from lwdna.workflow.words import as_json, growing, options
@@ -94,9 +95,11 @@ class Run:
         return self.test_images(wildcards)[0]
 
     def test_sets(self, wildcards: Wildcards, input: Tested) -> list[str]:
-        """Names and paths of the test sets, for the command line."""
+        """Names and paths of the test sets, and what is measured on them if the weights do not
+        tell, for the command line."""
         pairs = zip(self.section(wildcards)["test"], input.test, strict=True)
-        return [word for name, path in pairs for word in ("--test", name, path)]
+        words = [word for name, path in pairs for word in ("--test", name, path)]
+        return words + self.own_network(wildcards)
 
     def task(self, wildcards: Wildcards) -> str:
         """The task of an experiment, for the command line."""
@@ -148,7 +151,17 @@ class Run:
         """The network to widen and shrink, for the command line."""
         network = self.section(wildcards)["network"]
         words = [network["name"], "--options", as_json(network["options"])]
-        return words + options(network, ("dataset", "width"))
+        return words + options(network, ("dataset", "width")) + _shape(network)
+
+    def own_sources(self, wildcards: Wildcards) -> list[str]:
+        """The files of an experiment's network if it is the user's own, so that rules notice when
+        they change."""
+        return sources_of(self.section(wildcards)["network"]["name"])
+
+    def own_network(self, wildcards: Wildcards) -> list[str]:
+        """What makes an experiment's network if it is the user's own, for the command line."""
+        network = self.section(wildcards)["network"]
+        return maker("--network", network) + _shape(network)
 
     def shrink_options(self, wildcards: Wildcards) -> list[str]:
         """The settings of shrinkage, for the command line."""
@@ -198,8 +211,11 @@ class Run:
         if wildcards.method == TEACHER:
             width *= section["teacher"]["width"]
         words = ["--teacher", str(teacher)] if teacher else []
+        if teacher:
+            owner = section["teacher"].get("experiment", wildcards.experiment)
+            words += maker("--teacher-network", self.experiments[owner]["network"])
         if shrunk:
-            return ["--weights", str(shrunk), *words]
+            return ["--weights", str(shrunk), *maker("--network", section["network"]), *words]
         return ["--network", as_json({**section["network"], "width": width}), *words]
 
     def weights(self, wildcards: Wildcards) -> list[str]:
@@ -212,6 +228,16 @@ class Run:
             paths.WEIGHTS.at(experiment=experiment, method=method, seed=seed)
             for seed in self.experiments[experiment]["seeds"]
         ]
+
+
+def maker(option: str, network: Section) -> list[str]:
+    """What makes a network, which its weights do not tell if it is the user's own."""
+    return [option, network["name"]] if is_own(network["name"]) else []
+
+
+def _shape(network: Section) -> list[str]:
+    """The shape of the input, which only a network of the user's own has in the configuration."""
+    return ["--input", "x".join(map(str, (1, *network["input"])))] if "input" in network else []
 
 
 def runs_of(files: Iterable[str]) -> str:

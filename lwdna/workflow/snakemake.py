@@ -61,17 +61,22 @@ def read_files(paths: Iterable[str | os.PathLike[str]]) -> dict[str, Any]:
     return sections
 
 
-def checked(config: Mapping[str, Any], files: Iterable[str | os.PathLike[str]]) -> dict[str, Any]:
+def checked(
+    config: Mapping[str, Any],
+    files: Iterable[str | os.PathLike[str]],
+    folder: str | os.PathLike[str] = ".",
+) -> dict[str, Any]:
     """The configuration of a run, complete.
 
     Args:
         config: of files and ``--config`` together, as Snakemake merges them.
         files: the files alone, the default first.
+        folder: where the run works.
 
     Raises:
         ConfigError: if something is wrong.
     """
-    return check(with_filters(config, read_files(files)))
+    return check(with_filters(config, read_files(files)), folder=folder)
 
 
 def configuration(arguments: Sequence[str]) -> tuple[dict[str, Any], Path]:
@@ -97,7 +102,8 @@ def configuration(arguments: Sequence[str]) -> tuple[dict[str, Any], Path]:
         files.insert(0, ROOT / "config.yaml")
         config = read_files(files)
         update_config(config, given)
-    return checked(config, files), Path(settings.directory or ".")
+    folder = Path(settings.directory or ".")
+    return checked(config, files, folder), folder
 
 
 def dry_run(arguments: Sequence[str]) -> DryRun:

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from lwdna.data.archives import archive_of
+from lwdna.data.catalog import DATASET_KINDS, IMAGE_KINDS, DatasetKind
 from lwdna.data.versions import Version, recorded
 from lwdna.workflow.run import Section, Wildcards
-from lwdna.workflow.words import options
+from lwdna.workflow.words import as_json, options
 
 
 class Sources:
@@ -44,22 +45,26 @@ class Sources:
         # What is there is an input like any other: a download would be free to delete it.
         return sorted(str(file) for file in files if file.name in known and not file.exists())
 
-    def of_kinds(self, *kinds: str) -> str:
-        """Pattern of the names of the datasets of some kinds."""
-        return pattern(name for name, d in self.datasets.items() if d["kind"] in kinds)
+    def made_by(self, step: str) -> str:
+        """Pattern of the names of the datasets that a step makes ready."""
+        return pattern(name for name in self.datasets if self.kind(name).step == step)
+
+    def kind(self, dataset: str) -> DatasetKind:
+        """The kind of a dataset."""
+        return DATASET_KINDS[self.datasets[dataset]["kind"]]
 
     def section(self, wildcards: Wildcards) -> Section:
         """The section of a dataset."""
         return self.datasets[wildcards.dataset]
 
-    def source(self, wildcards: Wildcards) -> str | list[str] | None:
-        """The folder or archive that holds a split of a dataset, or names of photographs."""
+    def source(self, wildcards: Wildcards) -> str | list[str]:
+        """The folder or archive that holds a split of a dataset, or names of images, or none."""
         return self.source_of(wildcards.dataset, wildcards.split)
 
-    def source_of(self, dataset: str, split: str) -> str | list[str] | None:
+    def source_of(self, dataset: str, split: str) -> str | list[str]:
         """As :meth:`source`, of a dataset and a split by name."""
         section = self.datasets[dataset]
-        found: str | list[str] | None = section.get("archive", section.get(split))
+        found: str | list[str] = section.get("archive", section.get(split, []))
         return found
 
     def file(self, wildcards: Wildcards) -> str | list[str]:
@@ -71,10 +76,6 @@ class Sources:
         # What is neither there nor downloaded is for the step to explain.
         return str(file) if file.is_file() or str(file) in self.downloads else []
 
-    def stays(self, section: Section) -> bool:
-        """Whether the images of a dataset are listed and left where they are."""
-        return section["kind"] == "imagenet" or not section.get("packed", True)
-
     def listing(self, wildcards: Wildcards) -> str:
         """What is in the folder that a dataset names, so that a change of it is noticed."""
         folder = self.source(wildcards)
@@ -83,7 +84,7 @@ class Sources:
         # Of images by the million, only the folders of classes: they note when they change.
         paths = (
             Path(folder).iterdir()
-            if self.stays(self.section(wildcards))
+            if self.kind(wildcards.dataset).stays(self.section(wildcards))
             else (path for path in Path(folder).rglob("*") if path.is_file())
         )
         facts = [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in sorted(paths)]
@@ -96,10 +97,20 @@ class Sources:
             return checksum.removeprefix("sha256:")
         return recorded(wildcards.download)
 
-    def images(self, wildcards: Wildcards) -> list[str | None]:
-        """Names of photographs, or the folder or archive of images, for the command line."""
-        source = self.source(wildcards)
-        return [*source] if isinstance(source, list) else ["--folder", source]
+    def images(self, wildcards: Wildcards) -> list[str]:
+        """Names of images, or the folder or archive of them, for the command line."""
+        source, name = self.source(wildcards), self.section(wildcards)["kind"]
+        words = [*source] if isinstance(source, list) else ["--folder", source]
+        if name in IMAGE_KINDS.values():  # which follow from the words
+            return words
+        kind = ["--kind", name, "--split", wildcards.split]
+        return [*kind, *self._own_options(wildcards), *words]
+
+    def _own_options(self, wildcards: Wildcards) -> list[str]:
+        """The keys of a dataset that only its kind knows, for the command line."""
+        section = self.section(wildcards)
+        given = self.kind(wildcards.dataset).options(section)
+        return ["--options", as_json(given)] if given else []
 
     def crop_options(self, wildcards: Wildcards) -> list[str]:
         """The rule of sub-images of a dataset, for the command line."""
@@ -109,7 +120,8 @@ class Sources:
         """How a dataset for classification is read, for the command line."""
         section = self.section(wildcards)
         words = ["--kind", section["kind"], "--split", wildcards.split]
-        return [*words, "--list"] if self.stays(section) else words
+        words += ["--list"] if self.kind(wildcards.dataset).stays(section) else []
+        return [*words, *self._own_options(wildcards)]
 
     def train_fraction(self, wildcards: Wildcards) -> Any:
         """How much of a dataset without a test set of its own is trained on."""

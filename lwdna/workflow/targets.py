@@ -11,7 +11,7 @@ from lwdna.io.project import paper_table
 from lwdna.workflow import paths
 from lwdna.workflow.paths import Place
 from lwdna.workflow.references import References
-from lwdna.workflow.run import Run, Wildcards
+from lwdna.workflow.run import Run, Wildcards, maker
 from lwdna.workflow.words import as_json, options, repeated
 
 TABLES = (1, 2, 3, 4)
@@ -147,7 +147,8 @@ class Targets:
         """Titles and paths of these, for the command line."""
         titles = (METHODS[method].title for method in _PAIR)
         pairs = zip(titles, self.strip_networks(wildcards), strict=True)
-        return [word for title, path in pairs for word in ("--network", title, path)]
+        words = [word for title, path in pairs for word in ("--network", title, path)]
+        return words + maker("--made-by", self.run.section(wildcards)["network"])
 
     def strip_part(self, wildcards: Wildcards) -> list[str]:
         """Which image a strip shows, and which part of it, for the command line."""

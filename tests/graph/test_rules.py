@@ -261,3 +261,31 @@ def test_what_is_no_rule_is_refused(layer, rule, sentence):
 def test_parts_of_a_rule_that_do_not_fit(options):
     with pytest.raises(ConfigError, match="axes"):
         lwdna.Rule({"gamma": "in"}, **options)
+
+
+def test_a_layer_made_of_others(random_mask, stream):
+    class Block(nn.Module):
+        """A convolution whose output is turned around twice, which is not followed."""
+
+        def __init__(self):
+            super().__init__()
+            self.conv, self.norm = nn.Conv2d(12, 12, 3, padding=1), nn.BatchNorm2d(12)
+
+        def forward(self, x):
+            return self.norm(self.conv(x)).roll(2, 2)
+
+    axes = {"conv.weight": "out in", "conv.bias": "out"}
+    vectors = ("weight", "bias", "running_mean", "running_var")
+    axes |= {f"norm.{name}": "out" for name in vectors}
+    lwdna.register_rule(Block, lwdna.Rule(axes, generated=("conv.weight",)))
+    model = nn.Sequential(nn.Conv2d(3, 12, 1), Block(), nn.Conv2d(12, 2, 1)).eval()
+    graph = ChannelGraph(model, X)
+    counted = MaskedComplexity(graph)
+    assert [layer.name for layer in hyper_layers(graph, model)] == ["1.conv.weight", "0", "2"]
+    mask = random_mask(graph)
+    small = cut(graph, model, mask)
+    verify(graph, small, X, mask, counted, batch_norm=True)
+    torch.testing.assert_close(small(X), silence(graph, model, mask)(X), rtol=1e-4, atol=1e-5)
+    assert small[1].conv.out_channels == small[1].norm.num_features == len(graph.kept(mask)["1"])
+    target = 0.5 * complexity(model, X)[0]
+    assert lwdna.shrink(model, X, stream(2, 3, 8, 8), target_flops=target).flops <= target

@@ -142,7 +142,11 @@ def test_two_runs_in_one_folder_are_refused(copy):
         ),
         (
             lambda c: c["experiments"]["digits"]["network"].update(name="net.py:make_network"),
-            "a network of your own is shrunk by `lwdna shrink`, not by the pipeline",
+            "experiments.digits.network lacks 'input', which a network of your own needs",
+        ),
+        (
+            lambda c: c["experiments"]["digits"]["network"].update(input=[3, 32, 32]),
+            "network.input is not for 'MobileNetV1', but for networks of your own: leave it out",
         ),
         (
             lambda c: c["experiments"]["digits"]["network"].update(options={"width": 2}),

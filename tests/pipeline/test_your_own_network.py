@@ -1,4 +1,4 @@
-"""The pages on networks and layers of one's own, followed word for word in an empty folder."""
+"""The pages on what is one's own, followed word for word in an empty folder."""
 
 import os
 import re
@@ -9,7 +9,9 @@ from collections import Counter
 import pytest
 from running import ROOT
 
-NETWORK, LAYER = ROOT / "docs/your-own-network.md", ROOT / "docs/your-own-layer.md"
+NETWORK, LAYER, PIPELINE = (
+    ROOT / f"docs/your-own-{name}.md" for name in ("network", "layer", "pipeline")
+)
 BLOCK = re.compile(r"(.*?)```(\w+)\n(.*?)```\n", re.DOTALL)
 
 
@@ -36,11 +38,13 @@ def shell(tmp_path):
     programs, folder = tmp_path / "bin", tmp_path / "an empty folder"
     programs.mkdir()
     folder.mkdir()
-    for name, arguments in (("python", ""), ("lwdna", "-m lwdna ")):
+    modules = {"python": "", "lwdna": "-m lwdna ", "snakemake": "-m snakemake "}
+    for name, arguments in modules.items():
         (programs / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {arguments}"$@"\n')
         (programs / name).chmod(0o755)
     path = f"{programs}{os.pathsep}{os.environ['PATH']}"
     environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT), "LC_ALL": "C"}
+    environment["LWDNA"] = str(ROOT)
 
     def run(lines):
         return subprocess.run(
@@ -51,7 +55,7 @@ def shell(tmp_path):
             stderr=subprocess.STDOUT,
             text=True,
             check=False,
-            timeout=300,
+            timeout=900,
         )
 
     run.folder = folder
@@ -68,14 +72,20 @@ def test_the_page_on_layers_word_for_word(shell):
     assert follow(LAYER, shell) == {"python": 2, "sh": 3, "text": 3}
 
 
+def test_the_page_on_the_pipeline_word_for_word(shell):
+    pytest.importorskip("snakemake")
+    pytest.importorskip("torchvision")
+    assert follow(PIPELINE, shell) == {"python": 2, "yaml": 1, "sh": 4, "text": 3}
+
+
 def follow(page, shell):
     """Write and run the blocks of a page, compare what is printed, and count them by kind."""
     said = None
     seen = []
     for kind, content, text in blocks(page):
         seen.append(kind)
-        if kind == "python":
-            (name,) = re.findall(r"`(\w+\.py)`:\s*$", text)
+        if kind in {"python", "yaml"}:
+            (name,) = re.findall(r"`(\w+\.(?:py|yaml))`[^`]*:\s*$", text)
             (shell.folder / name).write_text(content)
         elif kind == "sh":
             done = shell(content)
