@@ -14,7 +14,7 @@ from lwdna.io.locks import lock
 from lwdna.rivals.dhp import Settings, search
 from lwdna.rivals.dhp_record import write_latents
 from lwdna.shrinkage.latents import EMBEDDING
-from lwdna.steps._networks import check_fits, check_outputs, check_same_classes, write_shrunk
+from lwdna.steps._networks import check_fits, check_outputs, write_shrunk
 from lwdna.steps._networks import widen as widen_network
 from lwdna.steps._options import (
     ANY_PATH,
@@ -31,7 +31,7 @@ from lwdna.steps._options import (
 )
 from lwdna.steps._own import check_own, source_key
 from lwdna.tasks.restoration import input_multiple
-from lwdna.tasks.task import test_dataset, train_dataset
+from lwdna.tasks.task import task_for
 from lwdna.training.loop import write_history
 
 
@@ -96,11 +96,12 @@ def main(
         flops_ratio=flops_ratio,
         batch_norm=settings["batch_norm"],
     )
-    images = train_dataset(task, train_path, seed=seed)
-    check_fits(widened.model, images, task.get("patch_size", 0))
-    check_own(widened.model, images, widened.example[0].shape)
-    tests = test_dataset(task, test_path)
-    check_same_classes(images, tests)
+    objective = task_for(task)
+    images = objective.train_data(train_path, seed=seed)
+    check_fits(objective, widened.model, images)
+    check_own(objective, widened.model, images, widened.example[0].shape)
+    tests = objective.test_data(test_path)
+    objective.check_tests(images, tests)
     key = {"data": task, "train": fingerprint(train_path), "test": fingerprint(test_path)}
     with ExitStack() as stack:
         if "LOCAL_RANK" not in os.environ:  # as in `train`
@@ -111,7 +112,7 @@ def main(
             images,
             tests,
             Settings(target_flops=widened.target_flops, **settings),
-            task=task["kind"],
+            task=task,
             protocol=protocol,
             seed=seed,
             checkpoint_dir=checkpoints,

@@ -18,7 +18,7 @@ from lwdna.steps._networks import check_fits, check_outputs, write_shrunk
 from lwdna.steps._networks import widen as widen_network
 from lwdna.steps._options import ANY_PATH, Json, network_to_shrink, output, seed, threads
 from lwdna.steps._own import check_own
-from lwdna.tasks.task import train_dataset
+from lwdna.tasks.task import task_for
 from lwdna.training.sampler import batch_losses
 
 
@@ -88,10 +88,11 @@ def main(
     )
     loss: LossFunction | None = None if loss_function is None else Own(loss_function)
     if task is not None and path is not None:
-        images = train_dataset(task, path, seed=settings["seed"])
-        check_fits(widened.model, images, task.get("patch_size", 0))
-        check_own(widened.model, images, widened.example[0].shape)
-        loss = batch_losses(task["kind"], images, batch_size, settings["seed"])
+        objective = task_for(task)
+        images = objective.train_data(path, seed=settings["seed"])
+        check_fits(objective, widened.model, images)
+        check_own(objective, widened.model, images, widened.example[0].shape)
+        loss = batch_losses(task, images, batch_size, settings["seed"])
     if loss is None and (settings["criterion"] == "gradient" or settings["warmup_steps"] > 0):
         raise ConfigError(
             "Gradients need a loss, but none was given; give --loss FILE:FUNCTION, or --task and "

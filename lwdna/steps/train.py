@@ -15,7 +15,7 @@ from lwdna.networks.build import build_seeded
 from lwdna.networks.own import build, load
 from lwdna.networks.user_code import is_own
 from lwdna.networks.weights import save
-from lwdna.steps._networks import check_fits, check_same_classes
+from lwdna.steps._networks import check_fits
 from lwdna.steps._options import (
     ANY_PATH,
     FILE,
@@ -31,7 +31,7 @@ from lwdna.steps._options import (
 )
 from lwdna.steps._own import check_own, input_of, source_key
 from lwdna.tasks.restoration import input_multiple
-from lwdna.tasks.task import test_dataset, train_dataset
+from lwdna.tasks.task import task_for
 from lwdna.training.loop import train, write_history
 
 
@@ -87,11 +87,12 @@ def main(
         model = load(weights, name or None)
     else:
         raise click.UsageError("Give either --network or --weights.")
-    images = train_dataset(task, train_path, seed=seed)
-    check_fits(model, images, task.get("patch_size", 0))
-    check_own(model, images, input_of(model, network))
-    tests = test_dataset(task, test_path)
-    check_same_classes(images, tests)
+    objective = task_for(task)
+    images = objective.train_data(train_path, seed=seed)
+    check_fits(objective, model, images)
+    check_own(objective, model, images, input_of(model, network))
+    tests = objective.test_data(test_path)
+    objective.check_tests(images, tests)
     key = {"data": task, "train": fingerprint(train_path), "test": fingerprint(test_path)}
     with ExitStack() as stack:
         if "LOCAL_RANK" not in os.environ:  # not in the helper processes of several devices
@@ -102,7 +103,7 @@ def main(
             model,
             images,
             tests,
-            task=task["kind"],
+            task=task,
             protocol=protocol,
             seed=seed,
             checkpoint_dir=checkpoints,
