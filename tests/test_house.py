@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from lwdna.tasks.kinds import KINDS
+
 ROOT = Path(__file__).parents[1]
 HOUSE = ROOT / "lwdna"
 
@@ -43,7 +45,7 @@ LONG_FILES = {
 """Files that are longer, and why."""
 
 LONG_STEPS = {
-    "steps/evaluate.py": "options are written out, until the task is asked",
+    "steps/evaluate.py": "several networks on several test sets, measured once each",
     "steps/plan.py": "what is planned, and what it was measured by",
     "steps/strip.py": "one restored image by three networks",
 }
@@ -107,6 +109,16 @@ def test_wings_import_what_lies_below_them():
 def test_a_planted_import_is_found(path, source, said):
     (line,) = against_the_rules(path, source)
     assert said in line
+
+
+def test_kinds_of_tasks_are_named_in_their_wing_alone():
+    """Elsewhere a kind is asked what it is, so that a new one is an entry and a class."""
+    for path, text in files().items():
+        if wing(path) == "tasks":
+            continue
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.Constant) and node.value in KINDS:
+                raise AssertionError(f"lwdna/{path}:{node.lineno} names the task '{node.value}'")
 
 
 def test_every_wing_is_known_and_its_face_is_empty():

@@ -29,20 +29,7 @@ from lwdna.errors import ConfigError, nearest
 from lwdna.io.project import SCHEMA, paper_table, read_paper
 from lwdna.networks.registry import NETWORKS, TABLES_WITHOUT_BATCH_NORM
 from lwdna.networks.user_code import is_own
-
-_TASKS = {
-    "classification": ("mean", "std", "flip"),
-    "super-resolution": ("scale", "patch_size"),
-    "denoising": ("sigma", "patch_size"),
-}
-_CONVENTIONS: Mapping[str, tuple[str, ...]] = {
-    "classification": (),
-    "super-resolution": ("sr-benchmark", "sr-div2k"),
-    "denoising": ("denoising", "denoising-whole"),
-}
-"""By task, how its results can be measured: names of ``lwdna.tasks.metrics.PRESETS``."""
-
-_TABLES = {1: "classification", 2: "denoising", 3: "classification", 4: "super-resolution"}
+from lwdna.tasks.kinds import KINDS, kinds_of_table
 
 
 def check(
@@ -182,13 +169,14 @@ def _row(line: Mapping[str, str]) -> list[str]:
 def _check_experiment(name: str, experiment: dict[str, Any], config: Mapping[str, Any]) -> None:
     where = f"experiments.{name}"
     kind = experiment["task"]["kind"]
-    for key in _TASKS[kind]:
+    about = KINDS[kind]
+    for key in about.keys:
         _require(key in experiment["task"], f"{where}.task", f"of kind {kind} lacks '{key}'")
     for number in experiment["tables"]:
         _require(
-            _TABLES[number] == kind,
+            number in about.tables,
             f"{where}.tables",
-            f"puts a {kind} experiment in Table {number}, which is for {_TABLES[number]}",
+            f"puts a {kind} experiment in Table {number}, which is for {kinds_of_table(number)}",
         )
     _known(experiment["protocol"], config["protocols"], f"{where}.protocol")
     roles = [(experiment["train"], "train"), *((test, "test") for test in experiment["test"])]
@@ -200,11 +188,12 @@ def _check_experiment(name: str, experiment: dict[str, Any], config: Mapping[str
                 key in section, f"datasets.{dataset}", f"of kind {section['kind']} lacks '{key}'"
             )
         _require(
-            of_kind.labelled == (kind == "classification"),
+            of_kind.labelled == about.labelled,
             f"{where}.{role}",
             f"names '{dataset}' of kind {section['kind']}, which does not serve {kind}",
         )
-        _check_sizes(where, experiment["task"], dataset, section)
+        if about.labelled:
+            _check_sizes(where, experiment["task"], dataset, section)
     own = is_own(experiment["network"]["name"])
     if not own:
         _check_network(f"{where}.network", experiment["network"], kind)
@@ -216,37 +205,35 @@ def _check_experiment(name: str, experiment: dict[str, Any], config: Mapping[str
         )
     convention = experiment.get("convention")
     _require(
-        convention is None or convention in _CONVENTIONS[kind],
+        convention is None or convention in about.conventions,
         f"{where}.convention",
         f"is '{convention}', which is not for {kind}",
     )
     source = config["datasets"][experiment["train"]]
-    if kind != "classification":
-        _require(
-            "crop" in source, f"datasets.{experiment['train']}", "is trained on but lacks 'crop'"
-        )
-        if kind == "super-resolution":
-            _require(
-                source["crop"].get("scale") == experiment["task"]["scale"],
-                f"datasets.{experiment['train']}.crop",
-                f"must have the scale of {where}.task, {experiment['task']['scale']}",
-            )
-            _require(
-                own
-                or experiment["network"]["options"].get("scale", 4) == experiment["task"]["scale"],
-                f"{where}.network.options.scale",
-                f"must be that of the task, {experiment['task']['scale']}",
-            )
     _require(
-        "strip" not in experiment or kind != "classification",
+        about.store == "train" or "crop" in source,
+        f"datasets.{experiment['train']}",
+        "is trained on but lacks 'crop'",
+    )
+    if about.enlarges:
+        _require(
+            source["crop"].get("scale") == experiment["task"]["scale"],
+            f"datasets.{experiment['train']}.crop",
+            f"must have the scale of {where}.task, {experiment['task']['scale']}",
+        )
+        _require(
+            own or experiment["network"]["options"].get("scale", 4) == experiment["task"]["scale"],
+            f"{where}.network.options.scale",
+            f"must be that of the task, {experiment['task']['scale']}",
+        )
+    _require(
+        "strip" not in experiment or about.restores,
         f"{where}.strip",
         f"cannot be: {kind} restores no images",
     )
     teacher = experiment.get("teacher")
     if teacher is not None:
-        _require(
-            kind == "classification", f"{where}.teacher", f"cannot be: {kind} has no distillation"
-        )
+        _require(about.distils, f"{where}.teacher", f"cannot be: {kind} has no distillation")
     for method in experiment["methods"]:
         if METHODS[method].needs_teacher:
             _require(teacher is not None, where, f"has the method {method} but no 'teacher'")
@@ -267,25 +254,25 @@ def _check_experiment(name: str, experiment: dict[str, Any], config: Mapping[str
 
 def _check_network(where: str, network: Mapping[str, Any], kind: str) -> None:
     """A network of the paper must exist, for this task and this dataset."""
-    classifies = kind == "classification"
+    labelled = KINDS[kind].labelled
     _require(
-        not classifies or "dataset" in network,
+        not labelled or "dataset" in network,
         where,
         "lacks 'dataset', which says how many classes and pixels there are",
     )
     name = network["name"]
     entry = NETWORKS[_known(name, NETWORKS, f"{where}.name")]
     _require(
-        classifies == (entry.dataset is not None),
+        labelled == (entry.dataset is not None),
         f"{where}.name",
         f"is '{name}', which does not serve {kind}",
     )
     _require(
-        classifies or "dataset" not in network,
+        labelled or "dataset" not in network,
         f"{where}.dataset",
         f"is not for {kind}: leave it out",
     )
-    if classifies:
+    if labelled:
         _known(network["dataset"], DATASETS, f"{where}.dataset")
     _require(
         "input" not in network,
@@ -331,9 +318,7 @@ def _check_shrinkage(
 def _check_sizes(
     where: str, task: Mapping[str, Any], name: str, dataset: Mapping[str, Any]
 ) -> None:
-    """Classification needs images of one size: by a border, or by crops from images of any."""
-    if task["kind"] != "classification":
-        return
+    """Labelled images must have one size: by a border, or by crops from images of any."""
     _require(("crop" in task) == ("resize" in task), f"{where}.task", "needs 'crop' and 'resize'")
     _require(("crop" in task) != ("pad" in task), f"{where}.task", "needs either 'pad' or 'crop'")
     _require(

@@ -46,7 +46,8 @@ class _RestorationTrain(Dataset[tuple[Tensor, Tensor]]):
                 "sub-images larger."
             )
         self._store = store
-        self._patch_size = patch_size
+        self.patch_size = patch_size
+        """Pixels of a side of the input."""
         self._samples = samples
         self._seed = seed
         self._last_start = np.array([height - patch_size, width - patch_size])
@@ -116,7 +117,7 @@ class SuperResolutionTrain(_RestorationTrain):
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor]:
         _, item, y, x, turn = self._draw(*key)
-        p, s = self._patch_size, self._scale
+        p, s = self.patch_size, self._scale
         lr = self._store.read("lr", item, (y, x, p, p))
         hr = self._store.read("images", item, (y * s, x * s, p * s, p * s))
         return to_tensor(turn(lr)), to_tensor(turn(hr))
@@ -168,7 +169,7 @@ class DenoisingTrain(_RestorationTrain):
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor]:
         rng, item, y, x, turn = self._draw(*key)
-        p = self._patch_size
+        p = self.patch_size
         clean = to_tensor(turn(self._store.read("images", item, (y, x, p, p))))
         return clean + _noise(rng, (1, p, p), self._sigma), clean
 

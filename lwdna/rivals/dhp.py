@@ -89,7 +89,7 @@ def search(
     test_data: Dataset[Any] | None,
     settings: Settings,
     *,
-    task: str,
+    task: str | Mapping[str, Any],
     protocol: Mapping[str, Any],
     seed: int,
     checkpoint_dir: str | os.PathLike[str],

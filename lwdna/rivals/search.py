@@ -50,7 +50,7 @@ class Rival(Protocol):
         test_data: Dataset[Any] | None,
         settings: Any,
         *,
-        task: str,
+        task: str | Mapping[str, Any],
         protocol: Mapping[str, Any],
         seed: int,
         checkpoint_dir: str | os.PathLike[str],

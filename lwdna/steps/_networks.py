@@ -14,8 +14,6 @@ import torch
 from torch import Tensor, nn
 
 import lwdna
-from lwdna.data.catalog import dataset_shape
-from lwdna.data.classification import ClassificationTest, ClassificationTrain
 from lwdna.errors import ConfigError
 from lwdna.graph.channels import ChannelGraph
 from lwdna.io.checksummed_csv import write_csv
@@ -26,7 +24,7 @@ from lwdna.networks.registry import input_shape
 from lwdna.networks.user_code import is_own
 from lwdna.shrinkage.shrunk import Shrunk
 from lwdna.steps._options import check_suffix
-from lwdna.tasks.restoration import input_multiple
+from lwdna.tasks.task import Task
 
 logger = logging.getLogger(__name__)
 
@@ -172,43 +170,10 @@ def example_for(
     return tuple(torch.empty(shape) for shape in shapes)
 
 
-def check_same_classes(train: Any, test: Any) -> None:
-    """Refuse test images whose labels would mean other classes than those of the training images.
+def check_fits(task: Task, model: nn.Module, data: Any) -> None:
+    """Refuse data that the network was not built for.
 
     Raises:
-        ConfigError: naming a class that only one of them has.
+        ConfigError: naming what differs.
     """
-    if not isinstance(train, ClassificationTrain) or not isinstance(test, ClassificationTest):
-        return
-    if train.classes != test.classes:
-        odd = sorted(set(train.classes) ^ set(test.classes))
-        raise ConfigError(
-            f"The training images have {len(train.classes)} classes and the test images "
-            f"{len(test.classes)}, of which '{(odd or train.classes)[0]}' is not in both or not in "
-            "the same place; give both the same classes."
-        )
-
-
-def check_fits(model: nn.Module, data: Any, patch_size: int = 0) -> None:
-    """Refuse images or patches that the network was not built for.
-
-    Raises:
-        ConfigError: naming the sizes (and the numbers of classes) of both.
-    """
-    multiple = input_multiple(model)
-    if patch_size % multiple:
-        raise ConfigError(
-            f"task.patch_size is {patch_size}, but this network needs a multiple of {multiple}."
-        )
-    spec = provenance_of(model).spec
-    if spec is None or not isinstance(data, ClassificationTrain | ClassificationTest):
-        return
-    shape = dataset_shape(spec.dataset or "")
-    wanted = (shape.size, shape.size, spec.options.get("num_classes", shape.classes))
-    if data.shape != wanted:
-        raise ConfigError(
-            f"{spec.name} for {spec.dataset} takes images of {wanted[0]} x {wanted[1]} in "
-            f"{wanted[2]} classes, but there are images of {data.shape[0]} x {data.shape[1]} in "
-            f"{data.shape[2]} classes; set network.dataset, or num_classes in network.options, to "
-            "fit the images."
-        )
+    task.check_fits(model, data, provenance_of(model).spec)

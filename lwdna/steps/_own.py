@@ -8,11 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lwdna.data.classification import ClassificationTest, ClassificationTrain
-from lwdna.data.restoration import DenoisingTrain, SuperResolutionTrain
 from lwdna.errors import ConfigError, first_line
 from lwdna.networks.provenance import provenance_of
 from lwdna.networks.user_code import fingerprint
+from lwdna.tasks.task import Task
 
 
 def source_key(network: str) -> dict[str, str]:
@@ -32,10 +31,11 @@ def input_of(model: nn.Module, network: Mapping[str, Any] | None) -> Sequence[in
     return None if shrinkage is None else shrinkage.inputs[0]
 
 
-def check_own(model: nn.Module, data: Any, shape: Sequence[int] | None) -> None:
+def check_own(task: Task, model: nn.Module, data: Any, shape: Sequence[int] | None) -> None:
     """Refuse images that a network of the user's own does not take, or gives something else for.
 
     Args:
+        task: says what the network should make of the data.
         model: run on one image, on its device; a network by its name is left alone.
         data: a training or test set.
         shape: ``(1, C, H, W)`` for which FLOPs are counted, where it is known.
@@ -43,28 +43,20 @@ def check_own(model: nn.Module, data: Any, shape: Sequence[int] | None) -> None:
     Raises:
         ConfigError: saying what the images are, and what the network does with them.
     """
-    if provenance_of(model).spec is not None:
+    example = None if provenance_of(model).spec is not None else task.example(data)
+    if example is None:
         return
-    if isinstance(data, ClassificationTrain | ClassificationTest):
-        height, width, classes = data.shape
-        image, wanted = torch.zeros(1, 3, height, width), (1, classes)
-        if shape is not None and tuple(shape[1:]) != tuple(image.shape[1:]):
-            raise ConfigError(
-                f"The network's input is {_by(shape[1:])}, for which its FLOPs are counted, but "
-                f"the images are {_by(image.shape[1:])}; give the size of the images."
-            )
-        advice = "give its function the number of classes, by an argument in network.options"
-    elif isinstance(data, SuperResolutionTrain | DenoisingTrain):
-        low, high = data[0, 0]
-        image, wanted = low[None], (1, *high.shape)
-        advice = "let it return an image of that size"
-    else:
-        return
+    image = example.image
+    if example.one_size and shape is not None and tuple(shape[1:]) != tuple(image.shape[1:]):
+        raise ConfigError(
+            f"The network's input is {_by(shape[1:])}, for which its FLOPs are counted, but "
+            f"the images are {_by(image.shape[1:])}; give the size of the images."
+        )
     made = _run_on(model, image)
-    if made != _by(wanted):
+    if made != _by(example.output):
         raise ConfigError(
             f"Of an image ({_by(image.shape)}) the network makes {made}, but the task needs "
-            f"{_by(wanted)}; {advice}."
+            f"{_by(example.output)}; {example.advice}."
         )
 
 

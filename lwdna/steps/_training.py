@@ -11,10 +11,10 @@ from torch import nn
 
 from lwdna.data.listings import fingerprint
 from lwdna.io.locks import lock
-from lwdna.steps._networks import check_fits, check_same_classes
+from lwdna.steps._networks import check_fits
 from lwdna.steps._own import check_own, source_key
 from lwdna.tasks.restoration import input_multiple
-from lwdna.tasks.task import test_dataset, train_dataset
+from lwdna.tasks.task import task_for
 
 
 @contextmanager
@@ -41,15 +41,16 @@ def training(
         ConfigError, DataError: if the images do not fit the network or each other.
     """
     task = run["task"]
-    images = train_dataset(task, run["train_path"], seed=seed)
-    check_fits(model, images, task.get("patch_size", 0))
-    check_own(model, images, shape)
-    tests = test_dataset(task, run["test_path"])
-    check_same_classes(images, tests)
+    objective = task_for(task)
+    images = objective.train_data(run["train_path"], seed=seed)
+    check_fits(objective, model, images)
+    check_own(objective, model, images, shape)
+    tests = objective.test_data(run["test_path"])
+    objective.check_tests(images, tests)
     arguments = {
         "train_data": images,
         "test_data": tests,
-        "task": task["kind"],
+        "task": task,
         "protocol": run["protocol"],
         "seed": seed,
         "checkpoint_dir": run["checkpoints"],

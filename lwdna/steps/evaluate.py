@@ -29,19 +29,11 @@ from lwdna.steps._options import (
     threads,
 )
 from lwdna.steps._own import check_own
+from lwdna.tasks.kinds import measures
 from lwdna.tasks.restoration import input_multiple
-from lwdna.tasks.task import test_dataset
+from lwdna.tasks.task import task_for
 from lwdna.training.devices import pick_accelerator
 from lwdna.training.evaluation import evaluate
-
-COLUMNS = {
-    "n": "images",
-    "top1_error": "top1_error_percent",
-    "top5_error": "top5_error_percent",
-    "psnr": "psnr_db",
-    "ssim": "ssim",
-}
-"""Names in the metrics table of what an evaluation returns."""
 
 
 @click.command()
@@ -81,7 +73,8 @@ def main(
     output: Path,
 ) -> None:
     """Measure the networks in WEIGHTS; write one row for each of them and test set."""
-    sets = {name: test_dataset(task, path) for name, path in tests}
+    objective = task_for(task)
+    sets = {name: objective.test_data(path) for name, path in tests}
     device = pick_accelerator(accelerator)
     rows = []
     for path in weights:
@@ -90,12 +83,12 @@ def main(
         counts = _complexity(model, example, batch_norm=count_batch_norm)
         model.to(device)
         for name, data in sets.items():
-            check_fits(model, data)
-            check_own(model, data, example[0].shape)
+            check_fits(objective, model, data)
+            check_own(objective, model, data, example[0].shape)
             result = evaluate(
                 model,
                 data,
-                task=task["kind"],
+                task=objective,
                 convention=conventions.get(name),
                 multiple=input_multiple(model),
             )
@@ -106,7 +99,8 @@ def main(
 
 def columns_of(result: dict[str, float]) -> dict[str, float | None]:
     """What an evaluation returns, under its names in the metrics table."""
-    return {column: result.get(key) for key, column in COLUMNS.items()}
+    columns = {"n": "images"} | measures()
+    return {column: result.get(key) for key, column in columns.items()}
 
 
 def _example(model: nn.Module, path: Path, shapes: Sequence[tuple[int, ...]]) -> tuple[Tensor, ...]:

@@ -29,6 +29,6 @@ def main(
     """Measure on a test set what restoration without a network gives."""
     name, path = test
     network = reference_network(task)
-    result = evaluate(network, test_dataset(task, path), task=task["kind"], convention=convention)
+    result = evaluate(network, test_dataset(task, path), task=task, convention=convention)
     row = {"test_set": name, **columns_of(result), "flops": 0, "params": 0}
     write_csv(output, pd.DataFrame([row]).to_csv(index=False, lineterminator="\n"))

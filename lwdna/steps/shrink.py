@@ -27,7 +27,7 @@ from lwdna.steps._options import (
     threads,
 )
 from lwdna.steps._own import check_own
-from lwdna.tasks.task import train_dataset
+from lwdna.tasks.task import task_for
 from lwdna.training.sampler import batch_losses
 
 _loss = bundle(
@@ -92,8 +92,8 @@ def _loss_of(widened: Widened, loss: Mapping[str, Any], seed: int) -> LossFuncti
         return Own(loss["function"])
     if loss["task"] is None:
         return None
-    task = loss["task"]
-    images = train_dataset(task, loss["path"], seed=seed)
-    check_fits(widened.model, images, task.get("patch_size", 0))
-    check_own(widened.model, images, widened.example[0].shape)
-    return batch_losses(task["kind"], images, loss["batch_size"], seed)
+    objective = task_for(loss["task"])
+    images = objective.train_data(loss["path"], seed=seed)
+    check_fits(objective, widened.model, images)
+    check_own(objective, widened.model, images, widened.example[0].shape)
+    return batch_losses(loss["task"], images, loss["batch_size"], seed)

@@ -8,17 +8,16 @@ from typing import Any
 
 import click
 
-from lwdna.data.classification import ClassificationTest
 from lwdna.errors import ConfigError, nearest
 from lwdna.networks.own import load
 from lwdna.results.strips import SIZE, plot_strip, region_of
 from lwdna.steps._options import ANY_PATH, FILE, task
-from lwdna.tasks.kinds import REFERENCES
+from lwdna.tasks.kinds import kind_of
 from lwdna.tasks.metrics import psnr
 from lwdna.tasks.references import reference_network
 from lwdna.tasks.restoration import conventions_for, input_multiple, to_bytes
 from lwdna.tasks.task import test_dataset
-from lwdna.training.evaluation import restore_example
+from lwdna.training.evaluation import infer_example
 
 
 @click.command()
@@ -67,18 +66,19 @@ def main(
     output: tuple[Path, ...],
 ) -> None:
     """Draw an image, and a part of it: ground truth, input, and restored by each network."""
-    data = test_dataset(task, test)
-    if isinstance(data, ClassificationTest):
+    data: Any = test_dataset(task, test)
+    if not kind_of(task).restores:
         raise ConfigError("A strip shows restored images; give a task of restoration.")
     number = _number_of(image, data.names)
     inputs, target = data[number]
-    models = {REFERENCES[task["kind"]].title: reference_network(task)}
+    reference = kind_of(task).reference
+    models = {} if reference is None else {reference.title: reference_network(task)}
     models |= {caption: load(weights, made_by) for caption, weights in networks}
     images = {"Ground truth": to_bytes(target)}
     quality: dict[str, float | None] = {}
     arguments = conventions_for(task["kind"], convention, target.shape[-1] // inputs.shape[-1])
     for caption, model in models.items():
-        restored = restore_example(model, inputs, multiple=input_multiple(model))
+        restored = infer_example(model, inputs, task=task, multiple=input_multiple(model))
         images[caption] = to_bytes(restored)
         quality[caption] = psnr(restored, target, **arguments)
     name = data.names[number]

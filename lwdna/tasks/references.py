@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from lwdna.data.bicubic import imresize
-from lwdna.errors import ConfigError
-from lwdna.tasks.kinds import REFERENCES
+from lwdna.tasks.kinds import reference_of
 from lwdna.tasks.restoration import to_bytes
+from lwdna.tasks.task import task_for
 
 
 class Bicubic(nn.Module):
@@ -41,10 +41,5 @@ def reference_network(task: Mapping[str, Any]) -> nn.Module:
     Raises:
         ConfigError: if there is none for this kind of task.
     """
-    kind = task["kind"]
-    if kind not in REFERENCES:
-        raise ConfigError(
-            f"There is nothing to compare {kind} with that is no network; references are of "
-            f"{' and '.join(REFERENCES)}."
-        )
-    return Bicubic(task["scale"]) if kind == "super-resolution" else nn.Identity()
+    reference_of(task)
+    return task_for(task).reference()

@@ -41,7 +41,7 @@ from lwdna.training import checkpoints
 from lwdna.training.checkpoints import Checkpoint, Row
 from lwdna.training.devices import agreed, make_fabric, own_randomness, seed_model, summed
 from lwdna.training.evaluation import evaluate
-from lwdna.training.protocol import Protocol
+from lwdna.training.protocol import Protocol, set_rate
 from lwdna.training.sampler import EpochBatches, length
 from lwdna.training.schedules import learning_rate
 from lwdna.training.signals import StopRequest, ignore_stop_signals
@@ -126,7 +126,7 @@ def train(
     train_data: Dataset[Any],
     test_data: Dataset[Any] | None,
     *,
-    task: str,
+    task: str | Mapping[str, Any],
     protocol: Mapping[str, Any],
     seed: int,
     checkpoint_dir: str | os.PathLike[str],
@@ -153,9 +153,11 @@ def train(
 
     Args:
         model: the network, freshly initialised.
-        train_data: a map-style dataset, indexed by (epoch, index), of (input, target).
+        train_data: a map-style dataset, indexed by (epoch, index), of (input, target), which may
+            be trees of tensors (:mod:`lwdna.tasks.trees`). Its length is that of an epoch.
         test_data: a map-style dataset, indexed by int, tested every ``test_every`` epochs; or None.
-        task: a name of :data:`lwdna.tasks.task.TASKS`.
+        task: the section ``task`` of an experiment, which becomes part of ``key`` as ``data``; or
+            a name of :data:`lwdna.tasks.kinds.KINDS`, for tasks that need no more.
         protocol: see :class:`lwdna.training.protocol.Protocol`.
         seed: of data order and dropout, from 0.
         checkpoint_dir: a folder for this run alone.
@@ -184,12 +186,13 @@ def train(
     """
     plan = Protocol.read(protocol)
     objective = task_for(task, plan.distillation)
-    if teacher is not None and not objective.distils:
-        raise ConfigError(f"There is no distillation for the task '{task}'; leave the teacher out.")
+    name = objective.section["kind"]
+    if teacher is not None and not objective.kind.distils:
+        raise ConfigError(f"There is no distillation for the task '{name}'; leave the teacher out.")
     if seed < 0:
         raise ConfigError(f"The seed is {seed}; it must be 0 or more.")
     identity = {
-        "task": task,
+        "task": name,
         "seed": seed,
         # Each device normalises and drops out on its own: more than rounding depends on it.
         "devices": devices,
@@ -199,6 +202,7 @@ def train(
         "teacher": None if teacher is None else tensors.digest(teacher.state_dict()),
         "training images": length(train_data),
         "test images": 0 if test_data is None else length(test_data),
+        **({} if isinstance(task, str) else {"data": dict(task)}),
         **(key or {}),
     }
     folder = Path(checkpoint_dir)
@@ -298,8 +302,7 @@ class _Run:
                 self.rate = learning_rate(
                     plan.schedule, float(plan.optimizer["lr"]), state.epoch, plan.epochs
                 )
-                for group in self.learner.optimizer.param_groups:
-                    group["lr"] = self.rate
+                set_rate(self.learner.optimizer, self.rate)
                 # The sums of all ranks were saved as one: the first rank takes them over.
                 tally = _Tally(("loss", *task.metric_names), state.sums if rank == 0 else {})
                 batches.seek(state.epoch, state.step)
@@ -395,7 +398,7 @@ class _Run:
                 self.model,
                 self.test_data,
                 task=self.task,
-                with_ssim=False,
+                full=False,
                 workers=self.plan.workers,
                 after_batch=check,
                 **self.test_options,

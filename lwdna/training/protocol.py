@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from itertools import islice
 from typing import Any
 
 import torch
@@ -20,6 +23,10 @@ _OPTIMIZERS: Mapping[str, Mapping[str, Any]] = {
     "sgd": {"lr": None, "momentum": 0.0, "weight_decay": 0.0, "nesterov": False},
     "adam": {"lr": None, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0},
 }
+
+
+_FACTOR = "lr_factor"
+"""Of a group of parameters, beside its learning rate."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,9 @@ class Protocol:
     """See :func:`lwdna.training.schedules.learning_rate`."""
     test_every: int = 1
     """Epochs between two tests; the last epoch is always tested."""
+    groups: Sequence[Mapping[str, Any]] = ()
+    """Parameters with a learning rate of their own: ``parameters``, a pattern of their names such
+    as ``backbone.*``, and ``lr``, a factor. The first pattern that fits counts."""
     distillation: Mapping[str, Any] | None = None
     """``temperature`` and ``weight``, used where there is a teacher."""
     precision: str = "32-true"
@@ -93,12 +103,43 @@ class Protocol:
                 f"The precision '{protocol.precision}' does not exist; "
                 f"{nearest(protocol.precision, PRECISIONS)}"
             )
+        for group in protocol.groups:
+            _check_group(group)
         learning_rate(protocol.schedule, 1.0, 0, protocol.epochs)
         protocol.make_optimizer([nn.Parameter(torch.zeros(1))])
         return protocol
 
-    def make_optimizer(self, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
-        """Torch's optimiser for these parameters.
+    def parameters_of(self, model: nn.Module) -> list[nn.Parameter] | list[dict[str, Any]]:
+        """The parameters of a network for :meth:`make_optimizer`, in groups where there are any.
+
+        Raises:
+            ConfigError: if a group has no parameter.
+        """
+        if not self.groups:
+            return list(model.parameters())
+        patterns = [str(group["parameters"]) for group in self.groups]
+        found: list[list[nn.Parameter]] = [[] for _ in range(len(patterns) + 1)]
+        for name, parameter in model.named_parameters():
+            fits = (i for i, pattern in enumerate(patterns) if fnmatchcase(name, pattern))
+            found[next(fits, -1)].append(parameter)
+        for pattern, parameters in zip(patterns, found, strict=False):
+            if not parameters:
+                names = ", ".join(name for name, _ in islice(model.named_parameters(), 3))
+                raise ConfigError(
+                    f"The group '{pattern}' of the training protocol has no parameter of this "
+                    f"network that no earlier group has; its parameters are {names}, ..."
+                )
+        factors = [*(float(group["lr"]) for group in self.groups), 1.0]
+        return [
+            {"params": parameters, _FACTOR: factor}
+            for parameters, factor in zip(found, factors, strict=True)
+            if parameters
+        ]
+
+    def make_optimizer(
+        self, parameters: Sequence[nn.Parameter] | Sequence[dict[str, Any]]
+    ) -> torch.optim.Optimizer:
+        """Torch's optimiser for these parameters, or groups of them.
 
         Raises:
             ConfigError: if the kind or a setting does not exist or cannot be.
@@ -131,6 +172,27 @@ class Protocol:
         """The settings that the result depends on, if only in its last bits."""
         settings = dataclasses.asdict(self)
         del settings["workers"], settings["checkpoint_minutes"]
+        if not self.groups:  # as in trainings from before there were any
+            del settings["groups"]
         if not with_teacher:
             del settings["distillation"]
         return settings
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Give each group of parameters its learning rate: ``rate``, times its factor if it has one."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group.get(_FACTOR, 1.0)
+
+
+def _check_group(group: Mapping[str, Any]) -> None:
+    if set(group) != {"parameters", "lr"}:
+        raise ConfigError(
+            f"The group {dict(group)} of the training protocol must have 'parameters', a pattern "
+            "of names, and 'lr', a factor of the learning rate, and nothing else."
+        )
+    if not 0 <= float(group["lr"]) < math.inf:
+        raise ConfigError(
+            f"'lr' of the group '{group['parameters']}' of the training protocol is "
+            f"{group['lr']}; it must be a finite number of 0 or more."
+        )

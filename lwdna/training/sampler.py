@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from torch.utils.data import Dataset, Sampler, default_collate
 
 from lwdna.errors import ConfigError
 from lwdna.tasks.task import task_for
+from lwdna.tasks.trees import call, mapped
 
 # Keeps this random stream apart from others that are seeded with the same numbers.
 _DATA_ORDER = 0x6F72646572
@@ -72,12 +73,13 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
 
 
 def batch_losses(
-    task: str, data: Dataset[Any], batch_size: int, seed: int
+    task: str | Mapping[str, Any], data: Dataset[Any], batch_size: int, seed: int
 ) -> Callable[[nn.Module], Tensor]:
     """The loss of a network on the next batch of training data, in the order of a training.
 
     Args:
-        task: a name of :data:`lwdna.tasks.task.TASKS`.
+        task: the section ``task`` of an experiment, or a name of
+            :data:`lwdna.tasks.kinds.KINDS`.
         data: as for :func:`train`.
         batch_size: images in a batch; all of them where there are fewer.
         seed: of the order.
@@ -99,7 +101,8 @@ def batch_losses(
     def loss(model: nn.Module) -> Tensor:
         device = next(model.parameters()).device
         inputs, targets = default_collate([data[key] for key in next(batches)])
-        return objective.loss(model(inputs.to(device)), targets.to(device))
+        inputs, targets = (mapped(lambda x: x.to(device), tree) for tree in (inputs, targets))
+        return objective.loss(call(model, inputs), targets)
 
     return loss
 

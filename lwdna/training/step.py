@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from lwdna.errors import ConfigError, first_line
 from lwdna.tasks.task import Task
+from lwdna.tasks.trees import Tree, batch_length, call, every, mapped
 from lwdna.training.checkpoints import OptimizerState
 from lwdna.training.devices import GatheredPixels
 from lwdna.training.protocol import Protocol
@@ -61,7 +62,7 @@ class Learner:
             GatheredPixels() if by_pixel else nullcontext()
         )
         self._place(model)
-        self.optimizer = protocol.make_optimizer(list(model.parameters()))
+        self.optimizer = protocol.make_optimizer(protocol.parameters_of(model))
         self.network, _ = fabric.setup(self._compiled(model), self.optimizer)
         self.teacher: nn.Module | None = None
         if teacher is not None:
@@ -90,15 +91,15 @@ class Learner:
                 if isinstance(value, Tensor) and value.shape == parameter.shape:
                     quantities[name] = torch.empty_like(parameter).copy_(value)
 
-    def step(self, inputs: Tensor, targets: Tensor, batch_size: int) -> list[Outcome]:
+    def step(self, inputs: Tree, targets: Tree, batch_size: int) -> list[Outcome]:
         """One step of the optimiser on this device's share of a batch.
 
         The share is split into micro-batches, each of every so-manyth image, just as devices share
         a batch; none has less than two images, on which BatchNorm could not normalise a 1 x 1 map.
 
         Args:
-            inputs: (B, C, H, W), on the device.
-            targets: (B,) or (B, C, H, W).
+            inputs: (B, C, H, W), on the device, or a tree of such: the arguments of the network.
+            targets: (B,) or (B, C, H, W), or a tree of such.
             batch_size: images of the whole batch, over all devices.
 
         Returns:
@@ -118,30 +119,35 @@ class Learner:
                 ) from error
             raise
 
-    def _step(self, inputs: Tensor, targets: Tensor, batch_size: int) -> list[Outcome]:
-        parts = self._parts(len(inputs))
+    def _step(self, inputs: Tree, targets: Tree, batch_size: int) -> list[Outcome]:
+        parts = self._parts(batch_length(inputs))
         outcomes = []
         self.optimizer.zero_grad()
         for part in range(parts):
-            x = inputs[part::parts].contiguous(memory_format=self._format)
-            y = targets[part::parts]
+            x, y = (every(tree, part, parts) for tree in (inputs, targets))
+            x, images = mapped(self._laid_out, x), batch_length(x)
             # The gradients of devices need to be added only once a step.
             with self.fabric.no_backward_sync(self.network, enabled=part < parts - 1):
                 with torch.no_grad(), self.fabric.autocast():
-                    guide = self.teacher(x).float() if self.teacher is not None else None
+                    guide = None if self.teacher is None else _floats(call(self.teacher, x))
                 with self._convolving:
-                    output = self.network(x)
+                    output = call(self.network, x)
                 loss = self.task.loss(output, y, guide)
                 # Micro-batches are added, devices averaged: weigh each by its share of the images.
-                self.fabric.backward(loss * (len(x) * self.fabric.world_size / batch_size))
-            metrics = self.task.metrics(output.detach(), y)
-            outcomes.append(Outcome(len(x), loss, metrics))
+                self.fabric.backward(loss * (images * self.fabric.world_size / batch_size))
+            metrics = self.task.metrics(mapped(Tensor.detach, output), y)
+            outcomes.append(Outcome(images, loss, metrics))
         self.optimizer.step()
         return outcomes
 
     def _parts(self, images: int) -> int:
         """The number of micro-batches of a device's share of a batch."""
         return min(self.protocol.accumulate, max(1, images // 2))
+
+    def _laid_out(self, x: Tensor) -> Tensor:
+        """Contiguous in memory; only images can lie pixel by pixel."""
+        images = x.dim() == 4
+        return x.contiguous(memory_format=self._format if images else torch.contiguous_format)
 
     def _place(self, module: nn.Module) -> None:
         module.to(memory_format=self._format)  # type: ignore[call-overload]
@@ -152,6 +158,11 @@ class Learner:
             return module
         compiled: Any = torch.compile(module, dynamic=False)
         return compiled  # type: ignore[no-any-return]
+
+
+def _floats(tree: Tree) -> Tree:
+    """Predictions in 32 bits; whole numbers stay."""
+    return mapped(lambda x: x.float() if x.is_floating_point() else x, tree)
 
 
 _COMPILER = ("torch._dynamo", "torch._inductor")

@@ -247,7 +247,7 @@ class Plan:
         for name in names:
             size = self._size(name)
             each = flops
-            if self.run.restores(section):
+            if self.run.kind(section).tests == "images":
                 scale = section["task"].get("scale", 1)
                 each *= size.pixels / scale**2 / section["task"]["patch_size"] ** 2
             dataset = self.config["datasets"][name]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from lwdna.tasks.kinds import REFERENCES, reference_key, reference_task
+from lwdna.tasks.kinds import reference_key, reference_task
 from lwdna.workflow import paths
 from lwdna.workflow.run import Run, Section, Wildcards
 from lwdna.workflow.words import as_json
@@ -49,9 +49,9 @@ class References:
         """Experiment, test set, key and convention of each test set that has a reference."""
         for name in names:
             section = self.run.experiments[name]
-            kind = section["task"]["kind"]
-            for test_set in section["test"] if kind in REFERENCES else ():
+            kind = self.run.kind(section)
+            for test_set in section["test"] if kind.reference else ():
                 # What is written out is no other result than what is left out.
-                convention = self.run.convention(section, test_set) or kind
+                convention = self.run.convention(section, test_set) or kind.conventions[0]
                 key = reference_key(section["task"], convention)
                 yield name, test_set, key, convention

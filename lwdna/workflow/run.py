@@ -1,8 +1,7 @@
 """What a run is asked by the rules that shrink, train and evaluate.
 
 Methods that take ``wildcards`` are functions of inputs and parameters of rules. What follows from
-the kind of a task is asked here alone: :meth:`Run.train_images`, :meth:`Run.test_images`,
-:meth:`Run.restores` and :meth:`Run.convention`.
+the kind of a task is said by :data:`lwdna.tasks.kinds.KINDS`.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from typing import Any, Protocol, TypeAlias
 from lwdna.config.methods import METHODS, shrink_settings, shrinkage_of
 from lwdna.config.select import selected
 from lwdna.networks.user_code import is_own, sources_of
+from lwdna.tasks.kinds import TaskKind, kind_of
 from lwdna.workflow import paths
 from lwdna.workflow.words import as_json, growing, options
 
@@ -23,11 +23,14 @@ Section: TypeAlias = Mapping[str, Any]
 """A section of the configuration."""
 
 _TRAIN = {
-    "classification": paths.STORE.where(split="train"),
-    "denoising": paths.GRAY,
-    "super-resolution": paths.COLOUR,
+    "train": paths.STORE.where(split="train"),
+    "gray": paths.GRAY,
+    "colour": paths.COLOUR,
 }
-"""By kind of task, what is trained on."""
+"""What of a dataset is trained on; see :class:`lwdna.tasks.kinds.TaskKind`."""
+
+_TEST = {"store": paths.STORE, "images": paths.IMAGES}
+"""What of a dataset is tested on."""
 
 
 class Wildcards(Protocol):
@@ -72,19 +75,19 @@ class Run:
         """The section of an experiment."""
         return self.experiments[wildcards.experiment]
 
-    def restores(self, section: Section) -> bool:
-        """Whether an experiment's networks give images, rather than classes."""
-        return bool(section["task"]["kind"] != "classification")
+    def kind(self, section: Section) -> TaskKind:
+        """The kind of task of an experiment."""
+        return kind_of(section["task"])
 
     def train_images(self, wildcards: Wildcards) -> str:
         """The store an experiment is trained on."""
         section = self.section(wildcards)
-        return _TRAIN[section["task"]["kind"]].at(dataset=section["train"])
+        return _TRAIN[self.kind(section).store].at(dataset=section["train"])
 
     def test_images(self, wildcards: Wildcards) -> list[str]:
         """The stores or folders an experiment is tested on, in the order of its test sets."""
         section = self.section(wildcards)
-        place = paths.IMAGES if self.restores(section) else paths.STORE
+        place = _TEST[self.kind(section).tests]
         return [place.at(dataset=name, split="test") for name in section["test"]]
 
     def first_test(self, wildcards: Wildcards) -> str:
@@ -112,12 +115,12 @@ class Run:
         return as_json(self.config["protocols"][own["protocol"]])
 
     def convention(self, section: Section, test_set: str) -> str | None:
-        """How restored images of a test set are measured; None as the task has it."""
-        own, kind = section.get("convention"), section["task"]["kind"]
-        if kind == "super-resolution":
+        """How the results on a test set are measured; None as the task has it."""
+        own, kind = section.get("convention"), self.kind(section)
+        if kind.convention_of_dataset:
             return str(own or self.datasets[test_set]["convention"])
         # What is written out is no other training than what is left out.
-        return None if own == kind else own
+        return None if own in kind.conventions[:1] else own
 
     def first_convention(self, wildcards: Wildcards) -> list[str]:
         """How the first test set is measured, for the command line."""
@@ -178,7 +181,7 @@ class Run:
         heavy = section["shrink"]["warmup_steps"] > 1 or "crop" in section["task"]
         # EfficientNet takes 8.3 GB for batches of 64 of CIFAR's images, at twice its width.
         small = 1000 + 150 * section["shrink"]["batch_size"]
-        megabytes = 24000 if heavy else 8000 if self.restores(section) else small
+        megabytes = 24000 if heavy else 8000 if self.kind(section).tests == "images" else small
         return growing(megabytes)(wildcards, attempt)
 
     def shrunk(self, wildcards: Wildcards) -> str | list[str]:

@@ -143,7 +143,7 @@ class Targets:
         return [
             name
             for name, section in self.run.selected.items()
-            if self.run.restores(section) and set(_PAIR) <= set(section["methods"])
+            if self.run.kind(section).restores and set(_PAIR) <= set(section["methods"])
         ]
 
     def strip_networks(self, wildcards: Wildcards) -> list[str]:

@@ -12,14 +12,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
-from lwdna.data.catalog import dataset_shape
 from lwdna.errors import ConfigError, DataError
 from lwdna.io.atomic import write_text
 from lwdna.networks.build import build_seeded
 from lwdna.networks.own import build
 from lwdna.tasks.task import task_for
+from lwdna.tasks.trees import Tree, batch_length
 from lwdna.training.devices import make_fabric
 from lwdna.training.protocol import Protocol
 from lwdna.training.step import Learner
@@ -143,10 +142,12 @@ def measure(section: Section, protocol: Section, accelerator: str) -> float:
     if fabric.device.type == "cpu":
         images = max(2, min(images, int(_CPU_STEP_FLOPS / (PASSES * flops))))
     network = build_seeded(section["network"], 0, build)
-    learner = Learner(fabric, settings, task_for(section["task"]["kind"]), network)
+    task = task_for(section["task"])
+    learner = Learner(fabric, settings, task, network)
     learner.network.train()
     while True:
-        inputs, targets = (fabric.to_device(x) for x in _batch(section, images, shape))
+        batch = task.random_batch(section["network"], images, shape)
+        inputs, targets = (fabric.to_device(x) for x in batch)
         try:
             seconds = _time_steps(learner, inputs, targets)
             break
@@ -161,14 +162,15 @@ def measure(section: Section, protocol: Section, accelerator: str) -> float:
     return rate
 
 
-def _time_steps(learner: Learner, inputs: Tensor, targets: Tensor) -> float:
+def _time_steps(learner: Learner, inputs: Tree, targets: Tree) -> float:
     """Seconds of a step."""
-    learner.step(inputs, targets, len(inputs))  # allocates, compiles, chooses algorithms
-    _wait_for(inputs.device)
+    images, device = batch_length(inputs), learner.fabric.device
+    learner.step(inputs, targets, images)  # allocates, compiles, chooses algorithms
+    _wait_for(device)
     steps, begin = 0, time.perf_counter()
     while steps < 2 or time.perf_counter() - begin < _SECONDS:
-        learner.step(inputs, targets, len(inputs))
-        _wait_for(inputs.device)
+        learner.step(inputs, targets, images)
+        _wait_for(device)
         steps += 1
     return (time.perf_counter() - begin) / steps
 
@@ -179,18 +181,6 @@ def device_name(accelerator: str) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{device.type} ({platform.machine()}, {torch.get_num_threads()} threads)"
-
-
-def _batch(section: Section, images: int, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    inputs = torch.rand(images, *shape[1:])
-    if section["task"]["kind"] == "classification":
-        network = section["network"]
-        # Of a user's own network the number is not known; the first class is always there.
-        known = dataset_shape(network["dataset"]).classes if "dataset" in network else 1
-        classes = network["options"].get("num_classes", known)
-        return inputs, torch.randint(classes, (images,))
-    scale = section["task"].get("scale", 1)
-    return inputs, torch.rand(images, shape[1], shape[2] * scale, shape[3] * scale)
 
 
 def _wait_for(device: torch.device) -> None:

@@ -17,6 +17,7 @@ from lwdna.networks.user_code import Own
 from lwdna.networks.weights import save
 from lwdna.steps import _networks
 from lwdna.steps._own import check_own, source_key
+from lwdna.tasks.task import task_for
 
 NET = """
 import torch
@@ -248,34 +249,37 @@ def images(height, width, classes):
 
 
 def test_images_and_classes_that_do_not_fit(net):
+    classes = task_for("classification")
     model = own.build(f"{net}:make_network").train()
-    check_own(model, images(8, 8, 5), (1, 3, 8, 8))
-    check_own(model, images(9, 9, 5), None)
+    check_own(classes, model, images(8, 8, 5), (1, 3, 8, 8))
+    check_own(classes, model, images(9, 9, 5), None)
     assert model.training
     with pytest.raises(ConfigError, match=r"1 x 3 x 8 x 8\) the network makes 1 x 5, .* 1 x 7;"):
-        check_own(model, images(8, 8, 7), (1, 3, 8, 8))
+        check_own(classes, model, images(8, 8, 7), (1, 3, 8, 8))
     with pytest.raises(ConfigError, match=r"input is 3 x 9 x 9, .* images are 3 x 8 x 8"):
-        check_own(model, images(8, 8, 5), (1, 3, 9, 9))
+        check_own(classes, model, images(8, 8, 5), (1, 3, 9, 9))
     fixed = own.build(f"{net}:make_scaled")
     with pytest.raises(ConfigError, match=r"does not run on an image \(1 x 3 x 9 x 9\): Runtime"):
-        check_own(fixed, images(9, 9, 5), None)
-    check_own(lwdna.build("ResNet8"), images(9, 9, 5), None)
+        check_own(classes, fixed, images(9, 9, 5), None)
+    check_own(classes, lwdna.build("ResNet8"), images(9, 9, 5), None)
 
 
 def test_patches_that_do_not_fit(net):
     class Patches(DenoisingTrain):
         def __init__(self, channels):
+            self.patch_size = 8
             self.patch = torch.zeros(channels, 8, 8)
 
         def __getitem__(self, key):
             return self.patch, self.patch
 
+    denoising = task_for("denoising")
     net.write_text(net.read_text() + "def same(): return nn.Conv2d(1, 1, 3, padding=1)\n")
-    check_own(own.build(f"{net}:same"), Patches(1), None)
+    check_own(denoising, own.build(f"{net}:same"), Patches(1), None)
     with pytest.raises(ConfigError, match=r"does not run on an image \(1 x 3 x 8 x 8\)"):
-        check_own(own.build(f"{net}:same"), Patches(3), None)
+        check_own(denoising, own.build(f"{net}:same"), Patches(3), None)
     with pytest.raises(ConfigError, match=r"makes 1 x 5, but the task needs 1 x 3 x 8 x 8"):
-        check_own(own.build(f"{net}:make_network"), Patches(3), None)
+        check_own(denoising, own.build(f"{net}:make_network"), Patches(3), None)
 
 
 def test_a_changed_file_is_another_training(net):

@@ -10,7 +10,7 @@ from lwdna.errors import ConfigError, DataError
 from lwdna.tasks.metrics import psnr, ssim
 from lwdna.tasks.restoration import restore, to_bytes
 from lwdna.training.devices import pick_accelerator
-from lwdna.training.evaluation import evaluate, restore_example
+from lwdna.training.evaluation import evaluate, infer_example
 
 
 class Nearest(nn.Module):
@@ -62,7 +62,7 @@ def test_super_resolution_reads_the_scale_off_the_sizes():
         [(low, high)],
         task="super-resolution",
         convention={"luma": False, "border": 2, "quantise": False},
-        with_ssim=False,
+        full=False,
     )
     assert result["psnr"] == psnr(enlarged, high, luma=False, border=2, quantise=False)
     assert "ssim" not in result
@@ -87,11 +87,16 @@ def test_evaluation_leaves_the_modes_and_statistics_of_the_network_alone():
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
-def test_restore_example_gives_bytes_for_figures():
-    grey = to_bytes(restore_example(Nearest(2), torch.tensor([[[-3.0, 300.0], [1.4, 1.6]]])))
+def test_an_example_gives_bytes_for_figures():
+    small = torch.tensor([[[-3.0, 300.0], [1.4, 1.6]]])
+    grey = to_bytes(infer_example(Nearest(2), small, task="denoising"))
     assert grey.dtype == np.uint8
     assert grey[::2, ::2].tolist() == [[0, 255], [1, 2]]
-    assert to_bytes(restore_example(Nearest(1), torch.zeros(3, 4, 5))).shape == (4, 5, 3)
+    assert to_bytes(infer_example(Nearest(1), torch.zeros(3, 4, 5), task="denoising")).shape == (
+        4,
+        5,
+        3,
+    )
 
 
 def test_mistakes_are_reported_in_a_sentence():
