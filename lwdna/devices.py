@@ -1,15 +1,16 @@
-"""One or several devices: Lightning Fabric, agreement of its processes, random streams."""
+"""One or several devices: Fabric, agreement of its processes, random streams, memory formats."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from lwdna.errors import ConfigError
 from lwdna.evaluation import pick_accelerator
@@ -84,3 +85,47 @@ def summed(fabric: Fabric, sums: Mapping[str, float]) -> dict[str, float]:
     numbers = torch.tensor(list(sums.values()), dtype=torch.float64, device=fabric.device)
     total = cast(Tensor, fabric.all_reduce(numbers, reduce_op="sum"))
     return dict(zip(sums, total.tolist(), strict=True))
+
+
+class GatheredPixels(TorchFunctionMode):
+    """While it is active, a strided 1 x 1 convolution is one without strides, of fewer pixels.
+
+    Such a convolution reads every so-manyth pixel. oneDNN 3.12, which PyTorch 2.14 has, gathers
+    them itself where images lie pixel by pixel (``channels_last``, and all that is compiled for a
+    CPU); for the gradient of the weights its workspace is too small if there are fewer input
+    channels than numbers in a vector register, 16 with AVX-512 and 8 with AVX2. It then writes up
+    to tens of kilobytes past the end, and the process ends by a signal or goes on with wrong
+    numbers. Which sizes do so depends on the processor, so that all are gathered here. What is
+    computed is the same but for rounding. Convolutions are replaced where they are called, so
+    that it does not matter which layer calls them.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Call ``func``, or for a convolution what stands in for it."""
+        if func is torch.conv2d:
+            func = _gather_and_convolve
+        return func(*args, **(kwargs or {}))
+
+
+def _gather_and_convolve(  # noqa: PLR0917, the arguments of torch.conv2d
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] | str = 0,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+) -> Tensor:
+    """``torch.conv2d``; see :class:`GatheredPixels`."""
+    down, right = (stride, stride) if isinstance(stride, int) else (stride[0], stride[-1])
+    pads = (padding,) if isinstance(padding, int | str) else padding
+    padded = any(pad not in (0, "valid") for pad in pads)
+    if weight.shape[-2:] == (1, 1) and (down, right) != (1, 1) and not padded:
+        input, stride = input[..., ::down, ::right], 1
+    return torch.conv2d(input, weight, bias, stride, padding, dilation, groups)

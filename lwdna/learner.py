@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lwdna.checkpoints import OptimizerState
+from lwdna.devices import GatheredPixels
 from lwdna.errors import ConfigError, first_line
 from lwdna.losses import Task
 from lwdna.protocol import Protocol
@@ -53,6 +55,11 @@ class Learner:
     ) -> None:
         self.fabric, self.protocol, self.task, self.model = fabric, protocol, task, model
         self._format = torch.channels_last if protocol.channels_last else torch.contiguous_format
+        # The compiler of a CPU lets images lie pixel by pixel, whatever the protocol says.
+        by_pixel = fabric.device.type == "cpu" and (protocol.channels_last or protocol.compile)
+        self._convolving: AbstractContextManager[Any] = (
+            GatheredPixels() if by_pixel else nullcontext()
+        )
         self._place(model)
         self.optimizer = protocol.make_optimizer(list(model.parameters()))
         self.network, _ = fabric.setup(self._compiled(model), self.optimizer)
@@ -122,7 +129,8 @@ class Learner:
             with self.fabric.no_backward_sync(self.network, enabled=part < parts - 1):
                 with torch.no_grad(), self.fabric.autocast():
                     guide = self.teacher(x).float() if self.teacher is not None else None
-                output = self.network(x)
+                with self._convolving:
+                    output = self.network(x)
                 loss = self.task.loss(output, y, guide)
                 # Micro-batches are added, devices averaged: weigh each by its share of the images.
                 self.fabric.backward(loss * (len(x) * self.fabric.world_size / batch_size))
@@ -136,8 +144,7 @@ class Learner:
         return min(self.protocol.accumulate, max(1, images // 2))
 
     def _place(self, module: nn.Module) -> None:
-        if self.protocol.channels_last:
-            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        module.to(memory_format=self._format)  # type: ignore[call-overload]
 
     def _compiled(self, module: nn.Module) -> nn.Module:
         """Compiled anew for each size of a batch, so that a resumed run meets the same kernels."""

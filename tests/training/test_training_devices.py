@@ -14,10 +14,12 @@ import torch
 from click.testing import CliRunner
 from running import FRESH_PROCESS
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import lwdna
 from lwdna import checkpoints
 from lwdna.checkpoints import digest
+from lwdna.devices import GatheredPixels
 from lwdna.errors import ConfigError
 from lwdna.steps.digits import main as digits_step
 from lwdna.steps.train import main as train_step
@@ -354,5 +356,77 @@ def test_the_memory_format_reaches_the_network(tmp_path):
     assert found == {True}
 
 
+class Strided(nn.Module):
+    """1 x 1 convolutions with strides, of few channels: as a layer and as a function."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(3, 6, 3, padding=1)
+        self.second = nn.Conv2d(6, 12, 1, stride=2)
+        self.third = nn.Parameter(torch.randn(6, 12, 1, 1) / 4)
+
+    def forward(self, x):
+        # So large that the kernels of this size fail.
+        x = self.first(nn.functional.interpolate(x, size=(64, 64))).relu()
+        x = self.second(x).relu()
+        return nn.functional.conv2d(x, self.third, stride=(1, 2)).mean((2, 3))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"channels_last": True}, pytest.param({"compile": True}, marks=compiled)],
+    ids=str,
+)
+@pytest.mark.parametrize("processor", ["DEFAULT", "AVX2"])
+def test_strided_convolutions_of_one_pixel_neither_kill_nor_mislead(tmp_path, changes, processor):
+    """Without :class:`lwdna.devices.GatheredPixels` PyTorch 2.14.1 did one or the other."""
+    environment = {**FRESH_PROCESS, "ONEDNN_MAX_CPU_ISA": processor}
+    command = [sys.executable, __file__, str(tmp_path), "strided", json.dumps(changes)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    plain, changed = json.loads((tmp_path / "losses.json").read_text())
+    assert changed == pytest.approx(plain, rel=1e-4)
+
+
+def strided_child(folder, changes):
+    """The losses of a plain training and of a changed one: what the test above starts."""
+    torch.set_num_threads(1)
+    found = []
+    for name, settings in (("plain", {}), ("changed", changes)):
+        torch.manual_seed(0)
+        rows = run(folder / name, Strided(), protocol=protocol(**settings))
+        found.append(losses(rows))
+    (folder / "losses.json").write_text(json.dumps(found))
+
+
+def test_pixels_are_gathered_for_strided_convolutions_of_one_pixel_alone():
+    reached = []
+
+    class Note(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            if func is torch.ops.aten.convolution.default:
+                reached.append((args[1].shape[-1], *args[3]))
+            return func(*args, **(kwargs or {}))
+
+    x = torch.randn(2, 4, 9, 8)
+    layers = [
+        (nn.Conv2d(4, 6, 1, stride=2), (1, 1, 1)),
+        (nn.Conv2d(4, 6, 1, stride=(1, 3), bias=False, groups=2), (1, 1, 1)),
+        (nn.Conv2d(4, 6, 1, stride=2, padding="valid"), (1, 1, 1)),
+        (nn.Conv2d(4, 6, 1), (1, 1, 1)),
+        (nn.Conv2d(4, 6, 1, stride=2, padding=1), (1, 2, 2)),
+        (nn.Conv2d(4, 6, 3, stride=2), (3, 2, 2)),
+    ]
+    for layer, strides in layers:
+        reached.clear()
+        with GatheredPixels(), Note():
+            found = layer(x)
+        torch.testing.assert_close(found, layer(x))
+        assert reached == [strides], layer
+
+
 if __name__ == "__main__":
-    child(Path(sys.argv[1]), sys.argv[2])
+    if sys.argv[2] == "strided":
+        strided_child(Path(sys.argv[1]), json.loads(sys.argv[3]))
+    else:
+        child(Path(sys.argv[1]), sys.argv[2])
