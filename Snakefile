@@ -8,7 +8,7 @@ min_version("9.19")
 include: "rules/base.smk"
 
 
-from lwdna.config import SECTIONS
+from lwdna.config.read import SECTIONS
 
 # A configuration file that is complete stands alone; any other changes the default.
 if not SECTIONS <= set(config):
@@ -27,7 +27,7 @@ include: "rules/targets.smk"
 rule all:
     default_target: True
     input:
-        tables(),
-        agreement(),
-        figures(),
+        TARGETS.tables(),
+        TARGETS.agreement(),
+        TARGETS.figures(),
     localrule: True

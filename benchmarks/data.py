@@ -27,14 +27,16 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 import lwdna
-from lwdna.batches import EpochBatches
 from lwdna.data.bicubic import imresize
-from lwdna.data.crops import crop_images, tiles
-from lwdna.data.datasets import ClassificationTrain, DenoisingTrain
+from lwdna.data.classification import ClassificationTrain
+from lwdna.data.crops import crop_images, gray_store, tiles
 from lwdna.data.images import image_size, read_image, write_image
 from lwdna.data.photographs import export_photographs
-from lwdna.data.stores import Store, create_store, gray_store
-from lwdna.losses import task_for
+from lwdna.data.restoration import DenoisingTrain
+from lwdna.data.stores import Store
+from lwdna.io.hdf5 import create_store
+from lwdna.tasks.task import task_for
+from lwdna.training.sampler import EpochBatches
 
 PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket")
 SCALE = 3

@@ -28,12 +28,13 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 import lwdna
-from lwdna.channels import ChannelGraph
-from lwdna.complexity import MaskedComplexity
-from lwdna.hypernet import explicit_gradients, latent_gradients
-from lwdna.registry import DATASETS, input_shape
-from lwdna.registry import NETWORKS as ALL
-from lwdna.shrink import floors, select
+from lwdna.data.catalog import DATASETS
+from lwdna.graph.channels import ChannelGraph
+from lwdna.graph.complexity import MaskedComplexity
+from lwdna.networks.registry import NETWORKS as ALL
+from lwdna.networks.registry import input_shape
+from lwdna.shrinkage.budget import floors, select
+from lwdna.shrinkage.gradients import explicit_gradients, latent_gradients
 
 NETWORKS = {
     "MobileNetV1": ("tiny-imagenet", 8, 64),
@@ -130,9 +131,9 @@ def median_ms(function: Callable[[], object], repeats: int, clock: Callable[[], 
 def measure_search(name: str, repeats: int, clock: Callable[[], float]) -> dict[str, object]:
     """A row of the table of the budget search alone, with random scores."""
     graph = ChannelGraph(lwdna.build(name, width=2), torch.zeros(input_shape(name)))
-    scores = np.random.default_rng(0).random(graph.classes)
+    scores = np.random.default_rng(0).random(graph.elements)
     taken = median_ms(search(graph, scores), repeats, clock)
-    return {"network": name, "elements": graph.classes, "search, ms": round(taken, 1)}
+    return {"network": name, "elements": graph.elements, "search, ms": round(taken, 1)}
 
 
 def resident(key: str) -> float:

@@ -7,10 +7,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from lwdna.config.read import read_rules
 from lwdna.errors import ConfigError
-from lwdna.files import write_text
+from lwdna.io.atomic import write_text
 
 ROOT = Path(__file__).parents[1]
 SCHEMA = ROOT / "config/schema.yaml"
@@ -131,4 +130,4 @@ def _kind(kind: str, rule: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    write_text(README, render(yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))))
+    write_text(README, render(read_rules(SCHEMA)))

@@ -1,49 +1,62 @@
 """lwdna: find layer-wise differentiated network architectures (LW-DNA, CVPR 2021).
 
-The public interface is loaded on first use, so that the command line starts without PyTorch.
+The wings, from the ground up; each imports those below it (``docs/architecture.md``):
+
+``io``         files written whole or not at all, locks, tensors without pickle
+``data``       images, stores, downloads, and PyTorch data sets of them
+``graph``      the channels of a network: traced, coupled, counted, and cut
+``tasks``      classification, super-resolution, denoising: losses and metrics
+``networks``   the networks of the paper, one file a family; weights and their provenance
+``training``   one step, the loop, and what it takes to go on after an interruption
+``shrinkage``  latent vectors, their gradients, and a FLOPs budget met exactly
+``config``     the configuration and the methods that tables compare
+``rivals``     the systems that LW-DNA is compared with
+``results``    tables and figures beside the paper's numbers
+``workflow``   what Snakemake is asked, and what a run will take
+``steps``      one thin command a step
+
+The public names are loaded on first use, so that the command line starts without PyTorch.
 """
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lwdna.channels import ChannelGraph
-    from lwdna.complexity import complexity
-    from lwdna.export import export
-    from lwdna.networks import build
-    from lwdna.shrink import shrink
-    from lwdna.surgery import load
+    from lwdna.graph.channels import ChannelGraph
+    from lwdna.graph.complexity import complexity
+    from lwdna.graph.rules import Rule, register_rule
+    from lwdna.networks.build import build
+    from lwdna.networks.export import export
+    from lwdna.networks.weights import load
+    from lwdna.shrinkage.shrink import shrink
 
 __version__ = "0.1.0"
-__all__ = ["ChannelGraph", "build", "complexity", "export", "load", "shrink"]
+__all__ = [
+    "ChannelGraph",
+    "Rule",
+    "build",
+    "complexity",
+    "export",
+    "load",
+    "register_rule",
+    "shrink",
+]
 
 _HOME = {
-    "ChannelGraph": "lwdna.channels",
-    "build": "lwdna.networks",
-    "complexity": "lwdna.complexity",
-    "export": "lwdna.export",
-    "load": "lwdna.surgery",
-    "shrink": "lwdna.shrink",
+    "ChannelGraph": "lwdna.graph.channels",
+    "Rule": "lwdna.graph.rules",
+    "build": "lwdna.networks.build",
+    "complexity": "lwdna.graph.complexity",
+    "export": "lwdna.networks.export",
+    "load": "lwdna.networks.weights",
+    "register_rule": "lwdna.graph.rules",
+    "shrink": "lwdna.shrinkage.shrink",
 }
 
 
-class _Package(ModuleType):
-    """Keeps ``lwdna.shrink`` the function although a submodule of that name is imported too."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if not (name in _HOME and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-    def __getattr__(self, name: str) -> Any:
-        if name not in _HOME:
-            raise AttributeError(f"module 'lwdna' has no attribute '{name}'")
-        value = getattr(import_module(_HOME[name]), name)
-        setattr(self, name, value)
-        return value
-
-
-sys.modules[__name__].__class__ = _Package
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'lwdna' has no attribute '{name}'")
+    return getattr(import_module(_HOME[name]), name)

@@ -8,8 +8,9 @@ from importlib import import_module
 
 import click
 
-from lwdna import __version__, logs
+from lwdna import __version__
 from lwdna.errors import LwdnaError
+from lwdna.io import logs
 
 logger = logging.getLogger(__name__)
 
@@ -24,12 +25,13 @@ COMMANDS = {
     "dhp": "Search for a network within a FLOPs budget by DHP, the rival of Table 1.",
     "train": "Train a network, with knowledge distillation if there is a teacher.",
     "evaluate": "Measure a trained network on test sets.",
+    "reference": "Measure the noisy input, or bicubic interpolation, on a test set.",
     "table": "Make one of the paper's tables, ours beside theirs.",
     "training-logs": "Draw the training and testing logs (Fig. 1).",
     "channels": "Draw the percentage of remaining channels (Fig. 2).",
     "latents": "Draw the distribution of latent vectors during the search by DHP (Fig. 3).",
     "agreement": "Compare the channels that different criteria keep.",
-    "strip": "Draw a restored image: clean, degraded, baseline, LW-DNA.",
+    "strip": "Draw a restored image: whole, ground truth, input, restored by each network.",
     "replicate": "Shrink a network of the paper again, at its published FLOPs.",
     "replication-table": "Put the sizes of networks shrunk again beside the paper's.",
     "complexity": "Count FLOPs and parameters by the paper's convention.",

@@ -49,7 +49,7 @@ BASE = checkout(workflow.current_basedir)
 
 sys.path.insert(0, str(BASE))
 
-from lwdna.cluster import relay_signals
+from lwdna.workflow.cluster import relay_signals
 
 # The package is found there also in a conda environment and in a working directory elsewhere.
 setup = f"set -euo pipefail; export PYTHONPATH={shlex.quote(str(BASE))}; "

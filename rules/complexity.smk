@@ -3,12 +3,12 @@
 
 rule replicate:
     input:
-        photographs=replica_photographs,
+        photographs=REPLICAS.photographs,
         table1=BASE / "paper/table1.csv",
         table2=BASE / "paper/table2.csv",
         table3=BASE / "paper/table3.csv",
     output:
-        csv="results/complexity/networks/{replica}.csv",
+        csv=paths.REPLICA,
     log:
         "results/logs/replicate/{replica}.log",
     benchmark:
@@ -17,9 +17,9 @@ rule replicate:
         "../envs/lwdna.yaml"
     threads: 1
     resources:
-        mem_mb=growing(5000),
+        mem_mb=words.growing(5000),
     params:
-        options=replica_options,
+        options=REPLICAS.options,
     message:
         "Shrink {wildcards.replica} again, by each criterion"
     shell:
@@ -31,16 +31,17 @@ rule replicate:
 
 rule complexity_table:
     input:
-        results=lambda wildcards: [
-            f"results/complexity/networks/{name}.csv"
-            for name in replicas(int(wildcards.table))
+        results=REPLICAS.table_results,
+        code=[
+            BASE / "lwdna/results/replication.py",
+            BASE / "lwdna/results/rendering.py",
+            BASE / "lwdna/results/markdown.py",
         ],
-        code=[BASE / "lwdna/replication.py", BASE / "lwdna/rendering.py"],
     output:
-        csv="results/complexity/table{table}.csv",
-        markdown="results/complexity/table{table}.md",
+        csv=paths.REPLICATION.where(format="csv"),
+        markdown=paths.REPLICATION.where(format="md"),
         html=report(
-            "results/complexity/table{table}.html",
+            paths.REPLICATION.where(format="html"),
             caption="../report/complexity.rst",
             category="Tables",
             labels={"table": "Table {table}: complexity columns"},
@@ -56,7 +57,7 @@ rule complexity_table:
         "../envs/lwdna.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
+        mem_mb=words.growing(1000),
     message:
         "Make the complexity columns of Table {wildcards.table}"
     shell:
@@ -66,8 +67,5 @@ rule complexity_table:
 
 rule complexity_columns:
     input:
-        tables=expand(
-            "results/complexity/table{table}.md",
-            table=[number for number in (1, 2, 3) if replicas(number)],
-        ),
+        tables=REPLICAS.tables(),
     localrule: True

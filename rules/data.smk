@@ -3,7 +3,7 @@
 
 rule download:
     output:
-        ensure("{download}", non_empty=True, sha256=sha256_of),
+        ensure("{download}", non_empty=True, sha256=SOURCES.sha256),
     log:
         "results/logs/download/{download}.log",
     benchmark:
@@ -22,23 +22,23 @@ rule download:
 
 rule images:
     input:
-        source_file,
+        SOURCES.file,
     output:
-        directory("results/images/{dataset}/{split}"),
+        directory(paths.IMAGES),
     log:
         "results/logs/images/{dataset}-{split}.log",
     benchmark:
         "results/benchmarks/images/{dataset}-{split}.tsv"
     wildcard_constraints:
-        dataset=datasets_of("photographs", "images"),
+        dataset=SOURCES.made_by("images"),
     conda:
         "../envs/lwdna.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
+        mem_mb=words.growing(1000),
     params:
-        source=images_source,
-        content=listing,
+        source=SOURCES.images,
+        content=SOURCES.listing,
     message:
         "Lay out the {wildcards.split} images of {wildcards.dataset}"
     shell:
@@ -47,9 +47,9 @@ rule images:
 
 rule crop:
     input:
-        "results/images/{dataset}/train",
+        paths.IMAGES.where(split="train"),
     output:
-        "results/data/{dataset}/colour.h5",
+        paths.COLOUR,
     log:
         "results/logs/crop/{dataset}.log",
     benchmark:
@@ -58,9 +58,9 @@ rule crop:
         "../envs/lwdna.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
+        mem_mb=words.growing(1000),
     params:
-        rule=crop_rule,
+        rule=SOURCES.crop_options,
     message:
         "Cut the images of {wildcards.dataset} into sub-images"
     shell:
@@ -69,9 +69,9 @@ rule crop:
 
 rule gray:
     input:
-        "results/data/{dataset}/colour.h5",
+        paths.COLOUR,
     output:
-        "results/data/{dataset}/gray.h5",
+        paths.GRAY,
     log:
         "results/logs/gray/{dataset}.log",
     benchmark:
@@ -80,7 +80,7 @@ rule gray:
         "../envs/lwdna.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
+        mem_mb=words.growing(1000),
     message:
         "Convert the sub-images of {wildcards.dataset} to gray"
     shell:
@@ -89,23 +89,23 @@ rule gray:
 
 rule digits:
     output:
-        train="results/data/{dataset}/train.h5",
-        test="results/data/{dataset}/test.h5",
+        train=paths.STORE.where(split="train"),
+        test=paths.STORE.where(split="test"),
     log:
         "results/logs/digits/{dataset}.log",
     benchmark:
         "results/benchmarks/digits/{dataset}.tsv"
     wildcard_constraints:
-        dataset=datasets_of("digits"),
+        dataset=SOURCES.made_by("digits"),
     localrule: True
     conda:
         "../envs/lwdna.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
+        mem_mb=words.growing(1000),
     params:
-        fraction=lambda wildcards: DATASETS[wildcards.dataset]["train_fraction"],
-        seed=lambda wildcards: DATASETS[wildcards.dataset]["seed"],
+        fraction=SOURCES.train_fraction,
+        seed=SOURCES.seed,
     message:
         "Split the digits for {wildcards.dataset}"
     shell:
@@ -115,26 +115,24 @@ rule digits:
 
 rule pack:
     input:
-        source_file,
+        SOURCES.file,
     output:
-        "results/data/{dataset}/{split}.h5",
+        paths.STORE,
     log:
         "results/logs/pack/{dataset}-{split}.log",
     benchmark:
         "results/benchmarks/pack/{dataset}-{split}.tsv"
     wildcard_constraints:
-        dataset=datasets_of(
-            "imagefolder", "cifar10", "cifar100", "tiny-imagenet", "imagenet"
-        ),
+        dataset=SOURCES.made_by("pack"),
     conda:
         "../envs/lwdna.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
+        mem_mb=words.growing(1000),
     params:
-        options=pack_options,
-        source=source_of,
-        content=listing,
+        options=SOURCES.pack_options,
+        source=SOURCES.source,
+        content=SOURCES.listing,
     message:
         "Pack or list the {wildcards.split} images of {wildcards.dataset}"
     shell:

@@ -1,14 +1,15 @@
-"""Shrink -> train (teachers, baselines, LW-DNA networks) -> evaluate."""
+"""Shrink -> train (teachers, baselines, LW-DNA networks) -> evaluate; references beside them."""
 
 
 rule shrink:
     input:
-        train=train_images,
+        train=RUN.train_images,
+        own=RUN.own_sources,
     output:
-        network="results/shrink/{experiment}/{shrinkage}/seed{seed}/network.safetensors",
+        network=paths.NETWORK,
         # Written beside network.safetensors: channels, FLOPs and parameters before and after.
-        summary="results/shrink/{experiment}/{shrinkage}/seed{seed}/network.json",
-        channels="results/shrink/{experiment}/{shrinkage}/seed{seed}/channels.csv",
+        summary=paths.SUMMARY,
+        channels=paths.CHANNELS,
     log:
         "results/logs/shrink/{experiment}/{shrinkage}/seed{seed}.log",
     benchmark:
@@ -17,12 +18,12 @@ rule shrink:
         "../envs/lwdna.yaml"
     threads: 1
     resources:
-        mem_mb=shrink_memory,
+        mem_mb=RUN.shrink_memory,
     params:
-        network=shrink_network,
-        settings=shrink_options,
-        task=task_of,
-        batch_norm=batch_norm_flag,
+        network=RUN.wide_network,
+        settings=RUN.shrink_options,
+        task=RUN.task,
+        batch_norm=RUN.count_batch_norm,
     message:
         "Shrink the network of {wildcards.experiment}, {wildcards.shrinkage}, seed {wildcards.seed}"
     shell:
@@ -34,14 +35,15 @@ rule shrink:
 
 rule dhp:
     input:
-        train=train_images,
-        test=lambda wildcards: test_images(wildcards)[0],
+        train=RUN.train_images,
+        own=RUN.own_sources,
+        test=RUN.first_test,
     output:
-        network="results/shrink/{experiment}/dhp/seed{seed}/network.safetensors",
-        summary="results/shrink/{experiment}/dhp/seed{seed}/network.json",
-        channels="results/shrink/{experiment}/dhp/seed{seed}/channels.csv",
-        history="results/shrink/{experiment}/dhp/seed{seed}/history.csv",
-        latents="results/shrink/{experiment}/dhp/seed{seed}/latents.h5",
+        network=paths.NETWORK.where(shrinkage=DHP),
+        summary=paths.SUMMARY.where(shrinkage=DHP),
+        channels=paths.CHANNELS.where(shrinkage=DHP),
+        history=paths.SEARCH_HISTORY.where(shrinkage=DHP),
+        latents=paths.LATENTS.where(shrinkage=DHP),
     log:
         "results/logs/shrink/{experiment}/dhp/seed{seed}.log",
     benchmark:
@@ -50,17 +52,17 @@ rule dhp:
         "../envs/lwdna.yaml"
     threads: 1
     resources:
-        mem_mb=growing(16000),
+        mem_mb=words.growing(16000),
         gpu=0,
     params:
-        network=shrink_network,
-        settings=search_options,
-        task=task_of,
-        protocol=search_protocol,
-        checkpoints="results/checkpoints/{experiment}/dhp-search/seed{seed}",
-        convention=convention_of,
-        batch_norm=batch_norm_flag,
-        device=device,
+        network=RUN.wide_network,
+        settings=RUN.search_options,
+        task=RUN.task,
+        protocol=RUN.search_protocol,
+        checkpoints=paths.CHECKPOINTS.where(method="dhp-search"),
+        convention=RUN.first_convention,
+        batch_norm=RUN.count_batch_norm,
+        device=words.devices,
     message:
         "Search by DHP for {wildcards.experiment}, seed {wildcards.seed}"
     shell:
@@ -76,13 +78,14 @@ rule dhp:
 
 rule train:
     input:
-        train=train_images,
-        test=lambda wildcards: test_images(wildcards)[0],
-        shrunk=shrunk_of,
-        teacher=teacher_of,
+        train=RUN.train_images,
+        own=RUN.own_sources,
+        test=RUN.first_test,
+        shrunk=RUN.shrunk,
+        teacher=RUN.teacher,
     output:
-        weights="results/runs/{experiment}/{method}/seed{seed}/weights.safetensors",
-        history="results/runs/{experiment}/{method}/seed{seed}/history.csv",
+        weights=paths.WEIGHTS,
+        history=paths.HISTORY,
     log:
         "results/logs/train/{experiment}/{method}/seed{seed}.log",
     benchmark:
@@ -91,15 +94,15 @@ rule train:
         "../envs/lwdna.yaml"
     threads: 1
     resources:
-        mem_mb=growing(4000),
+        mem_mb=words.growing(4000),
         gpu=0,
     params:
-        start=train_start,
-        task=task_of,
-        protocol=protocol_of,
-        checkpoints="results/checkpoints/{experiment}/{method}/seed{seed}",
-        convention=convention_of,
-        device=device,
+        start=RUN.train_start,
+        task=RUN.task,
+        protocol=RUN.protocol,
+        checkpoints=paths.CHECKPOINTS,
+        convention=RUN.first_convention,
+        device=words.devices,
     message:
         "Train {wildcards.experiment}, {wildcards.method}, seed {wildcards.seed}"
     shell:
@@ -113,10 +116,11 @@ rule train:
 
 rule evaluate:
     input:
-        weights=lambda wildcards: weights_of(wildcards.experiment, wildcards.method),
-        test=test_images,
+        weights=RUN.weights,
+        test=RUN.test_images,
+        own=RUN.own_sources,
     output:
-        metrics="results/runs/{experiment}/{method}/metrics.csv",
+        metrics=paths.METRICS,
     log:
         "results/logs/evaluate/{experiment}/{method}.log",
     benchmark:
@@ -125,18 +129,43 @@ rule evaluate:
         "../envs/lwdna.yaml"
     threads: 1
     resources:
-        mem_mb=growing(3000),
+        mem_mb=words.growing(3000),
         gpu=0,
     params:
-        task=task_of,
-        labels=lambda wildcards, input: labels_of_runs(input.weights),
-        tests=test_arguments,
-        conventions=conventions_of,
-        device=lambda wildcards, resources: device(wildcards, resources)[:2],
-        batch_norm=batch_norm_flag,
+        task=RUN.task,
+        labels=lambda wildcards, input: runs_of(input.weights),
+        tests=RUN.test_sets,
+        conventions=RUN.conventions,
+        device=words.accelerator,
+        batch_norm=RUN.count_batch_norm,
     message:
         "Evaluate {wildcards.experiment}, {wildcards.method}, all seeds"
     shell:
         "python -m lwdna --log {log:q} evaluate {input.weights:q} --task {params.task:q}"
         " --labels {params.labels:q} {params.tests:q} --conventions {params.conventions:q}"
         " {params.batch_norm} {params.device} --threads {threads} --output {output.metrics:q}"
+
+
+rule reference:
+    input:
+        test=paths.IMAGES.where(split="test"),
+    output:
+        metrics=paths.REFERENCE,
+    log:
+        "results/logs/references/{reference}/{dataset}.log",
+    benchmark:
+        "results/benchmarks/references/{reference}/{dataset}.tsv"
+    conda:
+        "../envs/lwdna.yaml"
+    threads: 1
+    resources:
+        mem_mb=words.growing(3000),
+    params:
+        task=REFERENCES.task,
+        convention=REFERENCES.convention,
+    message:
+        "Measure {wildcards.reference} on {wildcards.dataset}"
+    shell:
+        "python -m lwdna --log {log:q} reference --task {params.task:q}"
+        " --test {wildcards.dataset:q} {input.test:q} --convention {params.convention:q}"
+        " --output {output.metrics:q}"

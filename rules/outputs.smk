@@ -6,7 +6,7 @@ rule complexity:
         table1=BASE / "paper/table1.csv",
         table2=BASE / "paper/table2.csv",
     output:
-        "results/complexity.csv",
+        paths.COMPLEXITY,
     log:
         "results/logs/complexity.log",
     benchmark:
@@ -16,7 +16,7 @@ rule complexity:
         "../envs/lwdna.yaml"
     threads: 1
     resources:
-        mem_mb=growing(2000),
+        mem_mb=words.growing(2000),
     message:
         "Count the baselines of the paper"
     shell:
@@ -26,19 +26,23 @@ rule complexity:
 
 rule table:
     input:
-        metrics=lambda wildcards: metrics_of(of_table(wildcards.table)),
-        paper=lambda wildcards: paper_csv(wildcards.table),
-        complexity="results/complexity.csv",
+        metrics=TARGETS.table_metrics,
+        references=TARGETS.table_reference_files,
+        paper=TARGETS.table_paper,
+        complexity=paths.COMPLEXITY,
         code=[
-            BASE / "lwdna/tables.py",
-            BASE / "lwdna/statistics.py",
-            BASE / "lwdna/rendering.py",
+            BASE / "lwdna/config/methods.py",
+            BASE / "lwdna/results/tables.py",
+            BASE / "lwdna/results/layouts.py",
+            BASE / "lwdna/results/statistics.py",
+            BASE / "lwdna/results/rendering.py",
+            BASE / "lwdna/results/markdown.py",
         ],
     output:
-        csv="results/tables/table{table}.csv",
-        markdown="results/tables/table{table}.md",
+        csv=paths.TABLE.where(format="csv"),
+        markdown=paths.TABLE.where(format="md"),
         html=report(
-            "results/tables/table{table}.html",
+            paths.TABLE.where(format="html"),
             caption="../report/table.rst",
             category="Tables",
             labels={"table": "Table {table}"},
@@ -52,43 +56,34 @@ rule table:
         "../envs/lwdna.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
+        mem_mb=words.growing(1000),
     params:
-        experiments=lambda wildcards: shown(
-            of_table(wildcards.table),
-            "label",
-            "methods",
-            "network",
-            "paper",
-            "shrink",
-            "tables",
-            "task",
-            "test",
-            "train",
-        ),
+        experiments=TARGETS.table_experiments,
         paper=lambda wildcards, input: ["--paper", input.paper] if input.paper else [],
-        scale=scale,
+        references=TARGETS.table_references,
+        scale=RUN.scale,
     message:
         "Make Table {wildcards.table}"
     shell:
         "python -m lwdna --log {log:q} table {wildcards.table} {input.metrics:q}"
         " --experiments {params.experiments:q} {params.paper:q}"
+        " --references {params.references:q}"
         " --complexity {input.complexity:q} {params.scale:q}"
         " --csv {output.csv:q} --markdown {output.markdown:q} --html {output.html:q}"
 
 
 rule training_logs:
     input:
-        histories=histories(),
-        code=BASE / "lwdna/figures.py",
+        histories=TARGETS.histories(),
+        code=[BASE / "lwdna/results/figures.py", BASE / "lwdna/results/panels.py"],
     output:
         report(
-            "results/figures/training-logs.png",
+            paths.TRAINING_LOGS.where(format="png"),
             caption="../report/training-logs.rst",
             category="Figures",
             labels={"figure": "Fig. 1: training and testing logs"},
         ),
-        "results/figures/training-logs.svg",
+        paths.TRAINING_LOGS.where(format="svg"),
     log:
         "results/logs/figures/training-logs.log",
     benchmark:
@@ -98,14 +93,12 @@ rule training_logs:
         "../envs/lwdna.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
+        mem_mb=words.growing(1000),
     params:
-        labels=lambda wildcards, input: labels_of_runs(input.histories),
-        experiments=lambda wildcards: shown(pictured(), "label", "methods", "test"),
-        outputs=lambda wildcards, output: [
-            w for path in output for w in ("--output", path)
-        ],
-        scale=scale,
+        labels=lambda wildcards, input: runs_of(input.histories),
+        experiments=TARGETS.logged_experiments,
+        outputs=words.outputs,
+        scale=RUN.scale,
     message:
         "Draw the training and testing logs"
     shell:
@@ -115,16 +108,16 @@ rule training_logs:
 
 rule remaining_channels:
     input:
-        channels=channel_counts(),
-        code=BASE / "lwdna/figures.py",
+        channels=TARGETS.channel_counts(),
+        code=[BASE / "lwdna/results/figures.py", BASE / "lwdna/results/panels.py"],
     output:
         report(
-            "results/figures/remaining-channels.png",
+            paths.REMAINING_CHANNELS.where(format="png"),
             caption="../report/remaining-channels.rst",
             category="Figures",
             labels={"figure": "Fig. 2: remaining channels by layer"},
         ),
-        "results/figures/remaining-channels.svg",
+        paths.REMAINING_CHANNELS.where(format="svg"),
     log:
         "results/logs/figures/remaining-channels.log",
     benchmark:
@@ -134,14 +127,12 @@ rule remaining_channels:
         "../envs/lwdna.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
+        mem_mb=words.growing(1000),
     params:
-        labels=lambda wildcards, input: labels_of_runs(input.channels),
-        experiments=lambda wildcards: shown(shrunk_experiments(), "label", "test"),
-        outputs=lambda wildcards, output: [
-            w for path in output for w in ("--output", path)
-        ],
-        scale=scale,
+        labels=lambda wildcards, input: runs_of(input.channels),
+        experiments=TARGETS.shrunk_experiments,
+        outputs=words.outputs,
+        scale=RUN.scale,
     message:
         "Draw the remaining channels"
     shell:
@@ -151,18 +142,22 @@ rule remaining_channels:
 
 rule strip:
     input:
-        baseline=lambda wildcards: weights_of(wildcards.experiment, "baseline")[0],
-        shrunk=lambda wildcards: weights_of(wildcards.experiment, "lw-dna")[0],
-        test=lambda wildcards: test_images(wildcards)[0],
-        code=BASE / "lwdna/figures.py",
+        networks=TARGETS.strip_networks,
+        test=RUN.first_test,
+        own=RUN.own_sources,
+        code=[
+            BASE / "lwdna/results/strips.py",
+            BASE / "lwdna/results/figures.py",
+            BASE / "lwdna/results/panels.py",
+        ],
     output:
         report(
-            "results/figures/strip-{experiment}.png",
+            paths.STRIP.where(format="png"),
             caption="../report/strip.rst",
             category="Figures",
             labels={"figure": "Restored image: {experiment}"},
         ),
-        "results/figures/strip-{experiment}.svg",
+        paths.STRIP.where(format="svg"),
     log:
         "results/logs/figures/strip-{experiment}.log",
     benchmark:
@@ -171,38 +166,41 @@ rule strip:
         "../envs/lwdna.yaml"
     threads: 1
     resources:
-        mem_mb=growing(3000),
+        mem_mb=words.growing(3000),
     params:
-        task=task_of,
-        title=lambda wildcards: experiment(wildcards)["label"],
-        convention=convention_of,
-        outputs=lambda wildcards, output: [
-            w for path in output for w in ("--output", path)
-        ],
-        scale=scale,
+        networks=TARGETS.strip_titles,
+        task=RUN.task,
+        part=TARGETS.strip_part,
+        title=RUN.title,
+        convention=RUN.first_convention,
+        outputs=words.outputs,
+        scale=RUN.scale,
     message:
         "Draw an image restored by the networks of {wildcards.experiment}"
     shell:
-        "python -m lwdna --log {log:q} strip --baseline {input.baseline:q}"
-        " --shrunk {input.shrunk:q} --task {params.task:q} --test {input.test:q}"
-        " --title {params.title:q} {params.convention:q} {params.scale:q} {params.outputs:q}"
+        "python -m lwdna --log {log:q} strip {params.networks:q} --task {params.task:q}"
+        " --test {input.test:q} {params.part:q} --title {params.title:q}"
+        " {params.convention:q} {params.scale:q} {params.outputs:q}"
 
 
 rule latents:
     input:
-        record=lambda wildcards: "results/shrink/{experiment}/dhp/seed%d/latents.h5"
-        % experiment(wildcards)["seeds"][0],
-        code=[BASE / "lwdna/histograms.py", BASE / "lwdna/figures.py"],
+        record=TARGETS.drawn_search,
+        code=[
+            BASE / "lwdna/results/latents.py",
+            BASE / "lwdna/results/figures.py",
+            BASE / "lwdna/results/panels.py",
+        ],
     output:
         png=report(
-            "results/figures/latents-{experiment}.png",
+            paths.LATENTS_FIGURE.where(format="png"),
             caption="../report/latents.rst",
             category="Figures",
             labels={"figure": "Fig. 3: latent vectors of {experiment}"},
         ),
-        svg="results/figures/latents-{experiment}.svg",
+        svg=paths.LATENTS_FIGURE.where(format="svg"),
         animation=report(
-            "results/figures/latents-{experiment}.gif",
+            paths.LATENTS_FIGURE.where(format="gif"),
             caption="../report/latents.rst",
             category="Figures",
             labels={"figure": "Fig. 3, animated: latent vectors of {experiment}"},
@@ -216,11 +214,11 @@ rule latents:
         "../envs/lwdna.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
+        mem_mb=words.growing(1000),
     params:
-        chosen=histogram_options,
-        title=lambda wildcards: f"Latent vectors of {experiment(wildcards)['label']} during DHP",
-        scale=scale,
+        chosen=TARGETS.histogram_options,
+        title=TARGETS.search_title,
+        scale=RUN.scale,
     message:
         "Draw the latent vectors of {wildcards.experiment}"
     shell:
@@ -231,28 +229,30 @@ rule latents:
 
 rule agreement:
     input:
-        networks=kept_channels(),
+        networks=TARGETS.kept_channels(),
         code=[
-            BASE / "lwdna/agreement.py",
-            BASE / "lwdna/rendering.py",
-            BASE / "lwdna/figures.py",
+            BASE / "lwdna/results/agreement.py",
+            BASE / "lwdna/results/rendering.py",
+            BASE / "lwdna/results/markdown.py",
+            BASE / "lwdna/results/figures.py",
+            BASE / "lwdna/results/panels.py",
         ],
     output:
-        csv="results/tables/agreement.csv",
-        markdown="results/tables/agreement.md",
+        csv=paths.AGREEMENT.where(format="csv"),
+        markdown=paths.AGREEMENT.where(format="md"),
         html=report(
-            "results/tables/agreement.html",
+            paths.AGREEMENT.where(format="html"),
             caption="../report/agreement.rst",
             category="Tables",
             labels={"table": "Agreement of the criteria"},
         ),
         png=report(
-            "results/figures/agreement.png",
+            paths.AGREEMENT_FIGURE.where(format="png"),
             caption="../report/agreement.rst",
             category="Figures",
             labels={"figure": "Agreement of the criteria"},
         ),
-        svg="results/figures/agreement.svg",
+        svg=paths.AGREEMENT_FIGURE.where(format="svg"),
     log:
         "results/logs/agreement.log",
     benchmark:
@@ -262,11 +262,11 @@ rule agreement:
         "../envs/lwdna.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
+        mem_mb=words.growing(1000),
     params:
-        labels=lambda wildcards, input: labels_of_runs(input.networks),
-        experiments=lambda wildcards: shown(compared_experiments(), "label"),
-        scale=scale,
+        labels=lambda wildcards, input: runs_of(input.networks),
+        experiments=TARGETS.compared_experiments,
+        scale=RUN.scale,
     message:
         "Compare the channels that the criteria keep"
     shell:

@@ -3,30 +3,30 @@
 
 rule table1:
     input:
-        tables([1]),
+        TARGETS.tables([1]),
     localrule: True
 
 
 rule table2:
     input:
-        tables([2]),
+        TARGETS.tables([2]),
     localrule: True
 
 
 rule table3:
     input:
-        tables([3]),
+        TARGETS.tables([3]),
     localrule: True
 
 
 rule table4:
     input:
-        tables([4]),
+        TARGETS.tables([4]),
     localrule: True
 
 
 rule figures:
     input:
-        agreement(),
-        figures(),
+        TARGETS.agreement(),
+        TARGETS.figures(),
     localrule: True

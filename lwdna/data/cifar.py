@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lwdna.data.downloads import verify
-from lwdna.data.stores import Tables, create_store
+from lwdna.data.versions import read_versions, version_of
 from lwdna.errors import ConfigError, DataError, first_line, nearest
+from lwdna.io.hdf5 import Tables, create_store
 
 PathLike = str | os.PathLike[str]
 
@@ -50,6 +51,13 @@ LAYOUTS = {
     ),
 }
 """By dataset; CIFAR-100 has 100 fine classes, its 20 coarse ones are not used."""
+
+
+def pack(archive: PathLike, output: PathLike, *, split: str, kind: str) -> int:
+    """As :func:`cifar_store`, by the checksum that the table of datasets has of the archive."""
+    version = version_of(archive, read_versions())
+    checksum = version.checksum if version is not None else ""
+    return cifar_store(archive, output, kind=kind, split=split, checksum=checksum)
 
 
 def cifar_store(

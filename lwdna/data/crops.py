@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lwdna.data.bicubic import imresize
-from lwdna.data.images import image_size, read_image, to_rgb
-from lwdna.data.stores import Tables, create_store
+from lwdna.data.images import GRAY_CONVERSION, image_size, read_image, to_gray, to_rgb
+from lwdna.data.stores import Store
 from lwdna.errors import ConfigError, DataError
-from lwdna.logs import progress
+from lwdna.io.hdf5 import PathLike, Tables, create_store
+from lwdna.io.logs import progress
 
 
 def tile_starts(size: int, crop: int, step: int, threshold: int) -> list[int]:
@@ -147,3 +149,41 @@ def _offsets(
 
 def _window(image: NDArray[np.uint8], y: int, x: int, size: int) -> NDArray[np.uint8]:
     return image[y : y + size, x : x + size]
+
+
+def gray_store(source: PathLike, output: PathLike) -> int:
+    """Make a gray store from a colour store, for denoising; the low-resolution images are left out.
+
+    Args:
+        source: a store with "images" (N, H, W, 3).
+        output: the store to write, with "images" (N, H, W, 1) by :func:`lwdna.data.images.to_gray`
+            and the attribute "conversion".
+
+    Returns:
+        N, the number of images.
+
+    Raises:
+        DataError: if the source is not a colour store.
+    """
+    colour = Store(source)
+    count, height, width, channels = colour.shapes["images"]
+    if channels != 3:
+        raise DataError(
+            f"The store '{source}' holds images of {channels} channel(s); give a colour store."
+        )
+    attributes = {
+        key: value
+        for key, value in colour.attributes.items()
+        if key not in {"format", "version", "scale"}
+    }
+    attributes["conversion"] = GRAY_CONVERSION
+    tables: dict[str, Any] = {name: colour.table(name) for name in ("shape", "offset")}
+    tables = {name: values for name, values in tables.items() if values is not None}
+    if sources := colour.sources():
+        tables["source"] = sources
+    images = {"images": (count, height, width, 1)}
+    with create_store(output, images=images, tables=tables, attributes=attributes) as writer:
+        for index in progress(range(count), description="gray", unit="image"):
+            writer.put("images", index, to_gray(colour[index])[:, :, None])
+    colour.close()
+    return count

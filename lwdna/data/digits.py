@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from lwdna.data.bicubic import imresize
 from lwdna.data.images import to_rgb
-from lwdna.data.stores import Tables, create_store
 from lwdna.errors import ConfigError
+from lwdna.io.hdf5 import Tables, create_store
 
 PathLike = str | os.PathLike[str]
 
@@ -23,19 +23,37 @@ _WHITE = 16
 def digits_store(
     output_train: PathLike, output_test: PathLike, *, train_fraction: float, seed: int
 ) -> tuple[int, int]:
-    """Write scikit-learn's 1797 digits, split by class, as images of 32 x 32 pixels.
+    """Write both splits of the digits, see :func:`pack`.
+
+    Returns:
+        The numbers of images for training and testing.
+
+    Raises:
+        ConfigError: as :func:`pack`.
+    """
+    train, test = (
+        pack(None, output, split=split, train_fraction=train_fraction, seed=seed)
+        for split, output in (("train", output_train), ("test", output_test))
+    )
+    return train, test
+
+
+def pack(
+    _source: None, output: PathLike, *, split: str, train_fraction: float, seed: int = 0
+) -> int:
+    """Write a split of scikit-learn's 1797 digits, split by class, as images of 32 x 32 pixels.
 
     The 8 x 8 images are made larger by bicubic resizing and their range 0-16 becomes 0-255.
 
     Args:
-        output_train: store with "images" (N, 32, 32, 3), "labels" (N,) and "classes".
-        output_test: the same, of the digits that are not in ``output_train``.
+        output: store with "images" (N, 32, 32, 3), "labels" (N,) and "classes".
+        split: "train", or "test" for all the others.
         train_fraction: share of every class that is trained on, between 0 and 1; at least one
             digit of every class goes to either side.
         seed: of the split.
 
     Returns:
-        The numbers of images for training and testing.
+        N, the number of images.
 
     Raises:
         ConfigError: if the fraction does not lie between 0 and 1, or the seed is negative.
@@ -51,10 +69,10 @@ def digits_store(
 
     data = load_digits()
     train, test = _split(data.target, train_fraction, seed)
+    chosen = {"train": train, "test": test}[split]
     classes = [str(name) for name in data.target_names]
-    for output, chosen in ((output_train, train), (output_test, test)):
-        _write(output, data.images[chosen], data.target[chosen], chosen, classes)
-    return len(train), len(test)
+    _write(output, data.images[chosen], data.target[chosen], chosen, classes)
+    return len(chosen)
 
 
 def _split(

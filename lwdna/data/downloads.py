@@ -15,8 +15,9 @@ import requests
 from lwdna.data.archives import archive_of
 from lwdna.data.versions import Version, note_of, recorded, version_of
 from lwdna.errors import DataError, LwdnaError, first_line
-from lwdna.files import lock, write_text
-from lwdna.logs import progress
+from lwdna.io.atomic import write_text
+from lwdna.io.locks import lock
+from lwdna.io.logs import progress
 
 logger = logging.getLogger(__name__)
 

@@ -11,9 +11,9 @@ import numpy as np
 from lwdna.data.archives import File, Tree, archive_of, open_tree
 from lwdna.data.images import image_size, is_image, read_image, to_rgb
 from lwdna.data.listings import write_listing
-from lwdna.data.stores import Tables, create_store
 from lwdna.errors import DataError, first_line
-from lwdna.logs import progress
+from lwdna.io.hdf5 import Tables, create_store
+from lwdna.io.logs import progress
 
 PathLike = str | os.PathLike[str]
 
@@ -40,6 +40,24 @@ class _Labelled:
     def tables(self) -> Tables:
         labels = np.array(self.labels, dtype="<i8")
         return {"labels": labels, "classes": self.classes, "source": self.names}
+
+
+def imagefolder(folder: PathLike, output: PathLike, *, split: str, packed: bool = True) -> int:
+    """Pack a folder of classes, or list it, whichever split it is of.
+
+    Args:
+        folder: as of :func:`imagefolder_store` and :func:`imagefolder_listing`.
+        output: the store or listing to write.
+        split: "train" or "test"; each has a folder of its own, so that nothing follows from it.
+        packed: whether the images are packed, rather than listed.
+
+    Returns:
+        N, the number of images.
+
+    Raises:
+        DataError: as these.
+    """
+    return imagefolder_store(folder, output) if packed else imagefolder_listing(folder, output)
 
 
 def imagefolder_store(folder: PathLike, output: PathLike) -> int:

@@ -14,7 +14,7 @@ from PIL import Image, UnidentifiedImageError
 
 from lwdna.data.archives import File, Member, require_utf8
 from lwdna.errors import DataError
-from lwdna.files import atomic
+from lwdna.io.atomic import atomic
 
 SUFFIXES = (".png", ".bmp", ".jpg", ".jpeg", ".tif", ".tiff", ".ppm", ".pgm", ".webp")
 """File names with these endings, in any case, are taken for images."""

@@ -7,15 +7,16 @@ from pathlib import Path
 from lwdna.data.archives import archive_of, open_tree
 from lwdna.data.images import find_images, image_size, is_image
 from lwdna.errors import DataError
-from lwdna.logs import progress
+from lwdna.io.logs import progress
 
 
-def lay_out(source: Path, output: Path) -> None:
+def lay_out(source: Path, output: Path, *, split: str = "test") -> None:
     """Link the images of a folder into another, or unpack those of a zip, at any depth, into it.
 
     Args:
         source: a folder, a zip, or a folder inside a zip: ``a.zip/HR``.
         output: an existing folder.
+        split: "train" or "test"; each has a folder of its own, so that nothing follows from it.
 
     Raises:
         DataError: if there is no image, one is damaged, two in a zip have one name, or the zip is

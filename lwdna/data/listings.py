@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lwdna.data.images import read_image, to_rgb
-from lwdna.data.stores import Store, Tables, create_store, format_of, read_tables
+from lwdna.data.images import find_images, read_image, to_rgb
+from lwdna.data.stores import Store
 from lwdna.errors import DataError
+from lwdna.io.hdf5 import Tables, create_store, format_of, read_tables
 
 PathLike = str | os.PathLike[str]
 
@@ -83,3 +84,13 @@ def open_labelled(path: PathLike) -> Store | Listing:
         DataError: if the file is missing, damaged, or neither of them.
     """
     return Listing(path) if format_of(path) == FORMAT else Store(path)
+
+
+def fingerprint(path: PathLike) -> str:
+    """What tells the images of a store, listing or folder from any others: 16 hex digits."""
+    if not Path(path).is_dir():
+        return open_labelled(path).fingerprint()
+    digest = hashlib.sha256()
+    for image in find_images(path):
+        digest.update(image.name.encode() + b"\0" + image.read_bytes())
+    return digest.hexdigest()[:16]

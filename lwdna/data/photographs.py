@@ -22,6 +22,7 @@ class Photograph:
         height: in pixels.
         width: in pixels.
         colour: whether it is RGB rather than gray.
+        focus: row and column of what one looks at first, such as a face, if there is such a thing.
     """
 
     package: str
@@ -29,15 +30,16 @@ class Photograph:
     height: int
     width: int
     colour: bool
+    focus: tuple[int, int] | None = None
 
 
 PHOTOGRAPHS: dict[str, Photograph] = {
-    "astronaut": Photograph("skimage", "data/astronaut.png", 512, 512, True),
+    "astronaut": Photograph("skimage", "data/astronaut.png", 512, 512, True, (112, 224)),
     "brick": Photograph("skimage", "data/brick.png", 512, 512, False),
     "camera": Photograph("skimage", "data/camera.png", 512, 512, False),
-    "chelsea": Photograph("skimage", "data/chelsea.png", 300, 451, True),
+    "chelsea": Photograph("skimage", "data/chelsea.png", 300, 451, True, (110, 220)),
     "china": Photograph("sklearn", "datasets/images/china.jpg", 427, 640, True),
-    "coffee": Photograph("skimage", "data/coffee.png", 400, 600, True),
+    "coffee": Photograph("skimage", "data/coffee.png", 400, 600, True, (255, 345)),
     "coins": Photograph("skimage", "data/coins.png", 303, 384, False),
     "flower": Photograph("sklearn", "datasets/images/flower.jpg", 427, 640, True),
     "grass": Photograph("skimage", "data/grass.png", 512, 512, False),
@@ -55,6 +57,11 @@ PHOTOGRAPHS: dict[str, Photograph] = {
 The two motorcycles are one scene seen by two cameras: never train on one and test on the other.
 The Hubble field, the slide of tissue (ihc), the retina and the moon are not everyday scenes.
 """
+
+
+def lay_out(names: Iterable[str], output: Path, *, split: str) -> None:
+    """As :func:`export_photographs`, whichever split the names are of."""
+    export_photographs(names, output)
 
 
 def export_photographs(names: Iterable[str], folder: str | os.PathLike[str]) -> list[Path]:

@@ -13,9 +13,7 @@ from pathlib import Path
 
 from lwdna.data.archives import archive_of
 from lwdna.errors import DataError, first_line
-
-VERSIONS = Path(__file__).parents[2] / "data/versions.csv"
-"""The one table of datasets; the workflow runs the package that lies beside it."""
+from lwdna.io.project import VERSIONS
 
 PathLike = str | os.PathLike[str]
 
@@ -50,8 +48,8 @@ def read_versions(path: PathLike | None = None) -> dict[str, Version]:
     """Read the table of datasets, by name.
 
     Args:
-        path: of the table; by default :data:`VERSIONS`, which a package that was installed alone
-            does not have: then nothing is known.
+        path: of the table; by default :data:`lwdna.io.project.VERSIONS`, which a package that was
+            installed alone does not have: then nothing is known.
 
     Raises:
         DataError: if the table is missing or a row of it is wrong.

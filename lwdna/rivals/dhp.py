@@ -25,21 +25,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from lwdna.channels import ChannelGraph, Mask
-from lwdna.checkpoints import Row
-from lwdna.complexity import MaskedComplexity
 from lwdna.errors import ConfigError, TrainingError
-from lwdna.hypernet import (
-    EMBEDDING,
-    LatentVectors,
-    attach_hypernetwork,
-    detach_hypernetwork,
-    draw_latents,
-    scored_classes,
-)
-from lwdna.latents import TRAJECTORY, LatentRecord
-from lwdna.shrink import Shrunk, check_target, derive, floors, protect, select
-from lwdna.training import Companion, train
+from lwdna.graph.channels import ChannelGraph, Mask
+from lwdna.graph.complexity import MaskedComplexity
+from lwdna.rivals.dhp_record import TRAJECTORY, LatentRecord
+from lwdna.shrinkage.budget import check_target, floors, protect, select
+from lwdna.shrinkage.hypernetwork import LatentVectors, attach_hypernetwork, detach_hypernetwork
+from lwdna.shrinkage.latents import EMBEDDING, draw_latents, scored_elements
+from lwdna.shrinkage.shrunk import Shrunk, derive
+from lwdna.training.checkpoints import Row
+from lwdna.training.loop import Companion, train
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +88,8 @@ class Found:
 
     shrunk: Shrunk
     history: list[Row]
-    """One row for each epoch, the last one perhaps not whole; see :func:`lwdna.training.train`."""
+    """One row for each epoch, the last one perhaps not whole; see
+    :func:`lwdna.training.loop.train`."""
     record: LatentRecord
     """The latent vectors over time."""
 
@@ -105,7 +101,7 @@ def search(
     test_data: Dataset[Any] | None,
     settings: Settings,
     *,
-    task: str,
+    task: str | Mapping[str, Any],
     protocol: Mapping[str, Any],
     seed: int,
     checkpoint_dir: str | os.PathLike[str],
@@ -118,7 +114,7 @@ def search(
         model: the widened network: any that torch.fx can trace; it is not changed.
         example_input: ``(B, C, H, W)`` at the size for which FLOPs are meant.
         train_data, test_data, task, seed, checkpoint_dir, key, run: as of
-            :func:`lwdna.training.train`.
+            :func:`lwdna.training.loop.train`.
         settings: of the search.
         protocol: how the hypernetworks learn; its epochs are the most that the search may take.
 
@@ -188,12 +184,12 @@ class _ProximalSteps(Companion):
             )
         ]
         # By set, its elements that may become small: nothing else would make up for the others.
-        free = scored_classes(graph, model) & ~graph.frozen
-        self._free = [torch.from_numpy(free[channels.classes]) for channels in graph.sets]
-        self._unscored = ~scored_classes(graph, model)
+        free = scored_elements(graph, model) & ~graph.frozen
+        self._free = [torch.from_numpy(free[channels.elements]) for channels in graph.sets]
+        self._unscored = ~scored_elements(graph, model)
         for channels, vector in zip(graph.sets, latents.vectors, strict=True):
             # Several devices wait for the gradient of whatever is to have one.
-            vector.requires_grad_(not self._unscored[channels.classes].all())
+            vector.requires_grad_(not self._unscored[channels.elements].all())
         self.record = {
             "trajectory": torch.zeros((0, len(TRAJECTORY)), dtype=torch.int64),
             "latents.0": self._elements(),
@@ -236,11 +232,11 @@ class _ProximalSteps(Companion):
         return (scores >= self.settings.threshold) | self.protected(scores)
 
     def protected(self, scores: NDArray[np.float64]) -> Mask:
-        """What always stays: ``(classes,)``."""
+        """What always stays: ``(elements,)``."""
         return protect(self.graph, scores, self.floor)
 
     def scores(self) -> NDArray[np.float64]:
-        """The magnitude of each latent element: ``(classes,)``; infinite if it makes no weight."""
+        """The magnitude of each latent element: ``(elements,)``; infinite if it makes no weight."""
         scores = self.latents.gather(gradients=False).abs().numpy()
         scores[self._unscored] = np.inf
         return scores
@@ -255,9 +251,9 @@ class _ProximalSteps(Companion):
         epochs = sorted(
             int(name.removeprefix("latents.")) for name in self.record if name != "trajectory"
         )
-        number = np.full(self.graph.classes, -1)
+        number = np.full(self.graph.elements, -1)
         for index, channels in enumerate(self.graph.sets):
-            number[channels.classes] = index
+            number[channels.elements] = index
         return LatentRecord(
             layers=tuple(self.graph.layers),
             layer_set=tuple(

@@ -11,8 +11,8 @@ from typing import Any
 import click
 import pandas as pd
 
-from lwdna.checked import read_csv
 from lwdna.errors import ConfigError
+from lwdna.io.checksummed_csv import read_csv
 
 _NAMES = dict.fromkeys(
     ("experiment", "method", "test_set", "layer", "dataset", "paper_flops_g", "paper_params_m"), str
@@ -36,6 +36,21 @@ class Json(click.ParamType):  # type: ignore[type-arg]
         if not isinstance(parsed, dict):
             self.fail(f"{value[:80]!r} is not a JSON object; give one such as '{{}}'.")
         return parsed
+
+
+class Network(Json):
+    """A network on the command line: a JSON object, or only its name, or FILE:FUNCTION."""
+
+    name = "network"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Parse; a name becomes an object of a name."""
+        if isinstance(value, str) and not value.lstrip().startswith("{"):
+            return {"name": value}
+        network = super().convert(value, param, ctx)
+        if not isinstance(network.get("name"), str):
+            self.fail(f'{value!r} names no network; give one, such as \'{{"name": "ResNet20"}}\'.')
+        return network
 
 
 class Shape(click.ParamType):  # type: ignore[type-arg]

@@ -1,116 +1,83 @@
-"""Functions in a Python file of the user's own, named on the command line as FILE:FUNCTION."""
+"""What a network of the user's own is asked before it is trained: does it fit, has it changed?"""
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
-import inspect
-import sys
-import traceback
-from pathlib import Path
-from types import ModuleType
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lwdna.errors import ConfigError, LwdnaError, first_line, nearest
+import torch
+from torch import Tensor, nn
+
+from lwdna.errors import ConfigError, first_line
+from lwdna.networks.provenance import provenance_of
+from lwdna.networks.user_code import fingerprint
+from lwdna.tasks.task import Task
 
 
-def is_own(text: str) -> bool:
-    """Whether a name on the command line means a file of the user's."""
-    return ":" in text or text.endswith(".py")
+def source_key(network: str) -> dict[str, str]:
+    """What a checkpoint's key holds of a user's own code: nothing for a network by its name.
+
+    Weights alone do not tell a network from one that computes something else with them.
+    """
+    digest = fingerprint(network)
+    return {"source": digest} if digest else {}
 
 
-class Own:
-    """A function of the user's own; an exception in it becomes one sentence.
+def input_of(model: nn.Module, network: Mapping[str, Any] | None) -> Sequence[int] | None:
+    """The shape ``(1, C, H, W)`` of the input of a user's own network, where it is known."""
+    if network is not None and "input" in network:
+        return (1, *network["input"])
+    shrinkage = provenance_of(model).shrinkage
+    return None if shrinkage is None else shrinkage.inputs[0]
+
+
+def check_own(task: Task, model: nn.Module, data: Any, shape: Sequence[int] | None) -> None:
+    """Refuse images that a network of the user's own does not take, or gives something else for.
 
     Args:
-        text: FILE:FUNCTION. The file is imported once, with its folder on the path, so that it
-            can import its neighbours with or without a dot.
+        task: says what the network should make of the data.
+        model: run on one image, on its device; a network by its name is left alone.
+        data: a training or test set.
+        shape: ``(1, C, H, W)`` for which FLOPs are counted, where it is known.
 
     Raises:
-        ConfigError: if the file or the function is missing, or the file cannot be imported.
+        ConfigError: saying what the images are, and what the network does with them.
     """
-
-    def __init__(self, text: str) -> None:
-        file, _, name = text.rpartition(":")
-        self.text, self.path = text, Path(file or text)
-        if not file or not name:
-            raise ConfigError(
-                f"'{text}' does not say which function; give FILE:FUNCTION, for example "
-                f"'{file or name}:make_network'."
-            )
-        if not self.path.is_file():
-            raise ConfigError(
-                f"There is no file '{self.path}', which '{text}' names; check the path."
-            )
-        module = self._import()
-        function = getattr(module, name, None)
-        if not callable(function) or _is_instance_of_module(function):
-            functions = [key for key, value in vars(module).items() if inspect.isfunction(value)]
-            has = "has no function" if function is None else "has, but not as a function,"
-            raise ConfigError(
-                f"'{self.path}' {has} '{name}'; "
-                + (nearest(name, functions) if functions else "write one.")
-            )
-        self._function = function
-
-    def __call__(self, *arguments: Any, **options: Any) -> Any:
-        """Call the function.
-
-        Raises:
-            ConfigError: if it raises; its own ``LwdnaError`` passes.
-        """
-        try:
-            return self._function(*arguments, **options)
-        except LwdnaError:
-            raise
-        except (Exception, SystemExit) as error:
-            raise ConfigError(f"'{self.text}' failed{self._where(error)}.") from error
-
-    def takes(self, argument: str) -> bool:
-        """Whether the function has an argument of this name."""
-        try:
-            parameters = inspect.signature(self._function).parameters
-        except ValueError:
-            return False
-        return argument in parameters
-
-    def _import(self) -> ModuleType:
-        folder = self.path.resolve().parent
-        package = f"_lwdna_{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}"
-        name = f"{package}.{self.path.stem.replace('.', '_')}"
-        if name in sys.modules:
-            return sys.modules[name]
-        if package not in sys.modules:  # so that `from .neighbour import x` finds it
-            parent = ModuleType(package)
-            parent.__path__ = [str(folder)]
-            sys.modules[package] = parent
-            sys.path.insert(0, str(folder))
-        spec = importlib.util.spec_from_file_location(name, self.path.resolve())
-        if spec is None or spec.loader is None:
-            raise ConfigError(f"'{self.path}' is no Python file; its name must end in '.py'.")
-        module = sys.modules[name] = importlib.util.module_from_spec(spec)
-        try:
-            spec.loader.exec_module(module)
-        except (Exception, SystemExit) as error:
-            del sys.modules[name]
-            raise ConfigError(f"'{self.path}' cannot be imported{self._where(error)}.") from error
-        return module
-
-    def _where(self, error: BaseException) -> str:
-        """Line and cause of an error, as a fragment of a sentence."""
-        cause = f"{type(error).__name__}: {first_line(error)}"
-        frames = [
-            frame
-            for frame in traceback.extract_tb(error.__traceback__)
-            if Path(frame.filename) == self.path.resolve()
-        ]
-        line = getattr(error, "lineno", None) if isinstance(error, SyntaxError) else None
-        if line is None and frames:
-            line = frames[-1].lineno
-        return f"{'' if line is None else f' at line {line}'} ({cause.rstrip(': .')})"
+    example = None if provenance_of(model).spec is not None else task.example(data)
+    if example is None:
+        return
+    image = example.image
+    if example.one_size and shape is not None and tuple(shape[1:]) != tuple(image.shape[1:]):
+        raise ConfigError(
+            f"The network's input is {_by(shape[1:])}, for which its FLOPs are counted, but "
+            f"the images are {_by(image.shape[1:])}; give the size of the images."
+        )
+    made = _run_on(model, image)
+    if made != _by(example.output):
+        raise ConfigError(
+            f"Of an image ({_by(image.shape)}) the network makes {made}, but the task needs "
+            f"{_by(example.output)}; {example.advice}."
+        )
 
 
-def _is_instance_of_module(value: Any) -> bool:
-    from torch import nn  # noqa: PLC0415 - the file has loaded it if it is true
+@torch.no_grad()
+def _run_on(model: nn.Module, image: Tensor) -> str:
+    """The shape of what a network makes of an image, or the type of it if that is no tensor."""
+    modes = [module.training for module in model.modules()]
+    device = next((tensor.device for tensor in model.parameters()), image.device)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            output = model.eval()(image.to(device))
+    except Exception as error:
+        raise ConfigError(
+            f"The network does not run on an image ({_by(image.shape)}): "
+            f"{type(error).__name__}: {first_line(error)}"
+        ) from error
+    finally:
+        for module, training in zip(model.modules(), modes, strict=True):
+            module.training = training
+    return _by(output.shape) if isinstance(output, Tensor) else type(output).__name__
 
-    return isinstance(value, nn.Module)
+
+def _by(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape))

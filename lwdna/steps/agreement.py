@@ -7,10 +7,10 @@ from typing import Any, TypeGuard
 
 import click
 
-from lwdna.agreement import Kept, compare, plot_agreement, write_agreement
 from lwdna.errors import CheckpointError, ConfigError
+from lwdna.networks.weights import read_provenance
+from lwdna.results.agreement import Kept, compare, plot_agreement, write_agreement
 from lwdna.steps._options import FILE, Json
-from lwdna.surgery import read_provenance
 
 
 @click.command()

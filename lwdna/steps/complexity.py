@@ -9,9 +9,10 @@ import click
 import pandas as pd
 
 import lwdna
-from lwdna.checked import write_csv
-from lwdna.replication import own_tables, paper_baselines
-from lwdna.steps._build import build, example_of
+from lwdna.io.checksummed_csv import write_csv
+from lwdna.networks.own import build
+from lwdna.results.replication import own_tables, paper_baselines
+from lwdna.steps._networks import example_of
 from lwdna.steps._options import FILE, Json, shapes
 
 

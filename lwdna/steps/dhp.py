@@ -9,21 +9,13 @@ from typing import Any
 
 import click
 
-from lwdna.data.datasets import fingerprint, test_dataset, train_dataset
-from lwdna.evaluation import input_multiple
-from lwdna.files import lock
-from lwdna.hypernet import EMBEDDING
-from lwdna.latents import write_latents
+from lwdna.data.listings import fingerprint
+from lwdna.io.locks import lock
 from lwdna.rivals.dhp import Settings, search
-from lwdna.steps._build import (
-    check_fits,
-    check_outputs,
-    check_same_classes,
-    write_shrunk,
-)
-from lwdna.steps._build import (
-    widen as widen_network,
-)
+from lwdna.rivals.dhp_record import write_latents
+from lwdna.shrinkage.latents import EMBEDDING
+from lwdna.steps._networks import check_fits, check_outputs, write_shrunk
+from lwdna.steps._networks import widen as widen_network
 from lwdna.steps._options import (
     ANY_PATH,
     FILE,
@@ -37,7 +29,10 @@ from lwdna.steps._options import (
     task,
     threads,
 )
-from lwdna.training import write_history
+from lwdna.steps._own import check_own, source_key
+from lwdna.tasks.restoration import input_multiple
+from lwdna.tasks.task import task_for
+from lwdna.training.loop import write_history
 
 
 @click.command()
@@ -101,10 +96,13 @@ def main(
         flops_ratio=flops_ratio,
         batch_norm=settings["batch_norm"],
     )
-    images = train_dataset(task, train_path, seed=seed)
-    check_fits(widened.model, images, task.get("patch_size", 0))
-    tests = test_dataset(task, test_path)
-    check_same_classes(images, tests)
+    objective = task_for(task)
+    images = objective.train_data(train_path, seed=seed)
+    check_fits(objective, widened.model, images)
+    check_own(objective, widened.model, images, widened.example[0].shape)
+    tests = objective.test_data(test_path)
+    objective.check_tests(images, tests)
+    key = {"data": task, "train": fingerprint(train_path), "test": fingerprint(test_path)}
     with ExitStack() as stack:
         if "LOCAL_RANK" not in os.environ:  # as in `train`
             stack.enter_context(lock(checkpoints / "lock", wait=True))
@@ -114,12 +112,12 @@ def main(
             images,
             tests,
             Settings(target_flops=widened.target_flops, **settings),
-            task=task["kind"],
+            task=task,
             protocol=protocol,
             seed=seed,
             checkpoint_dir=checkpoints,
             keyed=True,
-            key={"data": task, "train": fingerprint(train_path), "test": fingerprint(test_path)},
+            key=key | source_key(network),
             multiple=input_multiple(widened.model),
             convention=convention,
             description=description,

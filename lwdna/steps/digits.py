@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from lwdna.data.digits import digits_store
+from lwdna.data.normalisation import log_normalisation
 from lwdna.steps._options import FILE, seed
 
 
@@ -18,3 +19,4 @@ from lwdna.steps._options import FILE, seed
 def main(train: Path, test: Path, train_fraction: float, seed: int) -> None:
     """Split the 1797 handwritten digits, enlarged to 32 x 32, into training and test."""
     digits_store(train, test, train_fraction=train_fraction, seed=seed)
+    log_normalisation(train)

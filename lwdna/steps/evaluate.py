@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 import pandas as pd
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import lwdna
-from lwdna.checked import write_csv
-from lwdna.data.datasets import test_dataset
-from lwdna.errors import CheckpointError
-from lwdna.evaluation import evaluate, input_multiple, pick_accelerator
-from lwdna.provenance import provenance_of
-from lwdna.registry import input_shape
-from lwdna.steps._build import check_fits
-from lwdna.steps._options import ANY_PATH, FILE, Json, accelerator, output, task, threads
-
-COLUMNS = {
-    "n": "images",
-    "top1_error": "top1_error_percent",
-    "top5_error": "top5_error_percent",
-    "psnr": "psnr_db",
-    "ssim": "ssim",
-}
-"""Names in the metrics table of what an evaluation returns."""
+from lwdna.io.checksummed_csv import write_csv
+from lwdna.networks.own import load
+from lwdna.networks.provenance import provenance_of
+from lwdna.networks.registry import input_shape
+from lwdna.steps._networks import check_fits, example_for
+from lwdna.steps._options import (
+    ANY_PATH,
+    FILE,
+    Json,
+    accelerator,
+    output,
+    own_network,
+    shapes,
+    task,
+    threads,
+)
+from lwdna.steps._own import check_own
+from lwdna.tasks.kinds import measures
+from lwdna.tasks.restoration import input_multiple
+from lwdna.tasks.task import task_for
+from lwdna.training.devices import pick_accelerator
+from lwdna.training.evaluation import evaluate
 
 
 @click.command()
@@ -48,6 +54,8 @@ COLUMNS = {
     default=True,
     help="Count batch norm in the FLOPs, as Table 1 does and Table 2 does not.",
 )
+@own_network
+@shapes
 @accelerator
 @output
 @threads
@@ -59,38 +67,53 @@ def main(
     conventions: dict[str, Any],
     tests: tuple[tuple[str, Path], ...],
     count_batch_norm: bool,
+    network: str | None,
+    shapes: tuple[tuple[int, ...], ...],
     accelerator: str,
     output: Path,
 ) -> None:
     """Measure the networks in WEIGHTS; write one row for each of them and test set."""
-    sets = {name: test_dataset(task, path) for name, path in tests}
+    objective = task_for(task)
+    sets = {name: objective.test_data(path) for name, path in tests}
     device = pick_accelerator(accelerator)
     rows = []
     for path in weights:
-        model = lwdna.load(path)
-        counts = _complexity(model, path, batch_norm=count_batch_norm)
+        model = load(path, network)
+        example = _example(model, path, shapes)
+        counts = _complexity(model, example, batch_norm=count_batch_norm)
         model.to(device)
         for name, data in sets.items():
-            check_fits(model, data)
+            check_fits(objective, model, data)
+            check_own(objective, model, data, example[0].shape)
             result = evaluate(
                 model,
                 data,
-                task=task["kind"],
+                task=objective,
                 convention=conventions.get(name),
                 multiple=input_multiple(model),
             )
-            values = {column: result.get(key) for key, column in COLUMNS.items()}
-            rows.append({**labels.get(str(path), {}), "test_set": name, **values, **counts})
+            known = labels.get(str(path), {})
+            rows.append({**known, "test_set": name, **columns_of(result), **counts})
     write_csv(output, pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"))
 
 
-def _complexity(model: nn.Module, path: Path, *, batch_norm: bool) -> dict[str, int]:
-    """FLOPs and parameters at the size for which the network was built."""
+def columns_of(result: dict[str, float]) -> dict[str, float | None]:
+    """What an evaluation returns, under its names in the metrics table."""
+    columns = {"n": "images"} | measures()
+    return {column: result.get(key) for key, column in columns.items()}
+
+
+def _example(model: nn.Module, path: Path, shapes: Sequence[tuple[int, ...]]) -> tuple[Tensor, ...]:
+    """Inputs without content, of the size for which the network was built, shrunk or not."""
     spec = provenance_of(model).spec
-    if spec is None:
-        raise CheckpointError(
-            f"'{path}' does not say which network it is; evaluate files that the pipeline wrote."
-        )
-    example = torch.empty(input_shape(spec.name, spec.dataset))
+    if spec is None or shapes:
+        return example_for(model, path, shapes)
+    return (torch.empty(input_shape(spec.name, spec.dataset)),)
+
+
+def _complexity(
+    model: nn.Module, example: tuple[Tensor, ...], *, batch_norm: bool
+) -> dict[str, int]:
+    """FLOPs and parameters, for inputs of these sizes."""
     flops, params = lwdna.complexity(model, example, batch_norm=batch_norm)
     return {"flops": flops, "params": params}

@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 import lwdna
-from lwdna.steps._build import build, example_of
+from lwdna.networks.own import build
+from lwdna.steps._networks import example_of
 from lwdna.steps._options import Json, shapes
 
 

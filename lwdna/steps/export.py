@@ -8,8 +8,9 @@ from pathlib import Path
 import click
 
 import lwdna
-from lwdna.export import SUFFIXES
-from lwdna.steps._build import example_for, load
+from lwdna.networks.export import SUFFIXES
+from lwdna.networks.own import load
+from lwdna.steps._networks import example_for
 from lwdna.steps._options import FILE, check_suffix, own_network, shapes
 
 logger = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from lwdna.data.stores import gray_store
+from lwdna.data.crops import gray_store
 from lwdna.errors import ConfigError
 from lwdna.steps._options import FILE, output
 

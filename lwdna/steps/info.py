@@ -7,10 +7,11 @@ from pathlib import Path
 import click
 
 import lwdna
-from lwdna.provenance import table
-from lwdna.steps._build import example_for, load
+from lwdna.networks.own import load
+from lwdna.networks.provenance import table
+from lwdna.networks.weights import read_provenance
+from lwdna.steps._networks import example_for
 from lwdna.steps._options import FILE, own_network
-from lwdna.surgery import read_provenance
 
 
 @click.command()

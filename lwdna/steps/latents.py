@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from lwdna.histograms import animate_histograms, check_animation, plot_histograms
-from lwdna.latents import read_latents
+from lwdna.results.latents import animate_histograms, check_animation, plot_histograms
+from lwdna.rivals.dhp_record import read_latents
 from lwdna.steps._options import FILE
 
 

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import textwrap
 from pathlib import Path
 
 import click
 
-from lwdna import workflow
 from lwdna.errors import ConfigError
-from lwdna.files import write_text
-from lwdna.plan import Plan, as_text, notes
+from lwdna.io.atomic import write_text
 from lwdna.steps._options import FILE
-from lwdna.throughput import load_throughput, measure_networks, rate_of
+
+try:
+    from lwdna.workflow import snakemake
+    from lwdna.workflow.cost import Plan, as_text, notes
+    from lwdna.workflow.throughput import load_throughput, measure_networks, rate_of
+except ModuleNotFoundError as error:
+    if error.name != "snakemake":
+        raise
+    raise ConfigError(
+        "A plan needs Snakemake, which is not installed; run `make` in a clone of the project, "
+        "or `pip install -e .[pipeline]` there."
+    ) from error
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -48,15 +58,17 @@ def main(
     """
     if throughput is not None and (calibrate or throughput_file):
         raise click.UsageError("Give either --throughput, or --calibrate or --throughput-file.")
-    config, folder = workflow.configuration(arguments)
+    config, folder = snakemake.configuration(arguments)
     kept = throughput_file or folder / "results/throughput.json"
     if throughput_file is not None and not calibrate and not kept.is_file():
         raise ConfigError(f"There is no file '{kept}'; make it with --calibrate.")
     measured = load_throughput(kept) if kept.is_file() and not calibrate else None
-    dry_run = workflow.dry_run(arguments)
-    plan = Plan(config, dry_run)
-    if calibrate:
-        measured = measure_networks(config, dry_run, accelerator)
+    dry_run = snakemake.dry_run(arguments)
+    with contextlib.chdir(folder):  # where networks of the user's own are
+        plan = Plan(config, dry_run)
+        found = measure_networks(config, dry_run, accelerator) if calibrate else None
+    if found is not None:
+        measured = found
         measured.save(kept)
     said, rate = rate_of(throughput, measured, kept)
     frame = plan.frame(rate)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from lwdna.checked import write_csv
-from lwdna.replication import published_rows, replicate
+from lwdna.io.checksummed_csv import write_csv
+from lwdna.results.tables import read_paper
+from lwdna.shrinkage.replicate import published_rows, replicate
 from lwdna.steps._options import FILE, FOLDER, output, threads
-from lwdna.tables import read_paper
 
 
 @click.command()

@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 
 from lwdna.errors import DataError
-from lwdna.files import write_text
-from lwdna.rendering import to_html
-from lwdna.replication import summarise, to_markdown
+from lwdna.io.atomic import write_text
+from lwdna.results.markdown import to_html
+from lwdna.results.replication import summarise, to_markdown
 from lwdna.steps._options import FILE, read_tables
 
 

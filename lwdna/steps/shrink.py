@@ -8,15 +8,18 @@ from typing import Any
 import click
 
 import lwdna
-from lwdna.batches import batch_losses
-from lwdna.data.datasets import train_dataset
 from lwdna.errors import ConfigError
-from lwdna.hypernet import EMBEDDING, LossFunction
-from lwdna.shrink import CRITERIA
-from lwdna.steps._build import check_fits, check_outputs, write_shrunk
-from lwdna.steps._build import widen as widen_network
+from lwdna.networks.user_code import Own
+from lwdna.shrinkage.gradients import LossFunction
+from lwdna.shrinkage.latents import EMBEDDING
+from lwdna.shrinkage.shrink import CRITERIA
+from lwdna.shrinkage.starts import START, STARTS
+from lwdna.steps._networks import check_fits, check_outputs, write_shrunk
+from lwdna.steps._networks import widen as widen_network
 from lwdna.steps._options import ANY_PATH, Json, network_to_shrink, output, seed, threads
-from lwdna.steps._own import Own
+from lwdna.steps._own import check_own
+from lwdna.tasks.task import task_for
+from lwdna.training.sampler import batch_losses
 
 
 @click.command()
@@ -35,6 +38,13 @@ from lwdna.steps._own import Own
 @click.option("--warmup-steps", type=int, default=0, show_default=True)
 @click.option("--batches", type=int, default=2, show_default=True)
 @click.option("--embedding", type=click.IntRange(min=1), default=EMBEDDING, show_default=True)
+@click.option(
+    "--start",
+    type=click.Choice(STARTS),
+    default=START,
+    show_default=True,
+    help="The weights to train from: as generated, rescaled layer by layer, or drawn anew.",
+)
 @click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True)
 @output
 @seed
@@ -78,9 +88,11 @@ def main(
     )
     loss: LossFunction | None = None if loss_function is None else Own(loss_function)
     if task is not None and path is not None:
-        images = train_dataset(task, path, seed=settings["seed"])
-        check_fits(widened.model, images, task.get("patch_size", 0))
-        loss = batch_losses(task["kind"], images, batch_size, settings["seed"])
+        objective = task_for(task)
+        images = objective.train_data(path, seed=settings["seed"])
+        check_fits(objective, widened.model, images)
+        check_own(objective, widened.model, images, widened.example[0].shape)
+        loss = batch_losses(task, images, batch_size, settings["seed"])
     if loss is None and (settings["criterion"] == "gradient" or settings["warmup_steps"] > 0):
         raise ConfigError(
             "Gradients need a loss, but none was given; give --loss FILE:FUNCTION, or --task and "

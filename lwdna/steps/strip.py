@@ -2,63 +2,95 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-import lwdna
-from lwdna.data.datasets import ClassificationTest, test_dataset
-from lwdna.errors import ConfigError
-from lwdna.evaluation import conventions_for, input_multiple, restore_example, to_bytes
-from lwdna.figures import plot_strip
-from lwdna.metrics import psnr
+from lwdna.errors import ConfigError, nearest
+from lwdna.networks.own import load
+from lwdna.results.strips import SIZE, plot_strip, region_of
 from lwdna.steps._options import ANY_PATH, FILE, task
+from lwdna.tasks.kinds import kind_of
+from lwdna.tasks.metrics import psnr
+from lwdna.tasks.references import reference_network
+from lwdna.tasks.restoration import conventions_for, input_multiple, to_bytes
+from lwdna.tasks.task import test_dataset
+from lwdna.training.evaluation import infer_example
 
 
 @click.command()
-@click.option("--baseline", type=FILE, required=True, help="Weights of the baseline.")
-@click.option("--shrunk", type=FILE, required=True, help="Weights of the LW-DNA network.")
+@click.option(
+    "--network",
+    "networks",
+    type=(str, FILE),
+    multiple=True,
+    required=True,
+    help="Caption and weights of a network; may be given several times.",
+)
+@click.option(
+    "--made-by", metavar="FILE:FUNCTION", help="What makes these networks, where they are your own."
+)
 @task
 @click.option("--test", type=ANY_PATH, required=True, help="Folder of test images.")
-@click.option("--image", type=click.IntRange(min=0), default=0, help="Which of them.")
+@click.option("--image", help="Name of the one to show.  [default: the first]")
 @click.option("--convention", help="How PSNR is taken.")
-@click.option("--size", type=int, default=160, show_default=True, help="Of the part shown, pixels.")
+@click.option(
+    "--size",
+    type=click.IntRange(min=1),
+    default=SIZE,
+    show_default=True,
+    help="Of a side of the part that is shown, in pixels.",
+)
+@click.option(
+    "--centre",
+    type=(int, int),
+    help="Row and column of its middle.  [default: a face, or where there is most detail]",
+)
 @click.option("--title", default="", help="Of the figure.")
 @click.option("--scale", default="", help="Label of a run that is not at the paper's scale.")
 @click.option("--output", type=FILE, multiple=True, required=True, help="PNG or SVG to write.")
 def main(
     *,
-    baseline: Path,
-    shrunk: Path,
+    networks: tuple[tuple[str, Path], ...],
+    made_by: str | None,
     task: dict[str, Any],
     test: Path,
-    image: int,
+    image: str | None,
     convention: str | None,
     size: int,
+    centre: tuple[int, int] | None,
     title: str,
     scale: str,
     output: tuple[Path, ...],
 ) -> None:
-    """Draw clean, degraded, baseline and LW-DNA side by side, with the PSNR of the whole image."""
-    data = test_dataset(task, test)
-    if isinstance(data, ClassificationTest):
+    """Draw an image, and a part of it: ground truth, input, and restored by each network."""
+    data: Any = test_dataset(task, test)
+    if not kind_of(task).restores:
         raise ConfigError("A strip shows restored images; give a task of restoration.")
-    inputs, target = data[image % len(data)]
-    factor = target.shape[-1] // inputs.shape[-1]
-    part = [
-        slice(max(0, n - size // factor) // 2, (n + size // factor) // 2) for n in inputs.shape[1:]
-    ]
-    enlarged = [slice(s.start * factor, s.stop * factor) for s in part]
-    arguments = conventions_for(task["kind"], convention, factor)
-    images = {"clean": to_bytes(target[:, *enlarged]), "degraded": to_bytes(inputs[:, *part])}
+    number = _number_of(image, data.names)
+    inputs, target = data[number]
+    reference = kind_of(task).reference
+    models = {} if reference is None else {reference.title: reference_network(task)}
+    models |= {caption: load(weights, made_by) for caption, weights in networks}
+    images = {"Ground truth": to_bytes(target)}
     quality: dict[str, float | None] = {}
-    if factor == 1:
-        quality["degraded"] = psnr(inputs, target, **arguments)
-    for name, weights in (("Baseline", baseline), ("LW-DNA", shrunk)):
-        model = lwdna.load(weights)
-        restored = restore_example(model, inputs, multiple=input_multiple(model))
-        images[name] = to_bytes(restored[:, *enlarged])
-        quality[name] = psnr(restored, target, **arguments)
-    note = f"PSNR of the whole image '{data.names[image % len(data)]}'"
-    plot_strip(images, output, psnr_db=quality, scale=scale, title=title, note=note)
+    arguments = conventions_for(task["kind"], convention, target.shape[-1] // inputs.shape[-1])
+    for caption, model in models.items():
+        restored = infer_example(model, inputs, task=task, multiple=input_multiple(model))
+        images[caption] = to_bytes(restored)
+        quality[caption] = psnr(restored, target, **arguments)
+    name = data.names[number]
+    region = region_of(images["Ground truth"], size=size, centre=centre, name=name)
+    note = f"PSNR of the whole image '{name}'; the box shows where the parts were cut out."
+    plot_strip(images, output, region=region, psnr_db=quality, scale=scale, title=title, note=note)
+
+
+def _number_of(image: str | None, names: Sequence[str]) -> int:
+    """The place of a test image among the others."""
+    if image is None:
+        return 0
+    if image not in names:
+        raise ConfigError(f"There is no test image '{image}'; {nearest(image, names)}")
+    return names.index(image)

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
+import pandas as pd
 
-from lwdna.rendering import write_table
+from lwdna.results.rendering import write_table
+from lwdna.results.tables import make_table, read_paper
 from lwdna.steps._options import FILE, Json, read_tables
-from lwdna.tables import make_table, read_paper
+from lwdna.tasks.kinds import REFERENCES
 
 
 @click.command()
 @click.argument("number", type=click.IntRange(1, 4))
 @click.argument("metrics", type=FILE, nargs=-1)
 @click.option("--experiments", type=Json(), required=True, help="Experiments of the table.")
+@click.option(
+    "--references", type=Json(), default="{}", help="By experiment and test set: what to beat."
+)
 @click.option("--paper", type=FILE, help="The paper's numbers.")
 @click.option("--complexity", type=FILE, required=True, help="Our counts of the baselines.")
 @click.option("--scale", default="", help="Label of a run that is not at the paper's scale.")
@@ -27,6 +33,7 @@ def main(
     number: int,
     metrics: tuple[Path, ...],
     experiments: dict[str, Any],
+    references: dict[str, Any],
     paper: Path | None,
     complexity: Path,
     scale: str,
@@ -38,9 +45,22 @@ def main(
     frame = make_table(
         number,
         paper=None if paper is None else read_paper(paper),
-        metrics=read_tables(metrics),
+        metrics=pd.concat(
+            [read_tables(metrics), *_read_references(references, experiments)], ignore_index=True
+        ),
         complexity=read_tables([complexity]),
         experiments=experiments,
         scale=scale,
     )
     write_table(number, frame, scale, csv=csv, markdown=markdown, html=html)
+
+
+def _read_references(
+    references: Mapping[str, Mapping[str, str]], experiments: Mapping[str, Any]
+) -> Iterator[pd.DataFrame]:
+    """The results without a network, as rows of each experiment that is compared with them."""
+    for name, files in references.items():
+        reference = REFERENCES[experiments[name]["task"]["kind"]]
+        label = {"experiment": name, "method": reference.name, "seed": 0}
+        for path in files.values():
+            yield read_tables([Path(path)], {path: label})

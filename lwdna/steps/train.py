@@ -9,17 +9,19 @@ from typing import Any
 
 import click
 
-import lwdna
-from lwdna.data.datasets import fingerprint, test_dataset, train_dataset
-from lwdna.evaluation import input_multiple
-from lwdna.files import lock
-from lwdna.networks import build_seeded, draw_again
-from lwdna.steps._build import build, check_fits, check_same_classes
+from lwdna.data.listings import fingerprint
+from lwdna.io.locks import lock
+from lwdna.networks.build import build_seeded
+from lwdna.networks.own import build, load
+from lwdna.networks.user_code import is_own
+from lwdna.networks.weights import save
+from lwdna.steps._networks import check_fits
 from lwdna.steps._options import (
     ANY_PATH,
     FILE,
     FOLDER,
     Json,
+    Network,
     accelerator,
     devices,
     output,
@@ -27,15 +29,27 @@ from lwdna.steps._options import (
     task,
     threads,
 )
-from lwdna.surgery import save
-from lwdna.training import train, write_history
+from lwdna.steps._own import check_own, input_of, source_key
+from lwdna.tasks.restoration import input_multiple
+from lwdna.tasks.task import task_for
+from lwdna.training.loop import train, write_history
 
 
 @click.command()
-@click.option("--network", type=Json(), help="Network to build: name, dataset, width, options.")
-@click.option("--weights", type=FILE, help="Start from this network instead.")
-@click.option("--fresh", is_flag=True, help="With --weights: draw its weights anew first.")
+@click.option(
+    "--network",
+    type=Network(),
+    help="Network to build: name or FILE:FUNCTION, or JSON of name, dataset, width, options.",
+)
+@click.option(
+    "--weights",
+    type=FILE,
+    help="Start from this network instead; with --network FILE:FUNCTION where it is your own.",
+)
 @click.option("--teacher", type=FILE, help="Trained network to distil from.")
+@click.option(
+    "--teacher-network", metavar="FILE:FUNCTION", help="What makes that, where it is your own."
+)
 @task
 @click.option("--protocol", type=Json(), required=True, help="How to train.")
 @click.option("--train", "train_path", type=ANY_PATH, required=True, help="Training images.")
@@ -53,8 +67,8 @@ def main(
     *,
     network: dict[str, Any] | None,
     weights: Path | None,
-    fresh: bool,
     teacher: Path | None,
+    teacher_network: str | None,
     task: dict[str, Any],
     protocol: dict[str, Any],
     train_path: Path,
@@ -66,18 +80,19 @@ def main(
     **run: Any,
 ) -> None:
     """Train a network on a task by a protocol; the same command again resumes it."""
+    name = "" if network is None else network["name"]
     if weights is None and network is not None:
         model = build_seeded(network, seed, build)
-    elif weights is not None and network is None:
-        model = lwdna.load(weights)
-        if fresh:
-            draw_again(model, seed)
+    elif weights is not None and (network is None or is_own(name)):
+        model = load(weights, name or None)
     else:
         raise click.UsageError("Give either --network or --weights.")
-    images = train_dataset(task, train_path, seed=seed)
-    check_fits(model, images, task.get("patch_size", 0))
-    tests = test_dataset(task, test_path)
-    check_same_classes(images, tests)
+    objective = task_for(task)
+    images = objective.train_data(train_path, seed=seed)
+    check_fits(objective, model, images)
+    check_own(objective, model, images, input_of(model, network))
+    tests = objective.test_data(test_path)
+    objective.check_tests(images, tests)
     key = {"data": task, "train": fingerprint(train_path), "test": fingerprint(test_path)}
     with ExitStack() as stack:
         if "LOCAL_RANK" not in os.environ:  # not in the helper processes of several devices
@@ -88,14 +103,14 @@ def main(
             model,
             images,
             tests,
-            task=task["kind"],
+            task=task,
             protocol=protocol,
             seed=seed,
             checkpoint_dir=checkpoints,
             keyed=True,
-            teacher=None if teacher is None else lwdna.load(teacher),
+            teacher=None if teacher is None else load(teacher, teacher_network),
             multiple=input_multiple(model),
-            key=key,
+            key=key | source_key(name),
             **run,
         )
         write_history(rows, history)

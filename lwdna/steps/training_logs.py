@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from lwdna.figures import plot_training_logs
+from lwdna.results.figures import plot_training_logs
 from lwdna.steps._options import FILE, Json, read_tables
 
 

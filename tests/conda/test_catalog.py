@@ -14,7 +14,7 @@ import running
 import yaml
 from imports import ROOT
 
-from lwdna.files import lock
+from lwdna.io.locks import lock
 
 
 def jobs(output):

@@ -7,6 +7,7 @@ import pytest
 import yaml
 from imports import ROOT
 
+from lwdna.config.read import read_rules
 from lwdna.errors import ConfigError
 
 spec = importlib.util.spec_from_file_location("config_readme", ROOT / "docs/config_readme.py")
@@ -16,7 +17,7 @@ spec.loader.exec_module(config_readme)
 
 @pytest.fixture
 def schema():
-    return yaml.safe_load((ROOT / "config/schema.yaml").read_text())
+    return read_rules(ROOT / "config/schema.yaml")
 
 
 def test_the_reference_is_current(schema):

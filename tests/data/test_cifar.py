@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from lwdna.data import cifar
 from lwdna.data.cifar import cifar_store
 from lwdna.data.stores import Store
 from lwdna.data.versions import Version
 from lwdna.errors import ConfigError, DataError
-from lwdna.steps import pack
+from lwdna.steps import _datasets, pack
 
 
 class Python2(pickle._Pickler):
@@ -130,10 +131,12 @@ def test_the_step_takes_the_checksum_from_the_table(
     row = Version(path.name, "https://here", None, checksum, "none", "download")
     arguments = [str(path), "--kind", "cifar10", "--split", "test"]
     arguments += ["--output", str(tmp_path / "s.h5")]
-    monkeypatch.setattr(pack, "read_versions", lambda: {path.name: row})
+    for module in (cifar, _datasets):
+        monkeypatch.setattr(module, "read_versions", lambda: {path.name: row})
     assert CliRunner().invoke(pack.main, arguments).exit_code == 0
     assert len(Store(tmp_path / "s.h5")) == 2
-    monkeypatch.setattr(pack, "read_versions", dict)
+    for module in (cifar, _datasets):
+        monkeypatch.setattr(module, "read_versions", dict)
     assert isinstance(CliRunner().invoke(pack.main, arguments).exception, ConfigError)
 
 

@@ -12,24 +12,24 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-import lwdna.data.datasets as module
+import lwdna.tasks.task as module
 from lwdna.data.bicubic import imresize
-from lwdna.data.crops import crop_images
-from lwdna.data.datasets import (
-    ClassificationTest,
-    ClassificationTrain,
-    DenoisingTest,
-    DenoisingTrain,
-    SuperResolutionTest,
-    SuperResolutionTrain,
-    train_dataset,
-)
+from lwdna.data.classification import ClassificationTest, ClassificationTrain
+from lwdna.data.crops import crop_images, gray_store
 from lwdna.data.folders import imagefolder_listing
 from lwdna.data.images import to_gray, to_rgb
 from lwdna.data.listings import Listing, open_labelled
 from lwdna.data.photographs import export_photographs
-from lwdna.data.stores import Store, create_store, gray_store
+from lwdna.data.restoration import (
+    DenoisingTest,
+    DenoisingTrain,
+    SuperResolutionTest,
+    SuperResolutionTrain,
+)
+from lwdna.data.stores import Store
 from lwdna.errors import ConfigError, DataError
+from lwdna.io.hdf5 import create_store
+from lwdna.tasks.task import train_dataset
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 

@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 import torch.utils.data
 
+from lwdna.data.crops import gray_store
 from lwdna.data.images import GRAY_CONVERSION, to_gray
-from lwdna.data.stores import Store, create_store, gray_store
+from lwdna.data.stores import Store
 from lwdna.errors import DataError, LwdnaError
-from lwdna.latents import read_latents
+from lwdna.io.hdf5 import create_store
+from lwdna.rivals.dhp_record import read_latents
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 12, 10, 3), dtype=np.uint8)
 
@@ -215,7 +217,7 @@ def test_full_disk_is_one_sentence(tmp_path: Path, limit: int, reserve: bool) ->
     script = f"""
 import os, resource, signal
 import numpy as np
-from lwdna.data.stores import create_store
+from lwdna.io.hdf5 import create_store
 from lwdna.errors import LwdnaError
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))

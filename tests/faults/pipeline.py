@@ -72,6 +72,7 @@ TARGETS = (
         for run in ("digits/baseline", "digits/lw-dna", "denoising/baseline")
         for name in ("seed0/weights.safetensors", "seed0/history.csv", "metrics.csv")
     ),
+    "results/references/noisy-input-sigma70-denoising/photographs.csv",
     "results/complexity.csv",
     "results/tables/table1.md",
     "results/tables/table2.md",

@@ -19,14 +19,16 @@ from running import ROOT, TINY
 from safetensors.torch import save_file
 
 import lwdna as package
-from lwdna.checkpoints import FORMAT, VERSION, _checksum
-from lwdna.checkpoints import load as load_checkpoint
-from lwdna.config import check
+from lwdna.config.check import check
 from lwdna.data.images import read_image
-from lwdna.data.stores import Store, create_store
+from lwdna.data.stores import Store
 from lwdna.errors import CheckpointError, ConfigError, DataError
+from lwdna.io.hdf5 import create_store
+from lwdna.networks import weights
+from lwdna.networks.weights import save, seal
 from lwdna.steps._options import Json
-from lwdna.surgery import save, seal
+from lwdna.training.checkpoints import FORMAT, VERSION, _checksum
+from lwdna.training.checkpoints import load as load_checkpoint
 
 MEMORY = 3 * 2**30
 """Address space above what PyTorch and its libraries take when they are imported, in bytes."""
@@ -42,7 +44,7 @@ FORBIDDEN = {
     "torch.load": set(),
     "torch.jit.load": set(),
     # It reads back what it has just written, to check it.
-    "torch.export.load": {"export.py"},
+    "torch.export.load": {"networks/export.py"},
     "torch.hub.load": set(),
     "np.load": set(),
     "numpy.load": set(),
@@ -58,12 +60,12 @@ FORBIDDEN = {
     "os.system": set(),
     "os.popen": set(),
     # A file that the user names on the command line is run; nothing that is read as data is.
-    "spec.loader.exec_module": {"steps/_own.py"},
+    "spec.loader.exec_module": {"networks/user_code.py"},
     # These import modules of the package, by names of its own tables.
-    "import_module": {"__init__.py", "__main__.py", "registry.py"},
+    "import_module": {"__init__.py", "__main__.py", "networks/registry.py"},
     # Stores are opened where they are checked.
-    "h5py.File": {"data/stores.py"},
-    "safe_open": {"tensors.py"},
+    "h5py.File": {"data/stores.py", "io/hdf5.py"},
+    "safe_open": {"io/tensors.py"},
     "Image.open": {"data/images.py"},
 }
 MAY_UNPICKLE = {"data/cifar.py"}
@@ -136,7 +138,7 @@ def network(path, tensors=None, **changes):
     """A weights file with a right seal that says whatever is wanted."""
     about = {
         "format": "lwdna-network",
-        "version": package.surgery.VERSION,
+        "version": weights.VERSION,
         "network": {"name": "EDSR", "dataset": None, "width": 1.0, "options": {}},
         "kept": None,
         "shrinkage": None,

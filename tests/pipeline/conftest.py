@@ -6,7 +6,7 @@ import shutil
 import pytest
 from running import snakemake
 
-from lwdna.files import lock
+from lwdna.io.locks import lock
 
 
 @pytest.fixture(scope="session")

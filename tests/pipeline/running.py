@@ -59,7 +59,7 @@ def snakemake(folder, *arguments, config=TINY):
 def planned(output):
     """The number of jobs by rule that a dry run says it would run.
 
-    It is read line by line, not as `lwdna.plan.read_dry_run` does, which it is there to check.
+    It is read line by line, not as `lwdna plan` does, which it is there to check.
     """
     lines = output.split("Job stats:")[1].split("\n\n")[0].splitlines()[3:]
     jobs = {line.split()[0]: int(line.split()[1]) for line in lines if line.strip()}

@@ -13,7 +13,7 @@ import yaml
 from PIL import Image
 from running import ROOT, TINY, finish, lwdna, snakemake, start
 
-from lwdna.config import check
+from lwdna.config.check import check
 from lwdna.errors import ConfigError
 
 TASK = '{"kind": "denoising", "sigma": 70, "patch_size": 16, "samples_per_epoch": 16}'
@@ -142,7 +142,11 @@ def test_two_runs_in_one_folder_are_refused(copy):
         ),
         (
             lambda c: c["experiments"]["digits"]["network"].update(name="net.py:make_network"),
-            "a network of your own is shrunk by `lwdna shrink`, not by the pipeline",
+            "experiments.digits.network lacks 'input', which a network of your own needs",
+        ),
+        (
+            lambda c: c["experiments"]["digits"]["network"].update(input=[3, 32, 32]),
+            "network.input is not for 'MobileNetV1', but for networks of your own: leave it out",
         ),
         (
             lambda c: c["experiments"]["digits"]["network"].update(options={"width": 2}),
@@ -199,7 +203,28 @@ def test_two_runs_in_one_folder_are_refused(copy):
             lambda c: c["experiments"]["digits"].pop("dhp"),
             "experiments.digits has the method dhp-kd but no section 'dhp'",
         ),
+        (
+            lambda c: c["experiments"]["digits"].update(strip={}),
+            "experiments.digits.strip cannot be: classification restores no images",
+        ),
+        (
+            lambda c: c["experiments"]["denoising"].update(strip={"center": [1, 2]}),
+            "no key 'center' at experiments.denoising.strip: did you mean 'centre'",
+        ),
         (lambda c: c["experiments"]["digits"].update(test=["digits", "digits"]), "non-unique"),
+        (
+            lambda c: c["experiments"]["digits"]["methods"].append("from-scratch"),
+            "experiments.digits.methods has from-scratch, which is lw-dna itself where shrink has "
+            "start: fresh: leave it out",
+        ),
+        (
+            lambda c: c["experiments"]["digits"]["shrink"].update(start="generated"),
+            "experiments.digits.methods has generated, which is lw-dna itself",
+        ),
+        (
+            lambda c: c["experiments"]["digits"]["shrink"].update(start="frsh"),
+            "did you mean 'fresh'?",
+        ),
     ],
 )
 def test_bad_configurations(change, sentence):

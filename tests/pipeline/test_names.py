@@ -34,7 +34,7 @@ def unharmed(*folders):
 @pytest.mark.parametrize("key", ["a b", "a'b", "a\nb", "$(touch harm)", "-a", "é", "..", "a" * 101])
 @pytest.mark.parametrize("section", ["datasets", "protocols", "experiments"])
 def test_keys_that_become_paths_are_plain(section, key):
-    from lwdna.config import check
+    from lwdna.config.check import check
     from lwdna.errors import ConfigError
 
     config = config_with(lambda c: c[section].update({key: {}}))

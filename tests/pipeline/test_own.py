@@ -9,10 +9,15 @@ from running import lwdna as command
 from torch import nn
 
 import lwdna
+from lwdna.data.classification import ClassificationTrain
+from lwdna.data.restoration import DenoisingTrain
 from lwdna.errors import ConfigError, LwdnaError
-from lwdna.steps import _build
-from lwdna.steps._own import Own
-from lwdna.surgery import save
+from lwdna.networks import own
+from lwdna.networks.user_code import Own
+from lwdna.networks.weights import save
+from lwdna.steps import _networks
+from lwdna.steps._own import check_own, source_key
+from lwdna.tasks.task import task_for
 
 NET = """
 import torch
@@ -113,7 +118,7 @@ def test_function_that_does_not_exist(net, function, words):
 )
 def test_function_that_makes_no_network(net, function, words):
     with pytest.raises(ConfigError, match=words):
-        _build.build(f"{net}:{function}")
+        own.build(f"{net}:{function}")
 
 
 @pytest.mark.parametrize(
@@ -141,22 +146,22 @@ def test_file_that_does_not_exist(tmp_path):
     with pytest.raises(
         ConfigError, match=r"give FILE:FUNCTION, for example 'net\.py:make_network'"
     ):
-        _build.build("net.py")
+        own.build("net.py")
 
 
 def test_width_and_options_are_arguments_of_the_function(net):
-    model = _build.build(f"{net}:make_scaled", width=0.5, classes=3)
+    model = own.build(f"{net}:make_scaled", width=0.5, classes=3)
     assert model[0].out_channels == 4 and model[-1].out_features == 3
     with pytest.raises(ConfigError, match="no argument 'width'"):
-        _build.build(f"{net}:make_network", width=2.0)
+        own.build(f"{net}:make_network", width=2.0)
     with pytest.raises(ConfigError, match=r"failed \(TypeError.*'depth'"):
-        _build.build(f"{net}:make_scaled", depth=3)
+        own.build(f"{net}:make_scaled", depth=3)
     with pytest.raises(ConfigError, match=r"'cifar10'.*leave it out"):
-        _build.build(f"{net}:make_scaled", dataset="cifar10")
-    assert _build.widening(f"{net}:make_scaled", None) == 2
-    assert _build.widening(f"{net}:make_network", None) == 1
-    assert _build.widening("ResNet8", None) == 2
-    assert _build.widening("ResNet8", 1.5) == 1.5
+        own.build(f"{net}:make_scaled", dataset="cifar10")
+    assert own.widening(f"{net}:make_scaled", None) == 2
+    assert own.widening(f"{net}:make_network", None) == 1
+    assert own.widening("ResNet8", None) == 2
+    assert own.widening("ResNet8", 1.5) == 1.5
 
 
 def test_shrink_info_export(net, tmp_path):
@@ -180,7 +185,7 @@ def test_shrink_info_export(net, tmp_path):
     status, output = command("export", path, "--to", "torch", *function)
     assert status == 0 and "batch size may vary" in output, output
     program = torch.export.load(path.with_suffix(".pt2")).module()
-    loaded = _build.load(path, f"{net}:make_scaled").eval()
+    loaded = own.load(path, f"{net}:make_scaled").eval()
     x = torch.randn(2, 3, 8, 8)
     torch.testing.assert_close(program(x), loaded(x), rtol=1e-4, atol=1e-5)
     # A function that makes another network.
@@ -211,16 +216,77 @@ def test_networks_of_lwdna(tmp_path):
     assert status == 0 and (tmp_path / "x.pt2").exists(), output
 
 
+@pytest.mark.parametrize("start", ["generated", "rescaled", "fresh"])
+def test_the_start_is_an_option(start, tmp_path):
+    path = tmp_path / "small.safetensors"
+    status, output = command(
+        *("shrink", "ResNet8", "--flops-ratio", 0.6, "--criterion", "magnitude"),
+        *("--start", start, "--output", path),
+    )
+    assert status == 0, output
+    assert f"start {start}" in command("info", path)[1]
+    status, output = command("shrink", "ResNet8", "--start", "fres", "--output", path)
+    assert status == 2 and "'generated', 'rescaled', 'fresh'" in output
+
+
 def test_network_that_was_not_shrunk(net, tmp_path):
     save(lwdna.build("ResNet8"), tmp_path / "ours.safetensors")
     status, output = command("info", tmp_path / "ours.safetensors")
     assert status == 0 and "parameters\nnot shrunk\n" in output
-    save(_build.build(f"{net}:make_network"), tmp_path / "own.safetensors")
+    save(own.build(f"{net}:make_network"), tmp_path / "own.safetensors")
     status, output = command("info", tmp_path / "own.safetensors")
     assert (status, output) == (0, "a network that lwdna.build did not make\nnot shrunk\n")
     with pytest.raises(ConfigError, match="--input 1x3x32x32"):
         path = tmp_path / "own.safetensors"
-        _build.example_for(_build.load(path, f"{net}:make_network"), path, ())
+        _networks.example_for(own.load(path, f"{net}:make_network"), path, ())
+
+
+def images(height, width, classes):
+    """A training set of which only the sizes are known."""
+    data = object.__new__(ClassificationTrain)
+    data.shape = (height, width, classes)
+    return data
+
+
+def test_images_and_classes_that_do_not_fit(net):
+    classes = task_for("classification")
+    model = own.build(f"{net}:make_network").train()
+    check_own(classes, model, images(8, 8, 5), (1, 3, 8, 8))
+    check_own(classes, model, images(9, 9, 5), None)
+    assert model.training
+    with pytest.raises(ConfigError, match=r"1 x 3 x 8 x 8\) the network makes 1 x 5, .* 1 x 7;"):
+        check_own(classes, model, images(8, 8, 7), (1, 3, 8, 8))
+    with pytest.raises(ConfigError, match=r"input is 3 x 9 x 9, .* images are 3 x 8 x 8"):
+        check_own(classes, model, images(8, 8, 5), (1, 3, 9, 9))
+    fixed = own.build(f"{net}:make_scaled")
+    with pytest.raises(ConfigError, match=r"does not run on an image \(1 x 3 x 9 x 9\): Runtime"):
+        check_own(classes, fixed, images(9, 9, 5), None)
+    check_own(classes, lwdna.build("ResNet8"), images(9, 9, 5), None)
+
+
+def test_patches_that_do_not_fit(net):
+    class Patches(DenoisingTrain):
+        def __init__(self, channels):
+            self.patch_size = 8
+            self.patch = torch.zeros(channels, 8, 8)
+
+        def __getitem__(self, key):
+            return self.patch, self.patch
+
+    denoising = task_for("denoising")
+    net.write_text(net.read_text() + "def same(): return nn.Conv2d(1, 1, 3, padding=1)\n")
+    check_own(denoising, own.build(f"{net}:same"), Patches(1), None)
+    with pytest.raises(ConfigError, match=r"does not run on an image \(1 x 3 x 8 x 8\)"):
+        check_own(denoising, own.build(f"{net}:same"), Patches(3), None)
+    with pytest.raises(ConfigError, match=r"makes 1 x 5, but the task needs 1 x 3 x 8 x 8"):
+        check_own(denoising, own.build(f"{net}:make_network"), Patches(3), None)
+
+
+def test_a_changed_file_is_another_training(net):
+    before = source_key(f"{net}:make_network")
+    net.write_text(net.read_text() + "A = 1\n")
+    assert before and source_key(f"{net}:make_network") != before
+    assert source_key("ResNet8") == source_key("") == {}
 
 
 def test_bad_input(net, tmp_path):
@@ -286,4 +352,4 @@ def test_an_error_of_lwdna_in_a_function_passes(tmp_path):
     path = tmp_path / "net.py"
     path.write_text("import lwdna\ndef make_network():\n    return lwdna.build('ResNet9')\n")
     with pytest.raises(LwdnaError, match="no network 'ResNet9'"):
-        _build.build(f"{path}:make_network")
+        own.build(f"{path}:make_network")

@@ -2,17 +2,23 @@
 
 import json
 import re
+import subprocess
+import sys
 
 import pandas as pd
 import pytest
 import yaml
 from running import ROOT, TINY, lwdna, planned, snakemake
 
-from lwdna import workflow
-from lwdna.config import check, selected, with_filters
+from lwdna.config.check import check
+from lwdna.config.read import with_filters
+from lwdna.config.select import selected
 from lwdna.errors import ConfigError
-from lwdna.plan import DryRun, Plan, count, notes, read_dry_run
-from lwdna.throughput import Throughput, load_throughput
+from lwdna.workflow import snakemake as asked
+from lwdna.workflow.cost import Plan, notes
+from lwdna.workflow.experiment import count
+from lwdna.workflow.snakemake import DryRun, Job
+from lwdna.workflow.throughput import Throughput, load_throughput
 
 PAPER = ROOT / "config/paper.yaml"
 
@@ -190,8 +196,8 @@ def planned_on(dataset, experiment):
     section["task"] = {**section["task"]}
     section["task"].pop("samples_per_epoch", None)
     config = read(datasets={"some": dataset}, experiments={"one": section})
-    command = ["train", "--output", "results/runs/one/baseline/seed0/weights.safetensors"]
-    plan = Plan(config, DryRun({"train": 1}, [command]))
+    job = Job("train", {"experiment": "one", "method": "baseline", "seed": "0"})
+    plan = Plan(config, DryRun([job]))
     return plan, next(iter(plan.rows.values()))
 
 
@@ -231,9 +237,17 @@ def test_a_plan_that_cannot_be_is_refused_in_a_sentence(tmp_path):
 
 
 def test_a_plan_needs_a_clone(tmp_path, monkeypatch):
-    monkeypatch.setattr(workflow, "ROOT", tmp_path)
+    monkeypatch.setattr(asked, "ROOT", tmp_path)
     status, text = lwdna("plan")
     assert status == 1 and "run from a clone of the project" in text
+
+
+def test_a_plan_needs_snakemake():
+    code = "import sys; sys.modules['snakemake'] = None; from lwdna.__main__ import main; main()"
+    command = [sys.executable, "-c", code, "plan"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "A plan needs Snakemake, which is not installed" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_measured_throughput_is_kept_and_used(tmp_path):
@@ -257,18 +271,21 @@ def test_the_throughput_of_others_is_the_harmonic_mean(tmp_path):
     assert (read_back.of("b"), read_back.of("c")) == (3e9, 1.5e9)
 
 
-def test_commands_are_read_off_a_dry_run():
-    text = """Job stats:
-job      count
------  -------
-train        1
-all          1
-total        2
+def test_the_jobs_of_a_dry_run_are_its_rules_and_wildcards(tmp_path):
+    there = ("--configfile", str(TINY), "--directory", str(tmp_path), "--quiet", "all")
+    found = asked.dry_run(["results/runs/digits/lw-dna/metrics.csv", *there])
+    of = {"experiment": "digits", "seed": "0"}
+    assert sorted(found.jobs, key=lambda job: (job.rule, len(str(job)))) == [
+        Job("digits", {"dataset": "digits"}),
+        Job("evaluate", {"experiment": "digits", "method": "lw-dna"}),
+        Job("shrink", {**of, "shrinkage": "lw-dna"}),
+        Job("train", {**of, "method": "lw-dna"}),
+        Job("train", {**of, "method": "teacher"}),
+    ]
+    assert found.counts == {"digits": 1, "evaluate": 1, "shrink": 1, "train": 2}
+    assert not (tmp_path / "results").exists()
 
-Shell command: python -m lwdna --log 'a b/x.log' train --task '{"kind": "x y"}' --output o
-Shell command: None
-"""
-    dry_run = read_dry_run(text)
-    assert dry_run.counts == {"train": 1, "all": 1}
-    assert dry_run.commands == [["train", "--task", '{"kind": "x y"}', "--output", "o"]]
-    assert Plan(read(), dry_run).rows["", "", "the rest"].jobs == 2
+
+def test_a_job_of_no_experiment_is_the_rest():
+    plan = Plan(read(), DryRun([Job("all")]))
+    assert plan.rows["", "", "the rest"].jobs == 1

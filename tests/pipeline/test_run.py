@@ -13,8 +13,8 @@ from running import ROOT, TINY, planned, snakemake
 from running import lwdna as command
 
 import lwdna
-from lwdna.latents import read_latents
-from lwdna.methods import METHODS
+from lwdna.config.methods import METHODS
+from lwdna.rivals.dhp_record import read_latents
 
 
 def changed(tmp_path, change):
@@ -44,7 +44,7 @@ def test_every_table_is_there_and_honest(finished):
         "Baseline KD",
         "DHP KD",
         "LW-DNA",
-        "LW-DNA from scratch",
+        "LW-DNA as generated",
         "Uniform",
     }
     assert ours["top1_error_percent_mean"].between(0, 100).all()
@@ -55,7 +55,7 @@ def test_every_table_is_there_and_honest(finished):
 @pytest.mark.parametrize(
     ("experiment", "network", "ratio"),
     [
-        *(("digits", method, 0.9) for method in ("lw-dna", "dhp-kd", "uniform", "from-scratch")),
+        *(("digits", method, 0.9) for method in ("lw-dna", "dhp-kd", "uniform", "generated")),
         ("denoising", "lw-dna", 0.9),
         ("super-resolution", "lw-dna", 0.9),
     ],
@@ -77,6 +77,7 @@ def test_trained_networks_load_as_plain_modules(finished):
         assert len(model.get_submodule(row.layer).weight) == row.after
         entry = summary["layers"][row.layer]
         assert (entry["before"], entry["after"]) == (row.before, row.after)
+    assert counts.loc[counts["frozen"], "layer"].tolist() == ["classifier"]
     status, text = command("info", path)
     assert status == 0 and "MobileNetV1" in text and "features.0.0" in text
 
@@ -85,9 +86,20 @@ def test_distillation_and_shrinkage_start_from_their_own_files(finished):
     runs = finished / "results/runs/digits"
     weights = {
         m: (runs / m / "seed0/weights.safetensors").read_bytes()
-        for m in ("teacher", "baseline", "baseline-kd", "dhp-kd", "lw-dna", "from-scratch")
+        for m in ("teacher", "baseline", "baseline-kd", "dhp-kd", "lw-dna", "generated")
     }
     assert len(set(weights.values())) == 6
+
+
+def test_the_start_is_noted_and_changes_no_channel(finished):
+    folder = finished / "results/shrink/digits"
+    ours, generated, searched = (
+        json.loads((folder / name / "seed0/network.json").read_text())
+        for name in ("lw-dna", "generated", "dhp")
+    )
+    assert (ours["settings"]["start"], generated["settings"]["start"]) == ("fresh", "generated")
+    assert ours["layers"] == generated["layers"]
+    assert "start" not in searched["settings"]
 
 
 def test_a_search_leaves_its_record(finished):
@@ -97,6 +109,21 @@ def test_a_search_leaves_its_record(finished):
     assert record.trajectory[0, 1] > 2 * record.settings["target_flops"]
     history = pd.read_csv(folder / "history.csv")
     assert max(record.latents) == len(history) > 1
+
+
+def test_what_networks_have_to_beat_is_measured_unasked(finished):
+    """Bicubic and the noisy input, on the test images, beside every network of restoration."""
+    for number, name, title in (
+        (2, "noisy-input-sigma70-denoising", "Noisy input"),
+        (4, "bicubic-scale4-sr-benchmark", "Bicubic"),
+    ):
+        measured = pd.read_csv(finished / f"results/references/{name}/photographs.csv")
+        table = pd.read_csv(finished / f"results/tables/table{number}.csv")
+        first = table[table["section"] == "ours"].iloc[0]
+        assert (first["method"], first["status"]) == (title, "run")
+        assert first["psnr_db_mean"] == pytest.approx(measured["psnr_db"][0], abs=1e-6)
+        assert 10 < first["psnr_db_mean"] < 40
+    assert len(list((finished / "results/references").glob("*/*.csv"))) == 2
 
 
 def test_criteria_are_compared(finished):
@@ -137,6 +164,18 @@ def test_a_new_label_redraws_and_does_not_retrain(finished, tmp_path):
         "latents",
         "agreement",
     }
+
+
+def test_another_part_of_an_image_is_drawn_alone(finished, tmp_path):
+    def elsewhere(config):
+        config["experiments"]["denoising"]["strip"] = {"centre": [40, 90], "size": 64}
+
+    status, output = snakemake(finished, "-n", "-p", config=changed(tmp_path, elsewhere))
+    assert status == 0
+    jobs = planned(output)
+    assert jobs["strip"] == 1
+    assert not {"train", "shrink", "evaluate", "reference"} & set(jobs)
+    assert "--size 64 --centre 40 90" in output
 
 
 def test_a_new_protocol_retrains_what_it_concerns(finished, tmp_path):
@@ -266,6 +305,8 @@ def test_the_configurations_that_come_along_can_be_planned(name, tmp_path):
     assert jobs["table"] == 4 and jobs["train"] > jobs["shrink"] >= 9
     # CIFAR-10 and 100, Tiny-ImageNet, and DIV2K for training and validation.
     assert jobs.get("download", 0) == (5 if "paper" in name else 0)
+    # Once for each test set, however many networks: BSD68, DIV2K; and five of super-resolution.
+    assert jobs["reference"] == 7 if "paper" in name else 1 <= jobs["reference"] <= 2
 
 
 def test_the_paper_configuration_covers_the_rows_of_its_networks():

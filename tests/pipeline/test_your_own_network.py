@@ -1,20 +1,23 @@
-"""The page on networks of one's own, followed word for word in an empty folder."""
+"""The pages on what is one's own, followed word for word in an empty folder."""
 
 import os
 import re
 import subprocess
 import sys
+from collections import Counter
 
 import pytest
 from running import ROOT
 
-PAGE = ROOT / "docs/your-own-network.md"
+NETWORK, LAYER, PIPELINE = (
+    ROOT / f"docs/your-own-{name}.md" for name in ("network", "layer", "pipeline")
+)
 BLOCK = re.compile(r"(.*?)```(\w+)\n(.*?)```\n", re.DOTALL)
 
 
-def blocks():
-    """Kind and content of each block of the page, and the text before it."""
-    return [(kind, content, text) for text, kind, content in BLOCK.findall(PAGE.read_text())]
+def blocks(page):
+    """Kind and content of each block of a page, and the text before it."""
+    return [(kind, content, text) for text, kind, content in BLOCK.findall(page.read_text())]
 
 
 FOUND = re.compile(r"-> .*|(\(\w+\): (?:Conv2d|BatchNorm2d|Linear)\().*|^(\w+ +[\d,]+) .*[\d.]$")
@@ -35,11 +38,13 @@ def shell(tmp_path):
     programs, folder = tmp_path / "bin", tmp_path / "an empty folder"
     programs.mkdir()
     folder.mkdir()
-    for name, arguments in (("python", ""), ("lwdna", "-m lwdna ")):
+    modules = {"python": "", "lwdna": "-m lwdna ", "snakemake": "-m snakemake "}
+    for name, arguments in modules.items():
         (programs / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {arguments}"$@"\n')
         (programs / name).chmod(0o755)
     path = f"{programs}{os.pathsep}{os.environ['PATH']}"
     environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT), "LC_ALL": "C"}
+    environment["LWDNA"] = str(ROOT)
 
     def run(lines):
         return subprocess.run(
@@ -50,22 +55,37 @@ def shell(tmp_path):
             stderr=subprocess.STDOUT,
             text=True,
             check=False,
-            timeout=300,
+            timeout=900,
         )
 
     run.folder = folder
     return run
 
 
-def test_the_page_word_for_word(shell):
+def test_the_page_on_networks_word_for_word(shell):
     pytest.importorskip("onnxscript")
     pytest.importorskip("onnxruntime")
+    assert follow(NETWORK, shell) == {"python": 3, "sh": 6, "text": 6}
+
+
+def test_the_page_on_layers_word_for_word(shell):
+    assert follow(LAYER, shell) == {"python": 2, "sh": 3, "text": 3}
+
+
+def test_the_page_on_the_pipeline_word_for_word(shell):
+    pytest.importorskip("snakemake")
+    pytest.importorskip("torchvision")
+    assert follow(PIPELINE, shell) == {"python": 2, "yaml": 1, "sh": 4, "text": 3}
+
+
+def follow(page, shell):
+    """Write and run the blocks of a page, compare what is printed, and count them by kind."""
     said = None
     seen = []
-    for kind, content, text in blocks():
+    for kind, content, text in blocks(page):
         seen.append(kind)
-        if kind == "python":
-            (name,) = re.findall(r"`(\w+\.py)`:\s*$", text)
+        if kind in {"python", "yaml"}:
+            (name,) = re.findall(r"`(\w+\.(?:py|yaml))`[^`]*:\s*$", text)
             (shell.folder / name).write_text(content)
         elif kind == "sh":
             done = shell(content)
@@ -74,9 +94,9 @@ def test_the_page_word_for_word(shell):
         else:
             assert kind == "text"
             assert printed(said) == printed(content)
-    assert (seen.count("python"), seen.count("sh"), seen.count("text")) == (3, 6, 6)
+    return Counter(seen)
 
 
 def test_the_script_is_fifteen_lines():
-    scripts = [content for kind, content, _ in blocks() if kind == "python"]
+    scripts = [content for kind, content, _ in blocks(NETWORK) if kind == "python"]
     assert len(scripts[1].strip().splitlines()) <= 15

@@ -17,15 +17,16 @@ from running import FRESH_PROCESS
 from torch import nn
 
 import lwdna
-from lwdna.channels import ChannelGraph
-from lwdna.checkpoints import digest
-from lwdna.complexity import MaskedComplexity
 from lwdna.errors import BudgetError, ConfigError, TrainingError
-from lwdna.hypernet import attach_hypernetwork, detach_hypernetwork, draw_latents
-from lwdna.latents import read_latents, write_latents
+from lwdna.graph.channels import ChannelGraph
+from lwdna.graph.complexity import MaskedComplexity
+from lwdna.graph.surgery import cut, silence
+from lwdna.io.tensors import digest
 from lwdna.rivals import dhp
 from lwdna.rivals.dhp import Settings, search
-from lwdna.surgery import cut, silence
+from lwdna.rivals.dhp_record import read_latents, write_latents
+from lwdna.shrinkage.hypernetwork import attach_hypernetwork, detach_hypernetwork
+from lwdna.shrinkage.latents import draw_latents
 
 SAMPLES, BATCH, STEPS = 32, 8, 4
 EXAMPLE = torch.empty(1, 3, 8, 8)
@@ -176,10 +177,10 @@ def test_the_derived_network_computes_what_the_masked_hypernetwork_does(model, t
         for vector in latents.vectors:
             vector[::3] = 1e-4  # below T, but not zero
     complexity = MaskedComplexity(graph)
-    mask = np.ones(graph.classes, bool)
+    mask = np.ones(graph.elements, bool)
     for channels, vector in zip(graph.sets, latents.vectors, strict=True):
         small = vector.detach().abs().numpy() < 5e-3
-        mask[channels.classes[small & ~channels.frozen]] = False
+        mask[channels.elements[small & ~channels.frozen]] = False
     assert not mask.all()
     x = torch.randn(2, *example.shape[1:], generator=generator)
     with torch.no_grad():

@@ -12,15 +12,15 @@ import pytest
 import yaml
 from running import ROOT, finish, snakemake, start
 
-from lwdna import cluster
 from lwdna.errors import LwdnaError
+from lwdna.workflow import cluster
 
 TINY = Path(__file__).parent / "tiny.yaml"
 
 # Like Snakemake in a job: it notes a SIGTERM and waits for a shell, which waits for the work.
 SNAKEMAKE = """
 import signal, subprocess, sys
-from lwdna.cluster import relay_signals
+from lwdna.workflow.cluster import relay_signals
 relay_signals()
 signal.signal(signal.SIGTERM, lambda *_: None)
 work = '''
@@ -65,7 +65,7 @@ def test_a_job_passes_a_signal_on_to_its_training(tmp_path):
 def test_srun_is_left_alone(tmp_path):
     """It would kill the work at once; SLURM signals the work by itself."""
     (tmp_path / "srun").symlink_to("/bin/sleep")
-    work = "import subprocess, sys\nfrom lwdna.cluster import _below\n"
+    work = "import subprocess, sys\nfrom lwdna.workflow.cluster import _below\n"
     work += "process = subprocess.Popen(sys.argv[1:])\nprint(len(_below()))\nprocess.kill()\n"
     for name, seen in (("/bin/sleep", "1"), (tmp_path / "srun", "0")):
         command = [sys.executable, "-c", work, name, "60"]

@@ -1,7 +1,8 @@
-"""The profile on a real SLURM: killed in four ways, the tables are those of a quiet local run."""
+"""The profile on a real SLURM: killed in many ways, the tables are those of a quiet local run."""
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import cluster as slurm
 import pytest
-from running import ROOT, snakemake
+from running import ROOT, planned, snakemake
 
 TINY = Path(__file__).parent / "tiny.yaml"
 TARGETS = ("results/tables/table1.csv",)
@@ -65,7 +66,10 @@ class Run:
         folder = self.folder / f"results/checkpoints/digits/{method}/seed0"
 
         def saved():
-            return {path: path.stat().st_mtime_ns for path in folder.glob("*/*.safetensors")}
+            # Not `*.safetensors`, which is also what is only half written.
+            return {
+                path: path.stat().st_mtime_ns for path in folder.glob("*/checkpoint.safetensors")
+            }
 
         def running():
             assert self.process.poll() is None, self.log.read_text()
@@ -163,3 +167,32 @@ def test_killed_in_four_ways(cluster, quiet, tmp_path, record_property):
         size = len(here.get(name, b""))
         note(f"{'equal' if same else 'DIFFERENT':>9} {size:>9,} bytes  {name}")
     assert here == there
+
+
+FORMER_JOB = """\
+#!/bin/bash
+# As Snakemake in a job that has just written its product: cancelled, it has failed and cleans up.
+trap 'sleep 5; rm results/runs/digits/baseline/metrics.csv; exit 1' TERM
+touch begun
+sleep 600 &
+wait
+"""
+
+
+def test_a_new_run_plans_after_the_end_of_former_jobs(cluster, quiet, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(quiet, folder, symlinks=True)
+    for path in (folder / "results/tables").iterdir():
+        path.unlink()
+    script = tmp_path / "job"
+    script.write_text(FORMER_JOB)
+    name = "--job-name=lwdna_01234567-89ab-cdef-0123-456789abcdef"
+    words = ("--parsable", "--mem=100", f"--chdir={folder}", f"--output={tmp_path}/said", name)
+    job = cluster.command("sbatch", *words, script)
+    slurm.wait_for((folder / "begun").exists, "the job of an earlier run")
+    run = Run(folder, cluster)
+    output = run.finish()
+    assert run.process.returncode == 0, output
+    assert f"left 1 job(s) in the queue ({job})" in output
+    assert planned(output)["evaluate"] == 1
+    assert contents(quiet) == contents(folder)

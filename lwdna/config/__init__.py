@@ -1,0 +1,1 @@
+"""The configuration: read, checked, and narrowed to what is asked for."""

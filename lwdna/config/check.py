@@ -1,0 +1,336 @@
+"""The configuration: checked against the JSON Schema, completed by defaults, made consistent."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from lwdna.config.methods import DHP, METHODS, NEED_TEACHER, SHRINKAGES, shrink_settings
+from lwdna.config.own_network import check_own_network
+from lwdna.config.read import (
+    problems,
+    read_numbers,
+    read_rules,
+    require_bounded,
+    require_finite,
+    with_text_keys,
+)
+from lwdna.config.select import selected
+from lwdna.data.catalog import DATASET_KINDS, DATASETS
+from lwdna.errors import ConfigError, nearest
+from lwdna.io.project import SCHEMA, paper_table, read_paper
+from lwdna.networks.registry import NETWORKS, TABLES_WITHOUT_BATCH_NORM
+from lwdna.networks.user_code import is_own
+from lwdna.tasks.kinds import KINDS, kinds_of_table
+
+
+def check(
+    config: Mapping[str, Any],
+    schema: str | os.PathLike[str] = SCHEMA,
+    folder: str | os.PathLike[str] = ".",
+) -> dict[str, Any]:
+    """Check a configuration and fill in the schema's defaults.
+
+    Args:
+        config: as read from YAML; it is not changed.
+        schema: path of the JSON Schema, in YAML; by default the project's.
+        folder: where networks of the user's own are looked for.
+
+    Returns:
+        The complete configuration. Every experiment has "seeds", "label" and "count_batch_norm".
+
+    Raises:
+        ConfigError: one sentence on the first thing that is wrong: where, what, what is allowed.
+    """
+    require_bounded(config)
+    rules = read_rules(schema)
+    complete: dict[str, Any] = with_text_keys(config)
+    read_numbers(rules, complete)
+    require_finite(complete)
+    problem = next(problems(rules, complete), None)
+    if problem is not None:
+        raise ConfigError(problem)
+    for name, protocol in complete["protocols"].items():
+        _check_protocol(name, protocol)
+    known = rules["$defs"]["dataset"]["properties"]
+    filled = {key for key, rule in known.items() if "default" in rule}
+    for name, dataset in complete["datasets"].items():
+        _check_dataset(name, dataset, filled)
+    for name, experiment in complete["experiments"].items():
+        experiment.setdefault("seeds", complete["seeds"])
+        experiment.setdefault("label", _label(experiment["network"]))
+        experiment.setdefault(
+            "count_batch_norm", not set(experiment["tables"]) & set(TABLES_WITHOUT_BATCH_NORM)
+        )
+        if is_own(experiment["network"]["name"]):
+            written = with_text_keys(config)["experiments"][name]
+            check_own_network(f"experiments.{name}", experiment, written, folder)
+        _check_experiment(name, experiment, complete)
+        _check_claim(f"experiments.{name}", experiment)
+    selected(complete)
+    if "replication" in complete:
+        _check_replication(complete)
+    return complete
+
+
+def _check_replication(config: Mapping[str, Any]) -> None:
+    """Images must be photographs, and every network an LW-DNA row of the paper."""
+    section = config["replication"]
+    name = _known(section["images"], config["datasets"], "replication.images")
+    images = config["datasets"][name]
+    kind = DATASET_KINDS[images["kind"]]
+    _require(
+        not kind.labelled and set(kind.needed("train")) <= set(images),
+        "replication.images",
+        f"names '{name}', which has no training photographs",
+    )
+    lines = [line for number in (1, 2) for line in read_paper(paper_table(number))]
+    rows = {" / ".join(_row(line)) for line in lines if line["method"] == "LW-DNA"}
+    for key, network in section["networks"].items():
+        _known(" / ".join(_row(network)), dict.fromkeys(rows), f"replication.networks.{key}")
+
+
+def _check_dataset(name: str, dataset: Mapping[str, Any], filled: Collection[str]) -> None:
+    """Folders are strings, names are lists, and training and test have nothing in common.
+
+    Keys that are ``filled`` in by the schema are in every section, and looked at by few kinds.
+    """
+    kind = DATASET_KINDS[dataset["kind"]]
+    for key in dataset:
+        _require(
+            key in kind.keys or key in filled,
+            f"datasets.{name}",
+            f"of kind {dataset['kind']} takes no '{key}'",
+        )
+    wanted = list if kind.source == "names" else str
+    for role in ("train", "test"):
+        _require(
+            isinstance(dataset.get(role, wanted()), wanted),
+            f"datasets.{name}.{role}",
+            f"must be {'a list of names' if wanted is list else 'a folder'} here",
+        )
+    scenes = [
+        {os.path.normpath(dataset.get(role, ""))}
+        if wanted is str
+        else {kind.scene(image) for image in dataset.get(role, [])}
+        for role in ("train", "test")
+    ]
+    common = sorted((scenes[0] & scenes[1]) - {"."})
+    _require(not common, f"datasets.{name}", f"has {common} in both training and test")
+
+
+def _check_protocol(name: str, protocol: Mapping[str, Any]) -> None:
+    """What the kind of optimiser and schedule needs, and does not know."""
+    where = f"protocols.{name}"
+    schedule, optimizer = protocol["schedule"], protocol["optimizer"]
+    steps = schedule["kind"] == "step"
+    for key in ("milestones", "gamma"):
+        _require(
+            (key in schedule) == steps,
+            f"{where}.schedule",
+            f"of kind {schedule['kind']} {'lacks' if steps else 'does not take'} '{key}'",
+        )
+    foreign = {"sgd": ("betas", "eps"), "adam": ("momentum", "nesterov")}[optimizer["kind"]]
+    for key in foreign:
+        _require(
+            key not in optimizer,
+            f"{where}.optimizer",
+            f"of kind {optimizer['kind']} does not take '{key}'",
+        )
+
+
+def _check_claim(where: str, experiment: Mapping[str, Any]) -> None:
+    """The row of the paper that an experiment claims to reproduce must be there."""
+    claim = experiment.get("paper")
+    for number in experiment["tables"] if claim else ():
+        if number == 3:
+            rows = {"tiny-imagenet / MobileNetV1"}
+        elif paper_table(number).exists():
+            rows = {" / ".join(_row(line)) for line in read_paper(paper_table(number))}
+        else:
+            continue
+        _known(
+            " / ".join(_row(claim or {})), dict.fromkeys(rows), f"{where}.paper of Table {number}"
+        )
+
+
+def _row(line: Mapping[str, str]) -> list[str]:
+    return [line[key] for key in ("dataset", "network") if line.get(key)]
+
+
+def _check_experiment(name: str, experiment: dict[str, Any], config: Mapping[str, Any]) -> None:
+    where = f"experiments.{name}"
+    kind = experiment["task"]["kind"]
+    about = KINDS[kind]
+    for key in about.keys:
+        _require(key in experiment["task"], f"{where}.task", f"of kind {kind} lacks '{key}'")
+    for number in experiment["tables"]:
+        _require(
+            number in about.tables,
+            f"{where}.tables",
+            f"puts a {kind} experiment in Table {number}, which is for {kinds_of_table(number)}",
+        )
+    _known(experiment["protocol"], config["protocols"], f"{where}.protocol")
+    roles = [(experiment["train"], "train"), *((test, "test") for test in experiment["test"])]
+    for dataset, role in roles:
+        section = config["datasets"][_known(dataset, config["datasets"], f"{where}: dataset")]
+        of_kind = DATASET_KINDS[section["kind"]]
+        for key in of_kind.needed(role):
+            _require(
+                key in section, f"datasets.{dataset}", f"of kind {section['kind']} lacks '{key}'"
+            )
+        _require(
+            of_kind.labelled == about.labelled,
+            f"{where}.{role}",
+            f"names '{dataset}' of kind {section['kind']}, which does not serve {kind}",
+        )
+        if about.labelled:
+            _check_sizes(where, experiment["task"], dataset, section)
+    own = is_own(experiment["network"]["name"])
+    if not own:
+        _check_network(f"{where}.network", experiment["network"], kind)
+    for key in ("name", "dataset", "width"):
+        _require(
+            key not in experiment["network"]["options"],
+            f"{where}.network.options",
+            f"has '{key}', a key of the network",
+        )
+    convention = experiment.get("convention")
+    _require(
+        convention is None or convention in about.conventions,
+        f"{where}.convention",
+        f"is '{convention}', which is not for {kind}",
+    )
+    source = config["datasets"][experiment["train"]]
+    _require(
+        about.store == "train" or "crop" in source,
+        f"datasets.{experiment['train']}",
+        "is trained on but lacks 'crop'",
+    )
+    if about.enlarges:
+        _require(
+            source["crop"].get("scale") == experiment["task"]["scale"],
+            f"datasets.{experiment['train']}.crop",
+            f"must have the scale of {where}.task, {experiment['task']['scale']}",
+        )
+        _require(
+            own or experiment["network"]["options"].get("scale", 4) == experiment["task"]["scale"],
+            f"{where}.network.options.scale",
+            f"must be that of the task, {experiment['task']['scale']}",
+        )
+    _require(
+        "strip" not in experiment or about.restores,
+        f"{where}.strip",
+        f"cannot be: {kind} restores no images",
+    )
+    teacher = experiment.get("teacher")
+    if teacher is not None:
+        _require(about.distils, f"{where}.teacher", f"cannot be: {kind} has no distillation")
+    for method in experiment["methods"]:
+        if method in NEED_TEACHER:
+            _require(teacher is not None, where, f"has the method {method} but no 'teacher'")
+    if teacher is not None and "experiment" in teacher:
+        other = _known(teacher["experiment"], config["experiments"], f"{where}.teacher.experiment")
+        shared = config["experiments"][other].get("teacher", {})
+        _require("width" in shared, f"{where}.teacher", f"is that of '{other}', which trains none")
+    for method in experiment["methods"]:
+        if METHODS[method].shrinkage is not None:
+            _check_shrinkage(where, experiment, method, config["protocols"])
+        _require(
+            method == "lw-dna" or experiment["tables"] != [3],
+            where,
+            f"has the method {method}, which Table 3 does not show; put it into Table 1 as well",
+        )
+
+
+def _check_network(where: str, network: Mapping[str, Any], kind: str) -> None:
+    """A network of the paper must exist, for this task and this dataset."""
+    labelled = KINDS[kind].labelled
+    _require(
+        not labelled or "dataset" in network,
+        where,
+        "lacks 'dataset', which says how many classes and pixels there are",
+    )
+    name = network["name"]
+    entry = NETWORKS[_known(name, NETWORKS, f"{where}.name")]
+    _require(
+        labelled == (entry.dataset is not None),
+        f"{where}.name",
+        f"is '{name}', which does not serve {kind}",
+    )
+    _require(
+        labelled or "dataset" not in network,
+        f"{where}.dataset",
+        f"is not for {kind}: leave it out",
+    )
+    if labelled:
+        _known(network["dataset"], DATASETS, f"{where}.dataset")
+    _require(
+        "input" not in network,
+        f"{where}.input",
+        f"is not for '{name}', but for networks of your own: leave it out",
+    )
+
+
+def _check_shrinkage(
+    where: str, experiment: Mapping[str, Any], method: str, protocols: Mapping[str, Any]
+) -> None:
+    """A shrinkage needs one budget, and a search a protocol."""
+    shrinkage = str(METHODS[method].shrinkage)
+    _require("shrink" in experiment, where, f"has the method {method} but no section 'shrink'")
+    budget = "shrink"
+    if shrinkage == DHP:
+        _require(DHP in experiment, where, f"has the method {method} but no section 'dhp'")
+        _known(experiment[DHP]["protocol"], protocols, f"{where}.dhp.protocol")
+        if {"target_flops", "flops_ratio"} & set(experiment[DHP]):
+            budget = DHP
+    settings = shrink_settings(experiment, shrinkage)
+    _require(
+        ("target_flops" in settings) != ("flops_ratio" in settings),
+        f"{where}.{budget}",
+        "must have either 'target_flops' or 'flops_ratio'",
+    )
+    changed = ", ".join(f"{key}: {value}" for key, value in SHRINKAGES[shrinkage].items())
+    _require(
+        shrinkage in (DHP, "lw-dna")
+        or "lw-dna" not in experiment["methods"]
+        or settings != shrink_settings(experiment, "lw-dna"),
+        f"{where}.methods",
+        f"has {method}, which is lw-dna itself where shrink has {changed}: leave it out",
+    )
+
+
+def _check_sizes(
+    where: str, task: Mapping[str, Any], name: str, dataset: Mapping[str, Any]
+) -> None:
+    """Labelled images must have one size: by a border, or by crops from images of any."""
+    _require(("crop" in task) == ("resize" in task), f"{where}.task", "needs 'crop' and 'resize'")
+    _require(("crop" in task) != ("pad" in task), f"{where}.task", "needs either 'pad' or 'crop'")
+    _require(
+        task.get("resize", 0) >= task.get("crop", 0),
+        f"{where}.task.resize",
+        f"is {task.get('resize')}, less than the crop of {task.get('crop')}",
+    )
+    _require(
+        "crop" in task or not DATASET_KINDS[dataset["kind"]].stays(dataset),
+        f"{where}.task",
+        f"lacks 'crop', but the images of '{name}' differ in size",
+    )
+
+
+def _label(network: Mapping[str, Any]) -> str:
+    width = network["width"]
+    # Of FILE:FUNCTION the function.
+    return str(network["name"]).rpartition(":")[2] + ("" if width == 1 else f" x{width:g}")
+
+
+def _known(name: str, allowed: Mapping[str, Any], where: str) -> str:
+    if name not in allowed:
+        raise ConfigError(f"{where} names '{name}', which does not exist: {nearest(name, allowed)}")
+    return name
+
+
+def _require(holds: bool, where: str, what: str) -> None:
+    if not holds:
+        raise ConfigError(f"{where} {what}; correct the configuration.")

@@ -1,0 +1,83 @@
+"""What is asked of a network of the user's own in an experiment; its file is read, not run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from lwdna.errors import ConfigError
+from lwdna.networks.user_code import declared
+
+
+def check_own_network(
+    where: str,
+    experiment: dict[str, Any],
+    written: Mapping[str, Any],
+    folder: str | os.PathLike[str],
+) -> None:
+    """Check the network of an experiment that names FILE:FUNCTION, and what would widen it.
+
+    A function without an argument ``width`` makes one network: it is shrunk from its own size, so
+    that ``shrink.widen``, where it is not written, becomes 1.
+
+    Args:
+        where: of the experiment, for the message.
+        experiment: with the defaults of the schema.
+        written: the same as the user wrote it.
+        folder: what the file is relative to.
+
+    Raises:
+        ConfigError: if the file or function is missing, or does not take what it would be given.
+    """
+    network = experiment["network"]
+    name = network["name"]
+    if "input" not in network:
+        raise ConfigError(
+            f"{where}.network lacks 'input', which a network of your own needs: channels, height "
+            "and width of an image, such as [3, 32, 32], for which FLOPs are counted."
+        )
+    if "dataset" in network:
+        raise ConfigError(
+            f"{where}.network has 'dataset', but '{name}' is your own; leave it out, and give the "
+            "number of classes as an argument of the function, in 'options'."
+        )
+    signature = declared(name, folder)
+    if signature is None:
+        return  # only an import can tell
+    widens = "width" in signature.parameters
+    arguments = network["options"] | ({"width": network["width"]} if widens else {})
+    try:
+        signature.bind(**arguments)
+    except TypeError as error:
+        raise ConfigError(
+            f"{where}.network cannot be made: '{name}' would be called with "
+            f"{', '.join(sorted(arguments)) or 'nothing'}, but it is {_last(name)}{signature} "
+            f"({error}); correct 'options', or the function."
+        ) from error
+    if not widens:
+        _check_one_width(where, name, experiment, written)
+
+
+def _check_one_width(
+    where: str, name: str, experiment: dict[str, Any], written: Mapping[str, Any]
+) -> None:
+    """Refuse any width but 1, and make the default of ``shrink.widen`` 1."""
+    if "widen" not in written.get("shrink", {}) and "shrink" in experiment:
+        experiment["shrink"]["widen"] = 1
+    for section, key in (
+        ("network", "width"),
+        ("teacher", "width"),
+        ("shrink", "widen"),
+        ("dhp", "widen"),
+    ):
+        width = experiment.get(section, {}).get(key, 1)
+        if width != 1:
+            raise ConfigError(
+                f"{where}.{section}.{key} is {width:g}, but '{name}' has no argument 'width'; give "
+                f"it one that multiplies every number of channels, or make {key} 1."
+            )
+
+
+def _last(name: str) -> str:
+    return name.rpartition(":")[2]

@@ -1,0 +1,45 @@
+"""Which experiments and methods are to run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lwdna.errors import ConfigError, nearest
+
+
+def selected(config: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The experiments to run, and the methods of each: all of them, or those that ``only`` names.
+
+    An experiment is of the dataset that it is trained on and of those that it is tested on.
+
+    Raises:
+        ConfigError: if there is no such name, or if nothing is left.
+    """
+    experiments: Mapping[str, Any] = config["experiments"]
+    facets = {
+        name: {
+            "datasets": {e["train"], *e["test"]},
+            "networks": {e["network"]["name"]},
+            "methods": set(e["methods"]),
+            "experiments": {name},
+        }
+        for name, e in experiments.items()
+    }
+    only = config["only"]
+    for key, names in only.items():
+        there = dict.fromkeys(name for facet in facets.values() for name in facet[key])
+        for name in names:
+            if name not in there:
+                raise ConfigError(
+                    f"only.{key} names '{name}', which no experiment has: {nearest(name, there)}"
+                )
+    chosen = {
+        name: [m for m in e["methods"] if m in only.get("methods", e["methods"])]
+        for name, e in experiments.items()
+        if all(facets[name][key] & set(names) for key, names in only.items())
+    }
+    if not chosen:
+        words = " and ".join(f"{key} {', '.join(names)}" for key, names in only.items())
+        raise ConfigError(f"No experiment is of {words}; name what there is together.")
+    return chosen

@@ -1,0 +1,1 @@
+"""The channels of a network: traced, coupled, counted, and cut."""

@@ -1,0 +1,394 @@
+"""The channel graph: which channels of a network must live or die together.
+
+``lwdna.graph.propagation`` follows every channel through the network. What is tied there forms
+one *element*: the channels that can only be removed together. Elements that are made by the same
+layer form a *channel set*, the thing a latent vector controls.
+
+Only ``layer_rules`` and ``function_rules`` know about residual adds, depthwise convolution,
+concatenation and the like.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from torch import Tensor, fx, nn
+
+from lwdna.errors import GraphError
+from lwdna.graph.labels import Given, Labels, TaughtCall
+from lwdna.graph.layer_rules import KNOWN_LAYERS, is_known
+from lwdna.graph.propagation import check_model, propagate
+from lwdna.graph.rules import rule_of
+from lwdna.graph.tracing import trace
+
+Elements = NDArray[np.int64]
+"""For each channel along an axis of a tensor its element, or -1 for one that is always there."""
+Mask = NDArray[np.bool_]
+"""For each element of a graph whether it is kept."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A convolution or linear layer of the network."""
+
+    name: str
+    module: nn.Module
+    inputs: Elements
+    """Element of each input channel; of a linear layer after a flatten, of each input feature."""
+    outputs: Elements
+    """Element of each output channel."""
+
+    @property
+    def mixes(self) -> bool:
+        """Whether every output channel reads every input channel (no groups)."""
+        return getattr(self.module, "groups", 1) == 1
+
+
+@dataclass(frozen=True)
+class Activity:
+    """One use of a module that the FLOPs convention counts."""
+
+    name: str
+    module: nn.Module
+    positions: int
+    """Elements of the output for each of its channels, all uses of the module together."""
+    channels: Elements
+    """Element of each channel of the output."""
+
+
+@dataclass(frozen=True)
+class ChannelSet:
+    """Channels that several layers share: what one latent vector controls."""
+
+    name: str
+    """The first layer that makes these channels."""
+    elements: Elements
+    """Its elements, in the order of that layer's channels."""
+    frozen: NDArray[np.bool_]
+    """Which elements must stay: those of the network's inputs and outputs."""
+    makers: tuple[str, ...]
+    readers: tuple[str, ...]
+    followers: tuple[str, ...]
+    """Other modules with parameters for these channels, such as batch norms."""
+    reasons: tuple[str, ...]
+    holds: tuple[str, ...]
+    """Operations that name the number of these channels, so that all of them stay."""
+    feeds_classifier: bool
+    """Whether a linear layer turns these channels into the network's output."""
+
+    def __len__(self) -> int:
+        return len(self.elements)
+
+    @property
+    def prunable(self) -> bool:
+        """Whether any element may be removed."""
+        return not bool(self.frozen.all())
+
+
+class ChannelGraph:
+    """The channels of a network and how its layers share them.
+
+    Args:
+        model: any ``nn.Module`` that torch.fx can trace. It is neither run nor changed: the graph
+            is read off a copy without data on the meta device.
+        example_input: a tensor ``(B, C, H, W)`` (or a tuple of the inputs) of the size in question.
+
+    Attributes:
+        sets: the channel sets, in the order of the network.
+        layers: convolutions and linear layers by module name.
+        axes: by name of a parameter or buffer, the elements along each of its axes; None for an
+            axis without channels (kernel sizes, the inside of a group).
+        activities: what the FLOPs convention counts.
+        inside: channels inside of layers of users, by layer and name of their axis.
+        costs: FLOPs of layers of users: a coefficient, and the elements along up to two axes.
+        taught: the calls of layers of users, their labels being elements.
+        elements: how many elements there are; a mask has this length.
+        frozen: which elements must stay: ``(elements,)``.
+        ends: which of them are inputs or outputs of the network.
+
+    Raises:
+        GraphError: for a network that torch.fx cannot trace, or an operation whose effect on
+            channels is not known; the message names the module and the operation.
+    """
+
+    def __init__(self, model: nn.Module, example_input: Tensor | Sequence[Tensor]) -> None:
+        check_model(model)
+        self.model = model
+        found = Labels()
+        self._operations = _follow(model, as_inputs(example_input), found)
+        elements = found.elements()
+        self.elements: int = int(elements.max(initial=-1)) + 1
+        self.sources = _numbered(found.sources, elements)
+        modules = dict(model.named_modules())
+        inputs, outputs = _numbered(found.inputs, elements), _numbered(found.outputs, elements)
+        self.layers = {
+            name: Layer(name, modules[name], inputs[name], outputs[name]) for name in outputs
+        }
+        self.axes: dict[str, tuple[Elements | None, ...]] = {
+            name: tuple(None if labels is None else elements[labels.numpy()] for labels in axes)
+            for name, axes in found.axes.items()
+        }
+        self.activities = [
+            Activity(name, modules[name], use.positions, elements[use.labels.numpy()])
+            for name, use in found.uses.items()
+        ]
+        self.inside = _numbered(found.inside, elements)
+        self.costs = [(n, tuple(elements[a.numpy()] for a in axes)) for n, axes in found.costs]
+        self.taught = [_by_element(call, elements) for call in found.taught]
+        self.ends = self._among(elements, [*found.sources.values(), *found.results])
+        held = [labels for labels, _ in found.held]
+        self.frozen = self.ends | self._among(elements, found.frozen + held)
+        self.sets = _sets(self, found, elements)
+
+    def _among(self, elements: Elements, labels: Sequence[Tensor]) -> Mask:
+        """Which elements some labels belong to."""
+        found = np.zeros(self.elements, np.bool_)
+        for some in labels:
+            numbers = elements[some.numpy()]
+            found[numbers[numbers >= 0]] = True
+        return found
+
+    def _makers(self) -> dict[str, Elements]:
+        """By what makes channels their elements ``(C,)``."""
+        layers = {name: layer.outputs for name, layer in self.layers.items()}
+        return self.sources | layers | self.inside
+
+    def full_mask(self) -> Mask:
+        """The mask that keeps every channel: ``(elements,)``."""
+        return np.ones(self.elements, dtype=np.bool_)
+
+    def kept(self, mask: Mask) -> dict[str, list[int]]:
+        """By layer the indices of the output channels that ``mask``, ``(elements,)``, keeps."""
+        return {
+            name: np.flatnonzero(keeps(mask, layer.outputs)).tolist()
+            for name, layer in self.layers.items()
+        }
+
+    def check_cut(
+        self, small: nn.Module, example_input: Tensor | Sequence[Tensor], mask: Mask
+    ) -> None:
+        """Follow the channels that are left through the network cut down to ``mask``.
+
+        Args:
+            small: the network after surgery.
+            example_input: ``(B, C, H, W)``, or a tuple of inputs, as the graph was given.
+            mask: ``(elements,)``.
+
+        Raises:
+            GraphError: if a layer of it does not read the channels that it read before.
+        """
+
+        def left(elements: Elements) -> Tensor:
+            return torch.from_numpy(elements[keeps(mask, elements)]) + 1
+
+        made = self._makers()
+        for name, axes in self.axes.items():
+            along = [axis for axis in axes if axis is not None]
+            made[name] = along[0] if len(along) == 1 else np.zeros(0, np.int64)
+        # Labels that are elements: nothing new is to be drawn or tied.
+        found = Labels(given={name: left(elements) for name, elements in made.items()})
+        found.fresh = self.elements + 1
+        operations = _follow(small, as_inputs(example_input), found)
+        if operations != self._operations:
+            raise GraphError(
+                f"{type(small).__name__} takes another way through its forward with fewer "
+                "channels: a condition there depends on their number; make it depend on something "
+                "else."
+            )
+        wrong = [
+            name
+            for name, layer in self.layers.items()
+            if not torch.equal(found.inputs[name], left(layer.inputs))
+        ]
+        wrong += [reason for _, _, reason in found.pairs]
+        if wrong:
+            raise GraphError(
+                f"After shrinkage the channels of {type(small).__name__} would be mixed up at "
+                f"'{wrong[0]}': its forward depends on their number in a way that the channel "
+                "graph does not see. Please report it with the network."
+            )
+
+    def explain(self) -> str:
+        """Say in words each channel set, its layers, and why they are coupled."""
+        lines = []
+        for number, channels in enumerate(self.sets, 1):
+            state = "" if channels.prunable else ", frozen"
+            if self.ends[channels.elements].all():
+                state = ", frozen (input or output of the network)"
+            elif channels.holds:
+                state = ", frozen (their number is written in the code)"
+            if channels.prunable and channels.frozen.any():
+                state = f", {int(channels.frozen.sum())} of them frozen"
+            lines.append(f"{number}. {channels.name}: {_count(len(channels), 'element')}{state}")
+            for title, names in (
+                ("made by", channels.makers),
+                ("read by", channels.readers),
+                ("with", channels.followers),
+                ("because", channels.reasons),
+                ("kept whole by", channels.holds),
+            ):
+                if names:
+                    lines.append(f"   {title}: " + "; ".join(names))
+            if channels.feeds_classifier:
+                lines.append("   feeds the classifier (floor tau)")
+        return "\n".join(lines)
+
+
+def keeps(mask: Mask, elements: Elements) -> Mask:
+    """For each channel whether it stays; element -1 always does.
+
+    Args:
+        mask: ``(elements,)``.
+        elements: of the channels, ``(C,)``.
+
+    Returns:
+        ``(C,)``.
+    """
+    return np.where(elements < 0, True, mask[elements])
+
+
+def on_meta(model: nn.Module) -> nn.Module:
+    """A copy of a module without data, for reading shapes: no memory is spent on weights."""
+    memo: dict[int, Any] = {}
+    for tensor in chain(model.parameters(), model.buffers()):
+        empty = torch.empty_like(tensor, device="meta")
+        if isinstance(tensor, nn.Parameter):
+            empty = nn.Parameter(empty, requires_grad=tensor.requires_grad)
+        memo[id(tensor)] = empty
+    return copy.deepcopy(model, memo)
+
+
+def as_inputs(example_input: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """The inputs of a network: one tensor ``(B, C, H, W)``, or several in a tuple or list."""
+    return (example_input,) if isinstance(example_input, Tensor) else tuple(example_input)
+
+
+Operations = list[tuple[str, Any]]
+
+
+def _follow(
+    model: nn.Module, inputs: tuple[Tensor, ...], found: Labels
+) -> tuple[Operations, Operations]:
+    """Follow the channels of a network in evaluation mode, and in training mode if that differs.
+
+    Auxiliary heads, for one, run in training only. What the FLOPs convention counts is evaluation.
+
+    Returns:
+        The operations in evaluation and in training mode.
+    """
+    skeleton = on_meta(model)
+    modules = dict(skeleton.named_modules())
+    inputs = tuple(x.to("meta") for x in inputs)
+    evaluation = trace(skeleton.eval(), inputs, _is_leaf)
+    propagate(evaluation, modules, found, count=True)
+    skeleton.train()
+    for module in modules.values():
+        if isinstance(module, KNOWN_LAYERS):
+            module.eval()  # a batch norm refuses to train on one value
+    training = trace(skeleton, inputs, _is_leaf)
+    operations = _operations(evaluation), _operations(training)
+    if operations[0] != operations[1]:
+        propagate(training, modules, found, count=False)
+    return operations
+
+
+def _is_leaf(module: nn.Module) -> bool:
+    """Whether a rule is known for a module as a whole."""
+    return is_known(module) or rule_of(module) is not None
+
+
+def _operations(graph: fx.Graph) -> Operations:
+    return [(node.op, node.target) for node in graph.nodes]
+
+
+def _numbered(labels: dict[str, Tensor], elements: Elements) -> dict[str, Elements]:
+    return {name: elements[tensor.numpy()] for name, tensor in labels.items()}
+
+
+def _by_element(call: TaughtCall, elements: Elements) -> TaughtCall:
+    """The call with elements in the place of labels."""
+
+    def number(leaf: Any) -> Any:
+        if isinstance(leaf, Given):
+            return Given(leaf.value, torch.from_numpy(elements[leaf.labels.numpy()]))
+        return leaf
+
+    output = torch.from_numpy(elements[call.output.numpy()])
+    return TaughtCall(call.name, fx.node.map_aggregate(call.arguments, number), output)
+
+
+def _sets(graph: ChannelGraph, found: Labels, elements: Elements) -> list[ChannelSet]:
+    """The elements put together by the layers that make them."""
+    makers = graph._makers()
+    pairs = [np.stack([np.full(len(made), made[0]), made]) for made in makers.values()]
+    rows, columns = np.concatenate(pairs, 1)
+    links = coo_array(
+        (np.ones(len(rows), np.int8), (rows, columns)), shape=(graph.elements, graph.elements)
+    )
+    _, component = connected_components(links, directed=False)
+
+    def components(of: Elements) -> list[int]:
+        return [int(c) for c in np.unique(component[of[of >= 0]])]
+
+    made_by, read_by, followed_by, coupled_by, held_by = (
+        defaultdict[int, list[str]](list) for _ in range(5)
+    )
+    for name, made in makers.items():
+        made_by[components(made)[0]].append(name)
+    for name, layer in graph.layers.items():
+        for c in components(layer.inputs):
+            read_by[c].append(name)
+    for parameter, axes in graph.axes.items():
+        owner = parameter.rpartition(".")[0] or parameter
+        if owner not in graph.layers:
+            for axis in axes:
+                for c in [] if axis is None else components(axis):
+                    if owner not in followed_by[c]:
+                        followed_by[c].append(owner)
+    for reasons, noted in (
+        (coupled_by, [(labels, reason) for labels, _, reason in found.pairs]),
+        (held_by, found.held),
+    ):
+        for labels, reason in noted:
+            for c in components(elements[labels.numpy()]):
+                if reason not in reasons[c]:
+                    reasons[c].append(reason)
+
+    results = [elements[labels.numpy()] for labels in found.results]
+    answers = set(np.concatenate([np.zeros(0, np.int64), *results]).tolist()) - {-1}
+    fed: set[int] = set()
+    for layer in graph.layers.values():
+        if isinstance(layer.module, nn.Linear) and answers & set(layer.outputs.tolist()):
+            fed.update(components(layer.inputs))
+
+    sets = []
+    for c in sorted(made_by, key=lambda c: int(np.flatnonzero(component == c)[0])):
+        members = np.flatnonzero(component == c)
+        sets.append(
+            ChannelSet(
+                name=made_by[c][0],
+                elements=members,
+                frozen=graph.frozen[members],
+                makers=tuple(made_by[c]),
+                readers=tuple(read_by[c]),
+                followers=tuple(followed_by[c]),
+                reasons=tuple(coupled_by[c]),
+                holds=tuple(held_by[c]),
+                feeds_classifier=c in fed,
+            )
+        )
+    return sets
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")

@@ -1,0 +1,311 @@
+"""FLOPs and parameters by the convention with which the paper's Table 1 was made.
+
+FLOPs are multiply-accumulates at batch 1 for convolutions (at their output size, transposed ones
+too) and linear layers, without biases; plus 2 operations an element for batch norm and 1 an
+element for ReLU-like *modules*, which count once a module, at the size of their last call.
+H-swish and h-sigmoid are such modules for the ReLU6 inside them; swish and sigmoid are not.
+Everything else, functional activations included, is free. Parameters are all parameters.
+
+Table 2's 9.10 G for DnCNN does not count batch norm: ``batch_norm=False``.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from torch import Tensor, fx, nn
+from torch.overrides import TorchFunctionMode
+
+from lwdna.errors import GraphError, first_line
+from lwdna.graph.channels import ChannelGraph, Elements, Mask, as_inputs, on_meta
+from lwdna.graph.layer_rules import KNOWN_LAYERS, is_known
+from lwdna.graph.operations import BATCH_NORMS, CONVOLUTIONS
+from lwdna.graph.rules import RuleError, rule_of
+from lwdna.graph.tracing import place, shapes
+
+logger = logging.getLogger(__name__)
+
+COUNTED_ACTIVATIONS = (
+    nn.ReLU,
+    nn.ReLU6,
+    nn.PReLU,
+    nn.LeakyReLU,
+    nn.ELU,
+    # x ReLU6(x + 3) / 6 and ReLU6(x + 3) / 6, of which the ReLU6 counts.
+    nn.Hardswish,
+    nn.Hardsigmoid,
+)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """FLOPs of a module as ``coefficient * inputs * outputs``, in channels."""
+
+    coefficient: int
+    """FLOPs for each output element and, where ``reads`` is set, each input channel."""
+    reads: bool
+    """Whether the cost grows with the number of input channels."""
+
+
+def module_cost(module: nn.Module, *, batch_norm: bool = True) -> Cost | None:
+    """What an output element of a module costs (facts of the convention); None if it is free."""
+    if isinstance(module, CONVOLUTIONS):
+        kernel = int(np.prod(module.kernel_size))
+        if module.groups == 1:
+            return Cost(kernel, reads=True)
+        # A group keeps its width when whole groups are removed.
+        return Cost(kernel * (module.in_channels // module.groups), reads=False)
+    if isinstance(module, nn.Linear):
+        return Cost(1, reads=True)
+    if isinstance(module, BATCH_NORMS) and batch_norm:
+        return Cost(2 if module.affine else 1, reads=False)
+    if isinstance(module, COUNTED_ACTIVATIONS):
+        return Cost(1, reads=False)
+    return None
+
+
+def complexity(
+    model: nn.Module,
+    example_input: Tensor | Sequence[Tensor],
+    *,
+    batch_norm: bool = True,
+) -> tuple[int, int]:
+    """Count the FLOPs and parameters of any network, without running it on data.
+
+    Args:
+        model: the network; it need not be traceable.
+        example_input: ``(B, C, H, W)``, or a tuple of inputs, of the size in question.
+        batch_norm: count batch norm, as Table 1 does and Table 2 does not.
+
+    Returns:
+        FLOPs for one image, and parameters.
+
+    Raises:
+        GraphError: if the network does not run on the example input.
+    """
+    skeleton = on_meta(model).eval()
+    activations: dict[nn.Module, int] = {}
+
+    def count(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        activations[module] = output[:1].numel()  # the last call
+
+    counter = _LayerCounter(batch_norm=batch_norm)
+    taught = {module for module in skeleton.modules() if rule_of(module) is not None}
+    inside = {part for module in taught for part in module.modules()}
+    for module in skeleton.modules():
+        if module in taught:
+            module.register_forward_pre_hook(counter.enter)
+            module.register_forward_hook(counter.leave, with_kwargs=True)
+        elif isinstance(module, COUNTED_ACTIVATIONS) and is_known(module) and module not in inside:
+            module.register_forward_hook(count)
+    inputs = as_inputs(example_input)
+    try:
+        with torch.device("meta"), counter as layers, torch.no_grad():
+            skeleton(*(x.to("meta") for x in inputs))
+    except RuleError:
+        raise
+    except Exception as error:
+        if "meta tensor" in str(error) or isinstance(error, NotImplementedError):
+            raise GraphError(
+                f"{type(model).__name__} cannot be counted{place(error, besides=__file__)}: it "
+                f"asks for the values of a tensor ({first_line(error)}), but only shapes are "
+                "followed; rewrite that line."
+            ) from error
+        raise GraphError(
+            f"{type(model).__name__} does not run on an input of shape {shapes(inputs)}: "
+            f"{first_line(error)}. Give an example input that it accepts."
+        ) from error
+    uncounted = [
+        name or type(model).__name__
+        for name, module in skeleton.named_modules()
+        if not isinstance(module, KNOWN_LAYERS)
+        and module not in inside
+        and any(sum(n > 1 for n in p.shape) > 1 for p in module.parameters(recurse=False))
+    ]
+    if uncounted:
+        logger.warning(
+            "The FLOPs leave out what %s computes with parameters of its own: the convention "
+            "counts convolutions, linear layers, batch norms and activations.",
+            ", ".join(uncounted[:3]) + (", ..." if len(uncounted) > 3 else ""),
+        )
+    flops = layers.flops + sum(activations.values())
+    return flops, sum(p.numel() for p in model.parameters())
+
+
+class _LayerCounter(TorchFunctionMode):
+    """Counts convolutions, linear layers and batch norms, called as modules or as functions."""
+
+    def __init__(self, *, batch_norm: bool) -> None:
+        super().__init__()
+        self.batch_norm = batch_norm
+        self.flops = 0
+        self.outside: list[int] = []
+        """The count when each of the layers of users that run at the moment was called."""
+
+    def enter(self, _layer: nn.Module, _inputs: tuple[Any, ...]) -> None:
+        """Called before a layer of a user runs."""
+        self.outside.append(self.flops)
+
+    def leave(
+        self, layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor
+    ) -> None:
+        """Count a layer of a user, of whose output ``(B, ...)`` one image counts, by its rule.
+
+        Raises:
+            RuleError: if it calls convolutions and linear layers of another count.
+        """
+        before = self.outside.pop()
+        seen = self.flops - before
+        tensors: list[Tensor] = []
+        fx.node.map_aggregate(
+            (args, kwargs), lambda x: tensors.append(x) if isinstance(x, Tensor) else None
+        )
+        rule: Any = rule_of(layer)
+        sizes = {name: tensor.numel() for name, tensor in layer.named_parameters()}
+        flops = sum(
+            times * sizes[name] for name, times in rule.positions(layer, tensors, output).items()
+        )
+        if seen and seen != flops:
+            raise RuleError(
+                f"The rule of {type(layer).__name__} says that it takes {flops:,} FLOPs an image, "
+                f"but its forward calls convolutions and linear layers of {seen:,}; say by `flops` "
+                "how often each parameter is multiplied."
+            )
+        self.flops = before + flops
+
+    def __torch_function__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        name = getattr(func, "__name__", "")
+        if name == "linear" or name.startswith(("conv1d", "conv2d", "conv3d", "conv_transpose")):
+            weight = args[1] if len(args) > 1 else kwargs["weight"]
+            if name != "linear" and result.ndim != weight.ndim:
+                raise ValueError("a convolution gets an input without a batch axis")
+            # Every weight takes part once in each position of the output.
+            axis = -1 if name == "linear" else 1
+            self.flops += weight.numel() * result[:1].numel() // result.shape[axis]
+        elif name == "batch_norm" and self.batch_norm and not self.outside:
+            weight = args[3] if len(args) > 3 else kwargs.get("weight")
+            self.flops += (1 if weight is None else 2) * result[:1].numel()
+        return result
+
+
+class MaskedComplexity:
+    """FLOPs and parameters of a network for any mask over its channel graph, instantly.
+
+    Both are sums of ``coefficient * n_a * n_b`` where n_a and n_b are numbers of channels kept
+    along some axis; the numbers are one sparse matrix times the mask.
+    """
+
+    def __init__(self, graph: ChannelGraph, *, batch_norm: bool = True) -> None:
+        self._rows: dict[bytes, int] = {}
+        self._axes: list[Elements] = []
+        one = self._row(np.array([-1], np.int64))
+        flops, params = [], []
+        for activity in graph.activities:
+            cost = module_cost(activity.module, batch_norm=batch_norm)
+            if cost is not None:
+                outputs = self._row(activity.channels)
+                inputs = self._row(graph.layers[activity.name].inputs) if cost.reads else one
+                flops.append((cost.coefficient * activity.positions, inputs, outputs))
+        for coefficient, elements in graph.costs:
+            first, second = ([self._row(a) for a in elements] + [one, one])[:2]
+            flops.append((coefficient, first, second))
+        for name, parameter in graph.model.named_parameters():
+            axes = [a for a in graph.axes.get(name, ()) if a is not None]
+            first, second = ([self._row(a) for a in axes] + [one, one])[:2]
+            labelled = int(np.prod([len(a) for a in axes]))
+            params.append((parameter.numel() // labelled, first, second))
+        self._flops = _Terms(flops)
+        self._params = _Terms(params)
+        self._fixed, self._incidence = self._count_rows(graph.elements)
+        self._columns = self._incidence.tocsc()
+        self._own_flops = self._flops.squares(self._incidence)
+
+    def flops(self, mask: Mask) -> int:
+        """FLOPs for one image when only the elements in ``mask``, ``(elements,)``, are kept."""
+        return self._flops.evaluate(self._counts(mask))
+
+    def params(self, mask: Mask) -> int:
+        """Parameters when only the elements in ``mask``, ``(elements,)``, are kept."""
+        return self._params.evaluate(self._counts(mask))
+
+    def extra_flops(self, mask: Mask, elements: Elements) -> NDArray[np.int64]:
+        """How many more FLOPs each of some elements, outside the mask, would cost alone.
+
+        Args:
+            mask: ``(elements,)``.
+            elements: their numbers, ``(n,)``.
+
+        Returns:
+            ``(n,)``.
+        """
+        slopes = self._incidence.T @ self._flops.slopes(self._counts(mask))
+        extra: NDArray[np.int64] = (slopes + self._own_flops)[elements]
+        return extra
+
+    def same(self, elements: Elements) -> bool:
+        """Whether elements, by number ``(n,)``, take part in the same and so cost the same."""
+        starts, stops = self._columns.indptr[elements], self._columns.indptr[elements + 1]
+        if len(set((stops - starts).tolist())) > 1:
+            return False
+        entries = starts[:, None] + np.arange(stops[0] - starts[0])
+        rows, repeats = self._columns.indices[entries], self._columns.data[entries]
+        return bool((rows == rows[0]).all() and (repeats == repeats[0]).all())
+
+    def _row(self, elements: Elements) -> int:
+        key = elements.tobytes()
+        if key not in self._rows:
+            self._rows[key] = len(self._axes)
+            self._axes.append(elements)
+        return self._rows[key]
+
+    def _count_rows(self, elements: int) -> tuple[NDArray[np.int64], Any]:
+        fixed = np.array([int((axis < 0).sum()) for axis in self._axes], np.int64)
+        rows = np.concatenate([np.full(len(a), i) for i, a in enumerate(self._axes)])
+        columns = np.concatenate(self._axes)
+        real = columns >= 0
+        ones = np.ones(int(real.sum()), np.int64)
+        shape = (len(self._axes), elements)
+        return fixed, csr_array((ones, (rows[real], columns[real])), shape=shape)
+
+    def _counts(self, mask: Mask) -> NDArray[np.int64]:
+        counts: NDArray[np.int64] = self._fixed + self._incidence @ mask.astype(np.int64)
+        return counts
+
+
+class _Terms:
+    """A sum of ``coefficient * counts[a] * counts[b]``."""
+
+    def __init__(self, terms: Sequence[tuple[int, int, int]]) -> None:
+        table = np.array(terms, np.int64).reshape(-1, 3)
+        self._coefficient, self._a, self._b = table.T
+
+    def evaluate(self, counts: NDArray[np.int64]) -> int:
+        return int((self._coefficient * counts[self._a] * counts[self._b]).sum())
+
+    def slopes(self, counts: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The derivative of the sum by each of the counts: ``(rows,)``, as the counts."""
+        slopes = np.zeros_like(counts)
+        np.add.at(slopes, self._a, self._coefficient * counts[self._b])
+        np.add.at(slopes, self._b, self._coefficient * counts[self._a])
+        return slopes
+
+    def squares(self, incidence: Any) -> NDArray[np.int64]:
+        """The sum for each column of a sparse matrix ``(rows, elements)``: ``(elements,)``."""
+        product = incidence[self._a].multiply(incidence[self._b])
+        squares: NDArray[np.int64] = product.T @ self._coefficient
+        return squares

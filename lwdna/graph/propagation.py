@@ -1,0 +1,160 @@
+"""Propagation: from the inputs of a network to its outputs, the labels of every value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn.utils import parametrize
+
+from lwdna.errors import GraphError
+from lwdna.graph.calls import Call
+from lwdna.graph.function_rules import FUNCTION_RULES
+from lwdna.graph.labels import Labels, has_tensor, lay, no_channels, tensors_in
+from lwdna.graph.layer_rules import KNOWN_LAYERS, follow_layer, functional_layer
+from lwdna.graph.operations import FUNCTIONAL_LAYERS
+from lwdna.graph.rules import rule_of
+from lwdna.graph.taught import follow_rule
+from lwdna.graph.tracing import value_of
+
+
+def propagate(
+    graph: fx.Graph, modules: Mapping[str, nn.Module], found: Labels, *, count: bool
+) -> None:
+    """Walk along a traced graph and work out the labels of every value.
+
+    Args:
+        graph: what ``lwdna.graph.tracing.trace`` returned.
+        modules: the modules of the network by name.
+        found: where to note what is found; what an earlier walk noted there is kept.
+        count: whether uses of modules are noted for the FLOPs convention.
+
+    Raises:
+        GraphError: naming the operation whose effect on channels is not known.
+    """
+    walk = _Walk(modules, found, count)
+    for node in graph.nodes:
+        walk.visit(node)
+
+
+class _Walk:
+    """The labels of the values so far."""
+
+    def __init__(self, modules: Mapping[str, nn.Module], found: Labels, count: bool) -> None:
+        self.modules = modules
+        self.found = found
+        self.count = count
+        self.labels: dict[fx.Node, Any] = {}
+
+    def visit(self, n: fx.Node) -> None:
+        if n.op == "placeholder":
+            self.labels[n] = self._input(n)
+        elif n.op == "output":
+            self._output(n)
+        elif n.op != "get_attr":  # what it means depends on who uses it
+            self.labels[n] = self._operation(n)
+
+    def _input(self, n: fx.Node) -> Any:
+        value = value_of(n)
+        if not isinstance(value, Tensor):
+            return None
+        if value.ndim < 2:  # one number for each image, such as a time step
+            return no_channels(value.ndim)
+        name = f"input {n.name}"
+        if name not in self.found.sources:
+            self.found.sources[name] = self.found.draw(name, value.shape[1])
+        return lay(self.found.sources[name], value.ndim, 1)
+
+    def _output(self, n: fx.Node) -> None:
+        """What leaves the network keeps all its channels."""
+
+        def freeze(node: fx.Node) -> fx.Node:
+            for labels in tensors_in(self.labels_of(node)):
+                self.found.results.append(torch.unique(labels))
+            return node
+
+        fx.node.map_arg(n.args, freeze)
+
+    def labels_of(self, n: fx.Node) -> Any:
+        """The labels of a value; a new tensor belongs to no channel."""
+        if n.op == "get_attr" and n not in self.labels:
+            self.labels[n] = self._attribute(n)
+        value = value_of(n)
+        if self.labels[n] is None and isinstance(value, Tensor):
+            return no_channels(value.ndim)
+        return self.labels[n]
+
+    def _attribute(self, n: fx.Node) -> Any:
+        """A tensor of the network used directly, such as a scale: labels along its long axis."""
+        value, name = value_of(n), str(n.target)
+        if not isinstance(value, Tensor):
+            return None
+        long = [axis for axis, size in enumerate(value.shape) if size > 1]
+        if not long or "_tensor_constant" in name:
+            return no_channels(value.ndim)
+        if len(long) > 1:
+            raise self._call(n).unknown(f"tensor '{n.target}' of shape {tuple(value.shape)}")
+        if name not in self.found.axes:
+            labels = self.found.draw(name, value.shape[long[0]])
+            self.found.axes[name] = tuple(
+                labels if axis == long[0] else None for axis in range(value.ndim)
+            )
+        return lay(self.found.axes[name][long[0]], value.ndim, long[0])  # type: ignore[arg-type]
+
+    def _operation(self, n: fx.Node) -> Any:
+        call = self._call(n)
+        if n.op == "call_module":
+            rule = rule_of(call.module)
+            return follow_layer(call) if rule is None else follow_rule(call, rule)
+        value = call.value
+        if not has_tensor(value) or not any(has_tensor(value_of(s)) for s in n.all_input_nodes):
+            return None
+        if isinstance(n.target, type) and issubclass(n.target, tuple):  # a named tuple
+            return tuple(map(self.labels_of, n.all_input_nodes))
+        name = call.operation
+        if name in FUNCTIONAL_LAYERS:
+            return functional_layer(call)
+        if name not in FUNCTION_RULES:
+            raise call.unknown_operation()
+        return FUNCTION_RULES[name](call)
+
+    def _call(self, n: fx.Node) -> Call:
+        name = str(n.target) if n.op == "call_module" else ""
+        return Call(n, self.found, self.labels_of, self.modules, name=name, count=self.count)
+
+
+def check_model(model: nn.Module) -> None:
+    """Refuse what cannot be cut: a lone layer, computed weights, weights of two layers.
+
+    Raises:
+        GraphError: naming the module.
+    """
+    if isinstance(model, KNOWN_LAYERS):
+        raise GraphError(
+            f"The network is a single layer of type {type(model).__name__}; put it into an "
+            "nn.Sequential if that is meant."
+        )
+    for name, module in model.named_modules():
+        computed = any(hasattr(module, name) for name in ("weight_orig", "weight_g"))
+        if parametrize.is_parametrized(module) or computed:
+            raise GraphError(
+                f"The weight of module '{name}' is computed from others (weight norm or another "
+                "parametrization); remove the parametrization first."
+            )
+        if module._forward_hooks or module._forward_pre_hooks:
+            raise GraphError(
+                f"Module '{name}' has a forward hook, and what a hook does cannot be followed; "
+                "remove it, or put it into the forward."
+            )
+    owners: dict[int, tuple[str, nn.Module]] = {}
+    for name, module in model.named_modules():
+        for parameter in chain(module.parameters(recurse=False), module.buffers(recurse=False)):
+            other, owner = owners.setdefault(id(parameter), (name, module))
+            if owner is not module:
+                raise GraphError(
+                    f"Modules '{other}' and '{name}' share a weight; use one module in both "
+                    "places, or give each its own."
+                )

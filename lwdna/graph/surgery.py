@@ -1,0 +1,235 @@
+"""Surgery: cut a network down to the channels kept, and check what comes out."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from itertools import chain
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from lwdna.errors import CheckpointError, GraphError
+from lwdna.graph.channels import ChannelGraph, Mask, keeps, on_meta
+from lwdna.graph.complexity import MaskedComplexity
+from lwdna.graph.complexity import complexity as count_complexity
+from lwdna.graph.operations import BATCH_NORMS, CONVOLUTIONS, INSTANCE_NORMS, TRANSPOSED
+from lwdna.graph.rules import RuleError, rule_of
+from lwdna.graph.trials import check_taught, silence_taught
+
+
+def cut(graph: ChannelGraph, model: nn.Module, mask: Mask) -> nn.Module:
+    """A plain smaller module with the channels that ``mask`` keeps and their weights.
+
+    Args:
+        graph: the channel graph of ``model``, or of a network of the same structure.
+        model: the network to cut; it is not changed.
+        mask: ``(elements,)``.
+    """
+    state = {}
+    for name, whole in tensors_of(model).items():
+        tensor = whole.detach()
+        for axis, elements in enumerate(graph.axes.get(name, ())):
+            if elements is not None:
+                index = torch.from_numpy(np.flatnonzero(keeps(mask, elements)))
+                tensor = tensor.index_select(axis, index.to(tensor.device))
+        state[name] = tensor.clone()
+    return fit(model, state)
+
+
+def verify(
+    graph: ChannelGraph,
+    small: nn.Module,
+    example_input: Tensor | Sequence[Tensor],
+    mask: Mask,
+    complexity: MaskedComplexity,
+    *,
+    batch_norm: bool,
+) -> None:
+    """Check that a shrunk network is what was predicted.
+
+    Args:
+        graph: of the widened network.
+        small: the network after surgery.
+        example_input: ``(B, C, H, W)``, or a tuple of inputs, as the graph was given.
+        mask: ``(elements,)``.
+        complexity: of the graph, which predicts.
+        batch_norm: count batch norm.
+
+    Raises:
+        GraphError: if it is not.
+    """
+    check_taught(graph, small, mask)
+    try:
+        counted = count_complexity(small, example_input, batch_norm=batch_norm)
+    except RuleError:
+        raise
+    except GraphError as error:
+        raise GraphError(
+            f"After shrinkage, {error} Its forward fixes a number of channels somewhere; take that "
+            "number from the tensor's shape instead."
+        ) from error
+    predicted = complexity.flops(mask), complexity.params(mask)
+    if counted != predicted:
+        raise GraphError(
+            f"{type(small).__name__} has {counted[0]:,} FLOPs and {counted[1]:,} parameters after "
+            f"shrinkage where {predicted[0]:,} and {predicted[1]:,} were predicted: its forward "
+            "depends on the number of channels in a way that the channel graph does not see. "
+            "Please report it with the network."
+        )
+    graph.check_cut(small, example_input, mask)
+
+
+def tensors_of(model: nn.Module) -> dict[str, Tensor]:
+    """Every parameter and buffer under its first name, also buffers that are not persistent."""
+    return dict(chain(model.named_parameters(), model.named_buffers()))
+
+
+@torch.no_grad()
+def silence(graph: ChannelGraph, model: nn.Module, mask: Mask) -> nn.Module:
+    """A copy of the wide network in which no layer reads a dropped channel.
+
+    It computes what the network made by ``cut`` computes: the means to check surgery. A layer
+    norm takes its statistics over the channels that are left.
+
+    Args:
+        graph: the channel graph of ``model``.
+        model: the network; it is not changed.
+        mask: ``(elements,)``.
+    """
+    silent = copy.deepcopy(model)
+    for name, module in model.named_modules():
+        whole = isinstance(module, nn.GroupNorm) and module.num_groups == 1
+        if isinstance(module, nn.LayerNorm) or whole:
+            axes = graph.axes.get(f"{name}.weight", ())
+            for axis, elements in enumerate(axes):
+                if elements is not None and not keeps(mask, elements).all():
+                    silent.set_submodule(name, _Among(module, axis, keeps(mask, elements)))
+    taught = {call.name for call in graph.taught}
+    for name in taught:
+        silence_taught(graph, silent.get_submodule(name), name, mask)
+    for name, layer in graph.layers.items():
+        if layer.mixes and name not in taught:
+            module = silent.get_submodule(name)
+            dropped = torch.from_numpy(~keeps(mask, layer.inputs))
+            axis = 0 if isinstance(module, TRANSPOSED) else 1
+            module.weight.index_fill_(axis, torch.nonzero(dropped).flatten(), 0)  # type: ignore
+    return silent
+
+
+class _Among(nn.Module):
+    """A layer norm over those channels that are left; the others become 0."""
+
+    def __init__(self, norm: nn.Module, axis: int, kept: NDArray[np.bool_]) -> None:
+        super().__init__()
+        last = type(norm).forward is nn.LayerNorm.forward
+        self.axis = axis - len(norm.normalized_shape) if last else 1  # type: ignore[arg-type]
+        self.register_buffer("index", torch.from_numpy(np.flatnonzero(kept)))
+        state = {
+            name: p.detach().index_select(axis, self.index)  # type: ignore[arg-type]
+            for name, p in norm.named_parameters()
+        }
+        self.norm = fit(norm, state)
+
+    def forward(self, x: Tensor) -> Tensor:
+        left = self.norm(x.index_select(self.axis, self.index))  # type: ignore[arg-type]
+        return torch.zeros_like(x).index_copy(self.axis, self.index, left)  # type: ignore[arg-type]
+
+
+def fit(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
+    """A copy of ``model`` whose layers have the sizes and values of the tensors in ``state``.
+
+    Args:
+        model: the network at full width, perhaps on the meta device.
+        state: by name every parameter and buffer; a convolution's is ``(n, c, k, k)``, where n and
+            c are at most those of ``model``.
+
+    Raises:
+        CheckpointError: if the tensors are not those of a network of this structure.
+    """
+    small = on_meta(model)
+    odd = sorted(set(tensors_of(small)) ^ set(state))
+    if odd:
+        raise CheckpointError(
+            f"The weights do not belong to {type(model).__name__}: '{odd[0]}' is in only one of "
+            "the two. Load them into the network they were saved from."
+        )
+    uncut = _uncut_axes(small)
+    for prefix, module in small.named_modules():
+        own = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
+        shapes = {}
+        for name, tensor in own:
+            key = f"{prefix}.{name}" if prefix else name
+            value = state[key]
+            _check_shape(key, value.shape, tensor.shape, model, uncut.get(key))
+            shapes[name] = value.shape
+            if isinstance(tensor, nn.Parameter):
+                module._parameters[name] = nn.Parameter(value, tensor.requires_grad)
+            else:
+                module._buffers[name] = value
+        _resize(module, shapes)
+    for module in small.modules():
+        rule = rule_of(module)
+        sizes = rule.sizes(module) if rule is not None and rule.numbers else {}
+        for attribute, axis in (rule.numbers if rule is not None else {}).items():
+            setattr(module, attribute, sizes[axis])
+    return small
+
+
+def _uncut_axes(model: nn.Module) -> dict[str, list[int]]:
+    """By tensor of a layer of a user the axes that are never cut."""
+    uncut: dict[str, list[int]] = {}
+    for prefix, module in model.named_modules():
+        rule = rule_of(module)
+        if rule is not None:
+            for name, tensor in tensors_of(module).items():
+                named = [i for i, axis in enumerate(rule.names(name)) if axis is not None]
+                key = f"{prefix}.{name}" if prefix else name
+                uncut[key] = [axis for axis in range(tensor.ndim) if axis not in named]
+    return uncut
+
+
+def _check_shape(
+    name: str, found: torch.Size, wide: torch.Size, model: nn.Module, uncut: list[int] | None
+) -> None:
+    """Refuse a tensor that cannot come from this network: it may only have fewer channels."""
+    if uncut is None:
+        uncut = list(range(2, len(wide))) if name.endswith("weight") else []
+    fits = len(found) == len(wide) and all(a <= b for a, b in zip(found, wide, strict=True))
+    if not fits or any(found[axis] != wide[axis] for axis in uncut):
+        raise CheckpointError(
+            f"The weights do not belong to {type(model).__name__}: '{name}' has shape "
+            f"{tuple(found)} where the network has {tuple(wide)}."
+        )
+
+
+def _resize(module: nn.Module, shapes: Mapping[str, torch.Size]) -> None:
+    """Set the sizes that a layer holds beside its tensors."""
+    if isinstance(module, CONVOLUTIONS):
+        first, second = shapes["weight"][:2]
+        transposed = isinstance(module, TRANSPOSED)
+        if module.groups > 1:  # a group keeps its width
+            before = module.in_channels if transposed else module.out_channels
+            module.groups = module.groups * first // before
+        outside = (first, second * module.groups)
+        module.in_channels, module.out_channels = outside if transposed else outside[::-1]
+    elif isinstance(module, nn.Linear):
+        module.out_features, module.in_features = shapes["weight"]
+    elif isinstance(module, (*BATCH_NORMS, *INSTANCE_NORMS)) and shapes:
+        lengths = {shape[0] for shape in shapes.values() if len(shape) == 1}
+        if len(lengths) != 1:
+            raise CheckpointError(
+                f"A {type(module).__name__} has tensors of different lengths: {lengths}."
+            )
+        module.num_features = lengths.pop()
+    elif isinstance(module, nn.LayerNorm) and shapes:
+        module.normalized_shape = tuple(shapes["weight"])
+    elif isinstance(module, nn.GroupNorm) and shapes:
+        (channels,) = shapes["weight"]
+        if module.num_groups > 1:  # a group keeps its width
+            module.num_groups = module.num_groups * channels // module.num_channels
+        module.num_channels = channels
+    elif isinstance(module, nn.PReLU):
+        module.num_parameters = shapes["weight"][0]

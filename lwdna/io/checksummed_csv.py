@@ -1,0 +1,72 @@
+"""CSV files that notice when they have changed: every row carries a checksum of the whole file.
+
+They stay ordinary CSV for every other program, in one file that is written at once. The checksum
+is against damage, not against forgery.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from lwdna.errors import DataError
+from lwdna.io.atomic import write_text
+
+COLUMN = "crc32"
+"""Name of the last column: CRC-32 of header and rows without it, as eight hexadecimal digits."""
+
+
+def write_csv(path: str | os.PathLike[str], text: str) -> None:
+    """Write CSV with the checksum's column added; the same text gives the same bytes.
+
+    Args:
+        path: the file, written atomically.
+        text: a header and at least one row.
+
+    Raises:
+        LwdnaError: if the file cannot be written.
+    """
+    header, *rows = _parsed(text)
+    checksum = _checksum([header, *rows])
+    write_text(path, _text([[*header, COLUMN], *([*row, checksum] for row in rows)]))
+
+
+def read_csv(path: str | os.PathLike[str]) -> str:
+    """Read what :func:`write_csv` was given.
+
+    Raises:
+        DataError: if the file is missing, has changed since it was written, or was written by
+            something else.
+    """
+    try:
+        header, *rows = _parsed(Path(path).read_text(encoding="utf-8")) or [[]]
+        if header[-1:] != [COLUMN]:
+            raise ValueError(f"its last column is not '{COLUMN}'")
+        if not rows:
+            raise ValueError("it has no row")
+        bare = [row[:-1] for row in (header, *rows)]
+        if {row[-1] if row else "" for row in rows} != {_checksum(bare)}:
+            raise ValueError("it has changed since it was written")
+    except (OSError, ValueError, csv.Error) as error:
+        raise DataError(
+            f"'{path}' is not a whole CSV file of this program ({error}); delete it and run again."
+        ) from error
+    return _text(bare)
+
+
+def _parsed(text: str) -> list[list[str]]:
+    return list(csv.reader(io.StringIO(text, newline=""), strict=True))
+
+
+def _text(rows: Sequence[Sequence[str]]) -> str:
+    stream = io.StringIO(newline="")
+    csv.writer(stream, lineterminator="\n").writerows(rows)
+    return stream.getvalue()
+
+
+def _checksum(rows: Sequence[Sequence[str]]) -> str:
+    return f"{zlib.crc32(_text(rows).encode()):08x}"

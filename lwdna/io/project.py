@@ -1,0 +1,45 @@
+"""The files of the project that lie beside the package; one that is installed alone has none."""
+
+from __future__ import annotations
+
+import csv
+import os
+from pathlib import Path
+
+from lwdna.errors import DataError, first_line
+
+ROOT = Path(__file__).parents[2]
+"""Where the Snakefile lies, in a clone of the project."""
+
+SCHEMA = ROOT / "config/schema.yaml"
+"""What a configuration may say."""
+
+VERSIONS = ROOT / "data/versions.csv"
+"""The one table of datasets."""
+
+PAPER = ROOT / "paper"
+"""The numbers of the paper."""
+
+
+def paper_table(number: int) -> Path:
+    """The file of one of the paper's tables; there is none of super-resolution."""
+    return PAPER / f"table{number}.csv"
+
+
+def read_paper(path: str | os.PathLike[str]) -> list[dict[str, str]]:
+    """Read the rows of a file of :func:`paper_table` as text, so that the printed digits are kept.
+
+    Raises:
+        DataError: if the file is missing or no CSV.
+    """
+    try:
+        with Path(path).open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file, strict=True))
+        if not rows or any(None in row or None in row.values() for row in rows):
+            raise ValueError("it is empty, or its rows differ in length")
+    except (OSError, ValueError, csv.Error) as error:
+        raise DataError(
+            f"The paper's numbers cannot be read from '{path}': {first_line(error)}. The files "
+            "belong to this repository; restore them from there."
+        ) from error
+    return rows

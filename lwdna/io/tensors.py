@@ -1,0 +1,66 @@
+"""Tensors in safetensors files of any origin: no code is run, and memory is bounded by the file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+HEADER_BYTES = 16 * 2**20
+"""The longest header that is read: names, shapes and metadata. Ours have less than 1 MiB."""
+
+
+def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Metadata and tensors of a safetensors file, on the CPU, as copies of what is in the file.
+
+    Raises:
+        ValueError: if the file is truncated, damaged or no safetensors file.
+        OSError: if it cannot be read.
+    """
+    with Path(path).open("rb") as start:
+        length = int.from_bytes(start.read(8), "little")
+    if length > HEADER_BYTES:
+        raise ValueError(f"its header would have {length:,} bytes")
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            # A copy each: the file itself is only mapped, and may be renamed and replaced.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+            return file.metadata() or {}, tensors
+    except (SafetensorError, AttributeError, KeyError, RuntimeError, TypeError) as error:
+        # What the library raises for a type of numbers that it knows and PyTorch does not.
+        raise ValueError(str(error)) from error
+
+
+def parse_json(text: str) -> Any:
+    """Parse JSON.
+
+    Raises:
+        ValueError: if it is none, or nested too deeply.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("JSON that is nested too deeply") from error
+
+
+def digest(state: Mapping[str, Tensor]) -> str:
+    """Sixteen hexadecimal digits that identify names, shapes, types and values of tensors."""
+    total = hashlib.sha256()
+    for piece in pieces(state):
+        total.update(piece)
+    return total.hexdigest()[:16]
+
+
+def pieces(tensors: Mapping[str, Tensor]) -> Iterator[bytes]:
+    """Headers and raw bytes of tensors, in the order of their names."""
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        yield f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode()
+        yield tensor.reshape(-1).view(torch.uint8).numpy().tobytes()

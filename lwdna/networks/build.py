@@ -1,0 +1,91 @@
+"""The networks of the paper, as plain modules: ``build("ResNet56", dataset="cifar10", width=2)``.
+
+One file a family, one line a network in :data:`lwdna.networks.registry.NETWORKS`. No network knows
+that it will be shrunk.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from lwdna.data.catalog import dataset_shape
+from lwdna.errors import ConfigError, nearest
+from lwdna.networks.provenance import NetworkSpec, Provenance, set_provenance
+from lwdna.networks.registry import OPTIONS, find_network
+
+
+def build(
+    name: str, *, dataset: str | None = None, width: float = 1.0, **options: Any
+) -> nn.Module:
+    """Build a network of the paper with its default initialisation.
+
+    Args:
+        name: as in Tables 1 and 2 (``"ResNet56"``, ``"RegNetX-200MF"``, ``"U-Net"``), or
+            ``"EDSR"``, ``"SRResNet"``; ResNet also with the other depths of
+            :data:`lwdna.networks.registry.RESNET_DEPTHS`.
+        dataset: for classification, what fixes classes and strides; by default the first that
+            Table 1 has of this network.
+        width: multiplier of the channel numbers (``w`` of the paper's widening). The network's
+            class says how they are rounded, and which are not multiplied.
+        options: passed to the network's class, for example ``blocks=2`` for EDSR.
+
+    Returns:
+        A plain module; classification maps ``(B, 3, S, S)`` to ``(B, classes)``, restoration
+        ``(B, C, H, W)`` to ``(B, C, s H, s W)`` on the 0-255 scale.
+
+    Raises:
+        ConfigError: for an unknown name, dataset or option, or a width that leaves no channel.
+    """
+    entry = find_network(name)
+    if not (isinstance(width, int | float) and 0 < width < math.inf):
+        raise ConfigError(f"The width multiplier is {width!r}; give a number above 0.")
+    arguments = dict(entry.options)
+    if entry.dataset is None:
+        if dataset is not None:
+            raise ConfigError(
+                f"{name} restores images and is the same for every dataset, but dataset "
+                f"'{dataset}' was given; leave it out."
+            )
+    else:
+        dataset_name = dataset or entry.dataset
+        special = OPTIONS.get(dataset_name, {}).get(entry.maker, {})
+        arguments |= {"num_classes": dataset_shape(dataset_name).classes, **special}
+    allowed = set(inspect.signature(entry.make).parameters) - {"width"} - set(entry.options)
+    for option in options:
+        if option not in allowed:
+            raise ConfigError(f"{name} has no option '{option}': {nearest(option, allowed)}")
+    try:
+        network: nn.Module = entry.make(width=width, **(arguments | options))
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"{name} cannot be built with width {width} and {options}: {error}."
+        ) from error
+    spec = NetworkSpec(name, dataset or entry.dataset, float(width), dict(options))
+    set_provenance(network, Provenance(spec))
+    return network
+
+
+def build_seeded(
+    network: Mapping[str, Any], seed: int, make: Callable[..., nn.Module] = build
+) -> nn.Module:
+    """Build a network from its section of the configuration, with weights drawn from a seed.
+
+    Args:
+        network: ``name``, and ``dataset``, ``width`` and ``options`` if any.
+        seed: of PyTorch's generator on the CPU, whose state is kept.
+        make: what builds it, with the arguments of :func:`build`.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return make(
+            network["name"],
+            dataset=network.get("dataset"),
+            width=network.get("width", 1.0),
+            **network.get("options", {}),
+        )

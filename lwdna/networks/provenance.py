@@ -1,0 +1,161 @@
+"""Where a network comes from: enough to build it again, and what is left of each layer."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, replace
+from os import PathLike
+from typing import Any, cast
+
+from torch import nn
+
+from lwdna.io.atomic import write_text
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """The arguments of ``lwdna.build`` that made a network."""
+
+    name: str
+    dataset: str | None
+    width: float
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Shrinkage:
+    """What shrinkage did to a network as a whole, and how."""
+
+    channels_before: dict[str, int]
+    """By layer the number of output channels of the widened network."""
+    flops_before: int
+    flops_after: int
+    params_before: int
+    params_after: int
+    inputs: list[list[int]]
+    """The shape of each input at which the FLOPs were counted."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """``target_flops``, ``rho``, ``tau`` and the other arguments of ``lwdna.shrink``."""
+
+    @classmethod
+    def read(cls, values: dict[str, Any]) -> Shrinkage:
+        """Read what ``asdict`` wrote.
+
+        Raises:
+            AttributeError, KeyError, TypeError, ValueError: if it is anything else.
+        """
+        counts = ("flops_before", "flops_after", "params_before", "params_after")
+        return cls(
+            channels_before={str(k): int(n) for k, n in values["channels_before"].items()},
+            inputs=[[int(size) for size in shape] for shape in values["inputs"]],
+            settings=dict(values["settings"]),
+            **{name: int(values[name]) for name in counts},
+        )
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """How a network was made: built from ``spec``, then cut down to the channels ``kept``.
+
+    ``spec`` is None for a module that ``lwdna.build`` did not make; ``kept`` is None for a
+    network that was not shrunk, else it maps each layer to the indices of its output channels
+    in the network of ``spec`` that were kept. ``arguments`` are those with which the command line
+    called a user's function that made the widened network.
+    """
+
+    spec: NetworkSpec | None = None
+    kept: dict[str, list[int]] | None = None
+    shrinkage: Shrinkage | None = None
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+    def shrunk(self, kept: dict[str, list[int]], shrinkage: Shrinkage) -> Provenance:
+        """The provenance after shrinkage; of a network shrunk before, counted from its origin."""
+        layers = (
+            None if self.kept is None else {name: len(kept) for name, kept in self.kept.items()}
+        )
+        if layers is not None and layers != shrinkage.channels_before:
+            # It was rebuilt since: what it came from says nothing of it any more.
+            return Provenance(kept=kept, shrinkage=shrinkage)
+        if self.kept is not None:
+            kept = {
+                layer: [self.kept[layer][i] for i in indices] for layer, indices in kept.items()
+            }
+        if self.shrinkage is not None:
+            shrinkage = replace(
+                shrinkage,
+                channels_before=self.shrinkage.channels_before,
+                flops_before=self.shrinkage.flops_before,
+                params_before=self.shrinkage.params_before,
+            )
+        return replace(self, kept=kept, shrinkage=shrinkage)
+
+
+def provenance_of(model: nn.Module) -> Provenance:
+    """Where a network comes from; nothing is known of a module made elsewhere."""
+    return cast(Provenance, getattr(model, "provenance", Provenance()))
+
+
+def set_provenance(model: nn.Module, provenance: Provenance) -> None:
+    """Note on a network where it comes from; a copy of the network keeps the note."""
+    model.provenance = provenance  # type: ignore[assignment]
+
+
+def rows(provenance: Provenance) -> list[tuple[str, int, int]]:
+    """Name, number before and number after, for each layer, the FLOPs and the parameters.
+
+    The provenance must be that of a shrunk network.
+    """
+    shrinkage, kept = cast(Shrinkage, provenance.shrinkage), provenance.kept or {}
+    return [
+        *((name, shrinkage.channels_before[name], len(kept[name])) for name in kept),
+        ("FLOPs", shrinkage.flops_before, shrinkage.flops_after),
+        ("parameters", shrinkage.params_before, shrinkage.params_after),
+    ]
+
+
+def table(provenance: Provenance) -> str:
+    """A shrunk network as a table to print: layer, channels before, after, and in percent."""
+    body = [
+        (name, f"{before:,}", f"{after:,}", f"{percent(before, after):.1f}")
+        for name, before, after in rows(provenance)
+    ]
+    lines = [("layer", "before", "after", "percent"), *body]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])])
+        for line in lines
+    )
+
+
+def percent(before: int, after: int) -> float:
+    """The share that is left, in percent to two decimals; of nothing, everything."""
+    return round(100 * after / before, 2) if before else 100.0
+
+
+def write_summary(provenance: Provenance, path: str | PathLike[str]) -> None:
+    """Write what became of a shrunk network as JSON, one line a layer.
+
+    Raises:
+        LwdnaError: if the file cannot be written.
+    """
+    *layers, flops, params = rows(provenance)
+    shrinkage, kept = cast(Shrinkage, provenance.shrinkage), provenance.kept or {}
+
+    def share(before: int, after: int) -> dict[str, Any]:
+        return {"before": before, "after": after, "percent": percent(before, after)}
+
+    sections = {
+        "network": provenance.spec and asdict(provenance.spec),
+        "arguments": provenance.arguments,
+        "inputs": shrinkage.inputs,
+        "flops": share(*flops[1:]),
+        "params": share(*params[1:]),
+        "settings": shrinkage.settings,
+    }
+    lines = [f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in sections.items()]
+    entries = [
+        f"    {json.dumps(name)}: {json.dumps(share(*counts) | {'kept': kept[name]})}"
+        for name, *counts in layers
+    ]
+    lines.append('  "layers": {\n' + ",\n".join(entries) + "\n  }")
+    write_text(path, "{\n" + ",\n".join(lines) + "\n}\n")

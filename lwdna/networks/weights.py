@@ -1,0 +1,243 @@
+"""Weights files: a network as safetensors whose metadata say how to build it again."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import asdict
+from itertools import pairwise
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn.modules.module import (
+    register_module_buffer_registration_hook,
+    register_module_parameter_registration_hook,
+)
+
+from lwdna.errors import CheckpointError, LwdnaError, first_line
+from lwdna.graph.rules import rule_of
+from lwdna.graph.surgery import fit, tensors_of
+from lwdna.io.atomic import atomic
+from lwdna.io.tensors import digest, parse_json, read_tensors
+from lwdna.networks.build import build
+from lwdna.networks.provenance import (
+    NetworkSpec,
+    Provenance,
+    Shrinkage,
+    provenance_of,
+    set_provenance,
+)
+from lwdna.networks.registry import input_shape
+
+FORMAT = "lwdna-network"
+VERSION = 3
+
+
+def save(model: nn.Module, path: str | PathLike[str]) -> None:
+    """Write a network as safetensors whose metadata say how to build it again.
+
+    Raises:
+        LwdnaError: if the file cannot be written.
+    """
+    provenance = provenance_of(model)
+    about: dict[str, Any] = {
+        "format": FORMAT,
+        "version": VERSION,
+        "network": provenance.spec and asdict(provenance.spec),
+        "kept": provenance.kept,
+        "shrinkage": provenance.shrinkage and asdict(provenance.shrinkage),
+        "arguments": provenance.arguments,
+        "modules": _modules(model),
+    }
+    tensors = {
+        name: tensor.detach().to("cpu", copy=True).contiguous()
+        for name, tensor in tensors_of(model).items()
+    }
+    about["digest"] = seal(about, tensors)
+    with atomic(path) as temporary:
+        try:
+            # One entry: safetensors writes several in an order that varies.
+            save_file(tensors, temporary, {"lwdna": json.dumps(about)})
+        except SafetensorError as error:
+            raise OSError(str(error)) from error
+
+
+def seal(about: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    """Sixteen hexadecimal digits that identify what a file of ``save`` says and holds."""
+    said = json.dumps(json.loads(json.dumps(about)), sort_keys=True)
+    return hashlib.sha256(f"{said}{digest(tensors)}".encode()).hexdigest()[:16]
+
+
+def load(path: str | PathLike[str], network: Callable[[], nn.Module] | None = None) -> nn.Module:
+    """Read a network that was saved by this package; no code is run from the file.
+
+    Args:
+        path: a file of ``Shrunk.save`` or of the pipeline.
+        network: for a network that ``lwdna.build`` did not make, a function that makes the
+            widened network it was shrunk from.
+
+    Returns:
+        A plain module on the CPU, without any hypernetwork.
+
+    Raises:
+        CheckpointError: if the file is damaged, foreign, or belongs to another network.
+    """
+    state, provenance, modules = _read(path)
+    try:
+        if network is not None:
+            wide = network()
+            if not isinstance(wide, nn.Module):
+                raise CheckpointError(
+                    f"The function given made an object of type {type(wide).__name__}; let it "
+                    "return the widened network."
+                )
+        elif provenance.spec is not None:
+            wide = build_on_meta(provenance.spec, most=len(state))
+        else:
+            raise CheckpointError(
+                "It holds a network that lwdna.build did not make; say how to make it: "
+                "lwdna.load(path, network=function that returns the widened network)."
+            )
+        small = fit(wide, state)
+        _check_kept(small, wide, provenance)
+        if _modules(small) != modules:
+            raise CheckpointError(
+                "Its network was changed after it was built, or another one is given: the modules "
+                "are not those that were saved; give network=function that returns the same one."
+            )
+        if provenance.spec is not None and network is None:
+            _check_runs(small, provenance.spec)
+    except (LwdnaError, TypeError, RuntimeError, ArithmeticError, ValueError) as error:
+        raise CheckpointError(f"'{path}' cannot be loaded: {first_line(error)}") from error
+    set_provenance(small, provenance)
+    return small
+
+
+@torch.no_grad()
+def _check_runs(model: nn.Module, spec: NetworkSpec) -> None:
+    """Let a network run on no image at all, which still takes layers that fit each other."""
+    _, *shape = input_shape(spec.name, spec.dataset)
+    modes = [module.training for module in model.modules()]
+    model.eval()(torch.empty(0, *shape))
+    for module, training in zip(model.modules(), modes, strict=True):
+        module.training = training
+
+
+def _modules(model: nn.Module) -> str:
+    """Names and kinds of the layers, as one number; what they are put into may be renamed."""
+    kinds = [
+        (name, type(module).__qualname__)
+        for name, module in model.named_modules()
+        if next(module.children(), None) is None
+    ]
+    return hashlib.sha256(repr(kinds).encode()).hexdigest()
+
+
+def build_on_meta(spec: NetworkSpec, *, most: int) -> nn.Module:
+    """The network of ``spec`` without data.
+
+    Raises:
+        CheckpointError: as soon as it has clearly more than ``most`` tensors, so that a number of
+            blocks that somebody wrote into a file cannot fill the memory.
+    """
+    numbers = itertools.count()
+
+    def count(_module: nn.Module, name: str, tensor: Any) -> None:
+        # Twice: a network may replace tensors while it is built.
+        if tensor is not None and next(numbers) >= 2 * most:
+            raise CheckpointError(
+                f"Its network has more tensors than the {most} in the file (such as '{name}')."
+            )
+
+    with ExitStack() as stack:
+        for register in (
+            register_module_parameter_registration_hook,
+            register_module_buffer_registration_hook,
+        ):
+            handle: Any = register(count)
+            stack.callback(handle.remove)
+        stack.enter_context(torch.device("meta"))
+        return build(spec.name, dataset=spec.dataset, width=spec.width, **spec.options)
+
+
+def _check_kept(small: nn.Module, wide: nn.Module, provenance: Provenance) -> None:
+    """Refuse channel indices that do not agree with the layers."""
+    for layer, indices in (provenance.kept or {}).items():
+        try:
+            module, origin = small.get_submodule(layer), wide.get_submodule(layer)
+        except AttributeError as error:
+            raise CheckpointError(f"It keeps channels of '{layer}', which is no layer.") from error
+        before, after = (_made_by(m) for m in (origin, module))
+        noted = provenance.shrinkage and provenance.shrinkage.channels_before.get(layer)
+        if noted is not None and noted != before:
+            raise CheckpointError(
+                f"'{layer}' had {noted} channels before it was shrunk, but has {before} in the "
+                "network given; make that as wide as the one that was shrunk."
+            )
+        rising = all(a < b for a, b in pairwise(indices))
+        inside = bool(indices) and indices[0] >= 0 and indices[-1] < before
+        if len(indices) != after or not rising or not inside:
+            raise CheckpointError(f"The channel indices of '{layer}' do not fit its weights.")
+
+
+def _made_by(layer: nn.Module) -> int:
+    """How many channels a layer makes."""
+    rule = rule_of(layer)
+    if rule is not None:
+        return rule.sizes(layer).get("out", 0)
+    return int(getattr(layer, "out_channels", getattr(layer, "out_features", 0)))  # type: ignore
+
+
+def read_provenance(path: str | PathLike[str]) -> Provenance:
+    """What the file of a network says about it, without the network.
+
+    Raises:
+        CheckpointError: if the file is damaged or foreign.
+    """
+    return _read(path)[1]
+
+
+def _read(path: str | PathLike[str]) -> tuple[dict[str, Tensor], Provenance, str]:
+    if not Path(path).is_file():
+        raise CheckpointError(f"There is no weights file '{path}'; check the path.")
+    try:
+        metadata, state = read_tensors(path)
+    except (ValueError, OSError) as error:
+        raise CheckpointError(
+            f"'{path}' is not a whole safetensors file ({error}); give one that `lwdna shrink` or "
+            "the pipeline wrote, or, if this was one, delete it and make it again."
+        ) from error
+    try:
+        about = parse_json(metadata.get("lwdna", "{}"))
+        if (about.get("format"), about.get("version")) != (FORMAT, VERSION):
+            raise CheckpointError(
+                f"'{path}' is not a network saved by this version of lwdna; use a file that "
+                "`lwdna shrink` or the pipeline wrote, or delete it and make it again."
+            )
+        if about.pop("digest") != seal(about, state):
+            raise CheckpointError(
+                f"'{path}' is damaged: it does not hold what was written; delete it and make it "
+                "again."
+            )
+        spec = about["network"] and NetworkSpec(**about["network"])
+        kept = about["kept"] and {
+            str(layer): [int(index) for index in indices]
+            for layer, indices in about["kept"].items()
+        }
+        shrinkage = about["shrinkage"] and Shrinkage.read(about["shrinkage"])
+        if (kept or {}).keys() != (shrinkage.channels_before if shrinkage else {}).keys():
+            raise ValueError("it says only in part what was kept")
+        provenance = Provenance(spec, kept, shrinkage, dict(about["arguments"]))
+        return state, provenance, str(about["modules"])
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"'{path}' has damaged metadata ({error}); delete it and make it again."
+        ) from error

@@ -1,0 +1,1 @@
+"""Results: tables and figures of what ran, beside the paper's numbers."""

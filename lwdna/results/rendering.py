@@ -1,0 +1,262 @@
+"""Tables 1 to 4 as files: CSV, Markdown and HTML of what :mod:`lwdna.results.tables` puts together.
+
+For people, a cell without a number says ``not run`` or ``not counted``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from os import PathLike
+from typing import Any
+
+import pandas as pd
+
+from lwdna.config.methods import METHODS, Method
+from lwdna.io.atomic import write_text
+from lwdna.results.layouts import (
+    NOT_RUN,
+    OURS,
+    PAPER,
+    PAPER_KEYS,
+    RUN,
+    VERSUS,
+    Layout,
+    Measure,
+    layout_of,
+)
+from lwdna.results.markdown import escape, to_html
+from lwdna.results.tables import BASELINE_TITLES, REFERENCE_TITLES, as_text, decimals_of, is_missing
+from lwdna.tasks.kinds import REFERENCES, Reference
+
+NOT_COUNTED = "not counted"
+
+_DISPLAY_NAMES = {
+    "imagenet": "ImageNet",
+    "tiny-imagenet": "Tiny-ImageNet",
+    "cifar100": "CIFAR100",
+    "cifar10": "CIFAR10",
+    "bsd68": "BSD68",
+    "div2k-valid": "DIV2K",
+}
+
+
+def to_markdown(number: int, frame: pd.DataFrame, scale: str = "", title: str | None = None) -> str:
+    """The table for people: title, scale, caption, and one Markdown table for each section.
+
+    Args:
+        number: of the table.
+        frame: from :func:`lwdna.results.tables.make_table`.
+        scale: the label printed above the numbers, or empty.
+        title: replaces the title of :data:`lwdna.results.layouts.LAYOUTS`.
+
+    Raises:
+        ConfigError: for an unknown table.
+    """
+    layout = layout_of(number)
+    blocks = [f"# {title or layout.title}"]
+    if scale:
+        blocks.append(f"**{escape(scale)}**")
+    blocks.append(layout.caption)
+    for section, heading in _headings(number, frame, scale).items():
+        part = frame[frame["section"] == section]
+        if len(part):
+            blocks += [f"## {heading}", _markdown_rows(number, layout, part)]
+    if frame.empty:
+        blocks.append("Not run: no experiment of this configuration belongs to this table.")
+    notes = _notes(number, layout) + _notes_on_methods(frame)
+    blocks.append("\n".join(f"- {note}" for note in notes))
+    return "\n\n".join(blocks) + "\n"
+
+
+def write_table(
+    number: int,
+    frame: pd.DataFrame,
+    scale: str = "",
+    *,
+    csv: str | PathLike[str],
+    markdown: str | PathLike[str],
+    html: str | PathLike[str],
+    title: str | None = None,
+) -> None:
+    """Write a table of :func:`lwdna.results.tables.make_table` as CSV, Markdown and HTML, each
+    atomically.
+
+    Equal tables give equal bytes. Arguments as in :func:`to_markdown`.
+
+    Raises:
+        LwdnaError: if a file cannot be written.
+    """
+    text = to_markdown(number, frame, scale, title)
+    write_text(html, to_html(text))
+    write_text(csv, frame.to_csv(index=False, lineterminator="\n"))
+    write_text(markdown, text)
+
+
+def _notes(number: int, layout: Layout) -> list[str]:
+    """How to read the cells, for the foot of the table."""
+    notes = [
+        "Ours: mean ± sample standard deviation over n seeds; FLOPs and parameters are means over "
+        "the seeds too. One multiply-accumulate is one FLOP, as in the paper."
+    ]
+    if layout.against:
+        notes.append(
+            f"Against {layout.against}: the mean difference over the seeds that both were run "
+            "with, and its 95 % bootstrap interval; a star marks one of three seeds or more that "
+            "excludes zero. Of few seeds such intervals are too narrow: of three it excludes zero "
+            "whenever all differences have one sign, which chance alone brings about one time in "
+            "four; and of many comparisons, some get a star by chance."
+        )
+    if layout.ratios:
+        notes.append("Ratios are relative to the Baseline of the same network.")
+    if number != 4:
+        notes.append(
+            "A difference is ours minus the paper's. (=) marks a count of ours that has the "
+            "paper's printed digits; otherwise the difference of the rounded numbers stands there."
+        )
+        if layout.ratios:
+            notes.append(
+                "The paper's ratios are computed from the numbers it prints; in the last digits "
+                "they can deviate from the ratios printed there."
+            )
+    return [*notes, "not run: no run gave this number. not counted: the network is not built here."]
+
+
+def _notes_on_methods(frame: pd.DataFrame) -> list[str]:
+    """What the references are, and the methods that are ours alone."""
+    there = set(frame["method"])
+    known: list[Reference | Method] = [*REFERENCES.values(), *METHODS.values()]
+    told = [f"{m.title}: {m.note}" for m in known if m.note and m.title in there]
+    return ["; ".join(told) + "."] if told else []
+
+
+def _headings(number: int, frame: pd.DataFrame, scale: str) -> dict[str, str]:
+    own = "runs that reproduce no row of the paper"
+    rows = frame[frame["section"] == PAPER]
+    # Methods of ours that the paper lacks are no rows of it; two experiments may share a row.
+    rows = rows[rows[f"{layout_of(number).measures[0].column}_paper"] != ""]
+    rows = rows[~rows["method"].isin(REFERENCE_TITLES)]
+    run = rows["status"].eq(RUN).groupby([rows[key] for key in PAPER_KEYS]).any()
+    paper = "Experiments of the paper" if number == 4 else "Rows of the paper"
+    return {
+        OURS: f"Demo: {own}" if scale else f"Our own {own}",
+        PAPER: f"{paper}: {int(run.sum())} of {len(run)} results obtained here",
+    }
+
+
+def _markdown_rows(number: int, layout: Layout, part: pd.DataFrame) -> str:
+    suffix = " / ratio [%]" if layout.ratios else ""
+    titles = list(layout.keys.values())
+    for measure in layout.measures:
+        titles.append(f"{measure.title}, ours")
+        if number != 4:
+            titles += [f"{measure.title}, paper", "Difference"]
+        if layout.against:
+            titles.append(f"Against {layout.against} [95 %]")
+    titles += ["Paper"] if number == 4 else []
+    for quantity in ("FLOPs [G]", "Params [M]"):
+        titles.append(f"{quantity}{suffix}, ours")
+        if number != 4:
+            titles.append(f"{quantity}{suffix}, paper")
+    left = len(layout.keys)
+    lines = [titles, [":--"] * left + ["--:"] * (len(titles) - left)]
+    previous: list[str] = []
+    for row in part.to_dict("records"):
+        names = [_name_cell(column, row) for column in layout.keys]
+        cells = names + _result_cells(number, layout, row)
+        # A name is printed where it changes; numbers and what follows a change always.
+        same = 0
+        while number != 3 and same < left - 1 and names[: same + 1] == previous[: same + 1]:
+            same += 1
+        lines.append([""] * same + cells[same:])
+        previous = names
+    return "\n".join("| " + " | ".join(map(escape, line)) + " |" for line in lines)
+
+
+def _name_cell(column: str, row: Mapping[Any, Any]) -> str:
+    text = as_text(row[column])
+    if column == "network" and not is_missing(row["label"]):
+        return str(row["label"]) if row["section"] == OURS else f"{text} ({row['label']})"
+    shown = _DISPLAY_NAMES.get(text, text)
+    tested = as_text(row["test_set"])
+    if column == "dataset" and tested not in ("", text):
+        tested = _DISPLAY_NAMES.get(tested, tested)
+        return f"{shown}, tested on {tested}" if shown else tested
+    return shown
+
+
+def _result_cells(number: int, layout: Layout, row: Mapping[Any, Any]) -> list[str]:
+    cells = []
+    for measure in layout.measures:
+        column = measure.column
+        cells.append(_mean_cell(row, measure))
+        if number != 4:
+            difference = row[f"{column}_difference"]
+            cells.append(as_text(row[f"{column}_paper"]) or "-")
+            cells.append("-" if is_missing(difference) else f"{difference:+z.{measure.decimals}f}")
+        if layout.against:
+            cells.append(_versus_cell(row, measure))
+    if number == 4:
+        cells.append(as_text(row[f"{layout.measures[0].column}_paper"]))
+    for quantity, decimals in (
+        ("flops_g", layout.flops_decimals),
+        ("params_m", layout.params_decimals),
+    ):
+        cells.append(_count_cell(row, quantity, decimals, ratios=layout.ratios))
+        if number != 4:
+            ratio = row[f"paper_{quantity.partition('_')[0]}_ratio_percent"]
+            printed = as_text(row[f"paper_{quantity}"])
+            cells.append((_with_ratio(printed, ratio) if layout.ratios else printed) or "-")
+    return cells
+
+
+def _mean_cell(row: Mapping[Any, Any], measure: Measure) -> str:
+    mean, std = row[f"{measure.column}_mean"], row[f"{measure.column}_std"]
+    if is_missing(mean):
+        return NOT_RUN
+    text = f"{mean:.{measure.decimals}f}"
+    if not is_missing(std):
+        text += f" ± {std:.{measure.decimals}f}"
+    return text if row["method"] in REFERENCE_TITLES else f"{text} (n={row['n']})"
+
+
+def _versus_cell(row: Mapping[Any, Any], measure: Measure) -> str:
+    """``-0.42 [-0.80, -0.10] *``; the star says that the interval excludes zero."""
+    mean, low, high, pairs, marked = (row[f"{measure.column}_{part}"] for part in VERSUS)
+    if not pairs:
+        return "-"
+    text = f"{mean:+z.{measure.decimals}f}"
+    if is_missing(low):
+        return text
+    # A bound keeps the sign of what is rounded to zero: the star hangs on it.
+    bounds = ", ".join(f"{bound:+.{measure.decimals}f}" for bound in (low, high))
+    return f"{text} [{bounds}]{' *' if marked else ''}"
+
+
+def _count_cell(row: Mapping[Any, Any], quantity: str, decimals: int, *, ratios: bool) -> str:
+    kind = quantity.partition("_")[0]
+    ours, printed = row[quantity], as_text(row[f"paper_{quantity}"])
+    if row["method"] in REFERENCE_TITLES:
+        return "-"
+    if is_missing(ours):
+        untrained = row["section"] == PAPER and row["method"] in BASELINE_TITLES
+        return NOT_COUNTED if untrained else NOT_RUN
+    versus = as_text(row[f"{kind}_vs_paper"])
+    if versus:
+        decimals = decimals_of(printed)
+    elif ours > 0:
+        # Small demo networks get at least three significant digits.
+        decimals = max(decimals, 2 - math.floor(math.log10(ours)))
+    text = f"{ours:.{decimals}f}"
+    if ratios:
+        text = _with_ratio(text, row[f"{kind}_ratio_percent"], unknown=" / -")
+    return f"{text} ({versus})" if versus else text
+
+
+def _with_ratio(text: str, ratio: Any, unknown: str = "") -> str:
+    """``0.0460 / 96.23``, as in the paper, which prints 100 with one decimal."""
+    if not text:
+        return ""
+    if is_missing(ratio):
+        return text + unknown
+    return f"{text} / 100.0" if ratio == 100 else f"{text} / {ratio:.2f}"

@@ -1,0 +1,1 @@
+"""Shrinkage: latent vectors, their gradients, and a budget met exactly."""

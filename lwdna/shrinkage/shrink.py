@@ -1,0 +1,217 @@
+"""Network shrinkage: latent gradients, one global threshold, and a FLOPs budget met exactly."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from lwdna.errors import BudgetError, ConfigError, nearest
+from lwdna.graph.channels import ChannelGraph
+from lwdna.graph.complexity import MaskedComplexity
+from lwdna.shrinkage.budget import check_target, floors, held, protect, select
+from lwdna.shrinkage.gradients import LossFunction, latent_gradients
+from lwdna.shrinkage.latents import (
+    EMBEDDING,
+    draw_latents,
+    draw_weights,
+    generator_for,
+    scored_elements,
+)
+from lwdna.shrinkage.shrunk import Shrunk, derive
+from lwdna.shrinkage.starts import (
+    START,
+    STARTS,
+    Start,
+    begin,
+    check_drawable,
+    drawn_layers,
+    put_back,
+)
+
+Criterion = Literal["gradient", "magnitude", "random", "uniform"]
+CRITERIA = ("gradient", "magnitude", "random", "uniform")
+
+
+def shrink(
+    model: nn.Module,
+    example_input: Tensor | Sequence[Tensor],
+    loss_fn: LossFunction | None,
+    *,
+    target_flops: float,
+    rho: float = 0.2,
+    tau: float = 0.45,
+    criterion: Criterion = "gradient",
+    warmup_steps: int = 0,
+    batches: int = 2,
+    seed: int = 0,
+    embedding: int = EMBEDDING,
+    batch_norm: bool = True,
+    start: Start = START,
+) -> Shrunk:
+    """Shrink a (widened) network to a FLOPs budget by its latent vectors (Sec. 1.2).
+
+    Args:
+        model: any convolutional network that torch.fx can trace; it is not changed. Its
+            convolution weights do not matter: the latent vectors of ``seed`` draw new ones.
+        example_input: ``(B, C, H, W)`` at the size for which FLOPs are meant.
+        loss_fn: called once a batch with a copy of the network in training mode; draws the next
+            batch itself and returns the scalar loss. Needed for gradients and for warm-up.
+        target_flops: upper bound of the FLOPs by the paper's convention.
+        rho: least share of each latent vector that survives (rounded down, at least 1).
+        tau: the same for latent vectors that feed the classifier.
+        criterion: "gradient" scores a latent element z by abs(dL/dz), "magnitude" by abs(z). As
+            controls, "random" draws scores at random, and "uniform" keeps the same share of every
+            latent vector: the network becomes narrower as a whole.
+        warmup_steps: SGD steps of the explicit hypernetwork before gradients are read; 0 is the
+            paper's text, 1 the authors' code.
+        batches: how many batches are drawn. Warm-up steps use up the first ones; the gradients
+            are averaged over the others (at least one). The authors' code: 2, one for each.
+        seed: of the latent vectors, the hypernetwork and whatever randomness the forward pass has.
+        embedding: the hypernetwork's embedding dimension m.
+        batch_norm: count batch norm in the FLOPs, as Table 1 does and Table 2 does not.
+        start: the weights that the network starts its training from; no difference to the channels
+            kept. "fresh" are drawn by the ``reset_parameters()`` of each layer at its new size.
+            "generated" are those that the latent vectors generate, as in the authors' code;
+            "rescaled" the same, scaled layer by layer to the size of fresh ones.
+
+    Returns:
+        The largest network in the order of scores that is not above the target.
+
+    Raises:
+        BudgetError: if rho, tau and the width cannot reach the target; names what they reach.
+        GraphError: if the channels of the network cannot be followed.
+        ConfigError: for arguments out of range, or if a layer cannot be drawn anew.
+    """
+    _check(rho, tau, criterion, warmup_steps, start)
+    for name, value in (("batches", batches), ("embedding", embedding)):
+        if value < 1:
+            raise ConfigError(f"{name} is {value}; give at least 1.")
+    wide = copy.deepcopy(model)
+    graph = ChannelGraph(wide, example_input)
+    complexity = MaskedComplexity(graph, batch_norm=batch_norm)
+    layers = drawn_layers(graph, wide)
+    check_drawable(wide, start, layers)
+    floor = floors(graph.sets, rho, tau)
+    if all(complexity.same(channels.elements) for channels in graph.sets):
+        # Which channels are kept makes no difference: a hopeless target need cost no time.
+        unscored = np.where(scored_elements(graph, wide), 0.0, np.inf)
+        try:
+            check_target(complexity, protect(graph, unscored, floor), target_flops)
+        except BudgetError as error:
+            raise BudgetError(f"{error}{held(graph)}") from None
+    scores = score(
+        graph,
+        wide,
+        loss_fn,
+        criterion=criterion,
+        warmup_steps=warmup_steps,
+        batches=batches,
+        seed=seed,
+        embedding=embedding,
+    )
+    try:
+        mask = select(graph, complexity, scores, floor, target_flops)
+    except BudgetError as error:
+        raise BudgetError(f"{error}{held(graph)}") from None
+    if start != "generated":
+        put_back(wide, model, layers)
+    result = derive(
+        graph,
+        wide,
+        mask,
+        example_input,
+        complexity,
+        modes=[module.training for module in model.modules()],
+        settings={
+            "target_flops": float(target_flops),
+            "rho": float(rho),
+            "tau": float(tau),
+            "criterion": criterion,
+            "warmup_steps": int(warmup_steps),
+            "batches": int(batches),
+            "seed": int(seed),
+            "embedding": int(embedding),
+            "batch_norm": bool(batch_norm),
+            "start": start,
+        },
+    )
+    begin(result.model, start, layers=layers, seed=seed)
+    return result
+
+
+def score(
+    graph: ChannelGraph,
+    wide: nn.Module,
+    loss_fn: LossFunction | None,
+    *,
+    criterion: Criterion = "gradient",
+    warmup_steps: int = 0,
+    batches: int = 2,
+    seed: int = 0,
+    embedding: int = EMBEDDING,
+) -> NDArray[np.float64]:
+    """Give a widened network its weights and every channel its score; see ``shrink``.
+
+    Args:
+        graph: the channel graph of ``wide``.
+        wide: the network; its weights become those that the latent vectors generate.
+
+    Returns:
+        ``(elements,)``: the higher, the rather kept; infinite for what no latent vector controls.
+    """
+    needs_loss = criterion == "gradient" or warmup_steps > 0
+    if needs_loss and loss_fn is None:
+        raise ConfigError(f"The criterion '{criterion}' needs a loss function, but it is None.")
+    if needs_loss and loss_fn is not None:
+        cuda = [p.device for p in wide.parameters() if p.device.type == "cuda"][:1]
+        with torch.random.fork_rng(devices=cuda):
+            torch.manual_seed(seed)
+            z, gradients = latent_gradients(
+                graph,
+                wide,
+                loss_fn,
+                batches=batches,
+                warmup_steps=warmup_steps,
+                seed=seed,
+                embedding=embedding,
+            )
+    else:
+        z, gradients = draw_latents(graph, seed), np.zeros(graph.elements)
+        draw_weights(graph, wide, z, seed=seed, embedding=embedding)
+    if criterion == "gradient":
+        scores = np.abs(gradients)
+    elif criterion == "magnitude":
+        scores = np.abs(z.numpy())
+    elif criterion == "random":
+        drawn = torch.rand(graph.elements, generator=generator_for(seed, "scores"))
+        scores = drawn.double().numpy()
+    else:
+        scores = _evenly(graph)
+    scores[~scored_elements(graph, wide)] = np.inf
+    return scores
+
+
+def _evenly(graph: ChannelGraph) -> NDArray[np.float64]:
+    """Scores by which a threshold leaves the same share of every set: ``(elements,)``."""
+    scores = np.zeros(graph.elements)
+    for channels in graph.sets:
+        scores[channels.elements] = np.linspace(1, 0, len(channels), endpoint=False)
+    return scores
+
+
+def _check(rho: float, tau: float, criterion: str, warmup_steps: int, start: str) -> None:
+    for name, value in (("rho", rho), ("tau", tau)):
+        if not 0 <= value <= 1:
+            raise ConfigError(f"{name} is {value}; give a share between 0 and 1.")
+    if criterion not in CRITERIA:
+        raise ConfigError(f"There is no criterion '{criterion}': {nearest(criterion, CRITERIA)}")
+    if start not in STARTS:
+        raise ConfigError(f"There is no start '{start}': {nearest(start, STARTS)}")
+    if warmup_steps < 0:
+        raise ConfigError(f"warmup_steps is {warmup_steps}; give 0 or more.")

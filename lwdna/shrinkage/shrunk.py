@@ -1,0 +1,117 @@
+"""A shrunk network: cut out by a mask, verified, with a report and a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from lwdna.errors import ConfigError
+from lwdna.graph.channels import ChannelGraph, Mask, as_inputs
+from lwdna.graph.complexity import MaskedComplexity
+from lwdna.graph.surgery import cut, verify
+from lwdna.networks.provenance import Shrinkage, provenance_of, set_provenance, write_summary
+from lwdna.networks.weights import save
+
+
+@dataclass(frozen=True)
+class Shrunk:
+    """A shrunk network and what became of it."""
+
+    model: nn.Module
+    """A plain module, with the weights that its training starts from."""
+    flops: int
+    params: int
+    kept: dict[str, list[int]]
+    """By layer the indices of the output channels kept."""
+    channels_before: dict[str, int]
+    """By layer the number of output channels of the widened network."""
+    flops_before: int
+    params_before: int
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the network as safetensors, to be read by ``lwdna.load``.
+
+        The numbers of channels go into a JSON beside it: ``small.json`` for ``small.safetensors``.
+
+        Raises:
+            ConfigError: if the path does not end in ".safetensors".
+            LwdnaError: if a file cannot be written.
+        """
+        summary = Path(path).with_suffix(".json")
+        if Path(path).suffix != ".safetensors":
+            raise ConfigError(
+                f"The weights cannot be written to '{path}', which does not end in .safetensors; "
+                "give a name that does: their JSON goes beside them."
+            )
+        save(self.model, path)
+        write_summary(provenance_of(self.model), summary)
+
+    def report(self) -> str:
+        """Complexity before and after, and the channels kept by layer."""
+        lines = [
+            f"FLOPs  {self.flops_before:>15,} -> {self.flops:>15,} "
+            f"({100 * self.flops / self.flops_before:.2f} %)",
+            f"params {self.params_before:>15,} -> {self.params:>15,} "
+            f"({100 * self.params / self.params_before:.2f} %)",
+        ]
+        width = max(map(len, self.kept))
+        for name, kept in self.kept.items():
+            before = self.channels_before[name]
+            share = 100 * len(kept) / before
+            lines.append(f"{name:<{width}} {before:>6} -> {len(kept):>6} ({share:.1f} %)")
+        return "\n".join(lines)
+
+
+def derive(
+    graph: ChannelGraph,
+    wide: nn.Module,
+    mask: Mask,
+    example_input: Tensor | Sequence[Tensor],
+    complexity: MaskedComplexity,
+    *,
+    modes: Sequence[bool],
+    settings: Mapping[str, Any],
+) -> Shrunk:
+    """The plain network that a mask leaves of the widened one, checked against the prediction.
+
+    Args:
+        graph: the channel graph of ``wide``.
+        wide: the widened network with ordinary weights; it is not changed.
+        mask: ``(elements,)``.
+        example_input: ``(B, C, H, W)`` at the size for which FLOPs are meant.
+        complexity: of ``graph``.
+        modes: for each module whether it is to be in training mode.
+        settings: how the mask came about, for the provenance; ``batch_norm`` must be among them.
+
+    Raises:
+        GraphError: if the network is not what the channel graph predicts.
+    """
+    small = cut(graph, wide, mask)
+    verify(graph, small, example_input, mask, complexity, batch_norm=bool(settings["batch_norm"]))
+    kept = graph.kept(mask)
+    for module, training in zip(small.modules(), modes, strict=True):
+        module.training = training
+    shrinkage = Shrinkage(
+        channels_before={name: len(layer.outputs) for name, layer in graph.layers.items()},
+        flops_before=complexity.flops(graph.full_mask()),
+        flops_after=complexity.flops(mask),
+        params_before=complexity.params(graph.full_mask()),
+        params_after=complexity.params(mask),
+        inputs=[list(x.shape) for x in as_inputs(example_input)],
+        settings=dict(settings),
+    )
+    set_provenance(small, provenance_of(wide).shrunk(kept, shrinkage))
+    return Shrunk(
+        model=small,
+        flops=shrinkage.flops_after,
+        params=shrinkage.params_after,
+        kept=kept,
+        channels_before=shrinkage.channels_before,
+        flops_before=shrinkage.flops_before,
+        params_before=shrinkage.params_before,
+    )

@@ -1,0 +1,171 @@
+"""Networks from what the command line says: a name and options, FILE:FUNCTION, or a file."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+import lwdna
+from lwdna.errors import ConfigError
+from lwdna.graph.channels import ChannelGraph
+from lwdna.io.checksummed_csv import write_csv
+from lwdna.networks.build import build_seeded
+from lwdna.networks.own import build, widening
+from lwdna.networks.provenance import provenance_of
+from lwdna.networks.registry import input_shape
+from lwdna.networks.user_code import is_own
+from lwdna.shrinkage.shrunk import Shrunk
+from lwdna.steps._options import check_suffix
+from lwdna.tasks.task import Task
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Widened:
+    """A baseline, made wider to be shrunk to a budget."""
+
+    name: str
+    """Of the network."""
+    graph: ChannelGraph
+    """Of the baseline."""
+    model: nn.Module
+    """The widened network."""
+    width: float
+    """Its width."""
+    example: tuple[Tensor, ...]
+    """Inputs without content, of the size for which FLOPs are meant."""
+    target_flops: float
+
+
+def widen(
+    spec: dict[str, Any],
+    wider: float | None,
+    shapes: Sequence[tuple[int, ...]],
+    *,
+    seed: int,
+    target_flops: float | None,
+    flops_ratio: float | None,
+    batch_norm: bool,
+) -> Widened:
+    """Make a network wider, and say what its budget is in FLOPs.
+
+    Args:
+        spec: "name", "dataset", "width" and "options" of the baseline.
+        wider: what its width is multiplied by; None as in :func:`widening`.
+        shapes: of the inputs; none for those of the paper.
+        seed: of the first weights.
+        target_flops, flops_ratio: the budget, or its share of the baseline's FLOPs; one of them.
+        batch_norm: whether batch norm counts.
+
+    Raises:
+        click.UsageError: unless there is one budget.
+    """
+    if (target_flops is None) == (flops_ratio is None):
+        raise click.UsageError("Give either --target-flops or --flops-ratio.")
+    example = example_of(spec["name"], spec["dataset"], shapes)
+    width = spec["width"] * widening(spec["name"], wider)
+    baseline = build_seeded(spec, seed, build)
+    if flops_ratio is not None:
+        flops, _ = lwdna.complexity(baseline, example, batch_norm=batch_norm)
+        target_flops = flops_ratio * flops
+    return Widened(
+        name=spec["name"],
+        graph=lwdna.ChannelGraph(baseline, example),
+        model=build_seeded(spec | {"width": width}, seed, build),
+        width=width,
+        example=example,
+        target_flops=float(target_flops or 0),
+    )
+
+
+def write_shrunk(shrunk: Shrunk, widened: Widened, output: Path, channels: Path | None) -> None:
+    """Write a shrunk network, its JSON, and if asked for the channels by layer as CSV.
+
+    Raises:
+        LwdnaError: if a file cannot be written.
+    """
+    logger.info("Shrunk %s at width %g:\n%s", widened.name, widened.width, shrunk.report())
+    shrunk.save(output)
+    if channels is not None:
+        graph = widened.graph
+        made = {layer: graph.layers[layer].outputs for layer in shrunk.kept}
+        rows = [
+            (
+                name,
+                len(made[name]),
+                shrunk.channels_before[name],
+                len(k),
+                graph.frozen[made[name]].all(),
+            )
+            for name, k in shrunk.kept.items()
+        ]
+        frame = pd.DataFrame(rows, columns=["layer", "baseline", "before", "after", "frozen"])
+        write_csv(channels, frame.to_csv(index=False, lineterminator="\n"))
+
+
+def check_outputs(output: Path, channels: Path | None) -> None:
+    """Refuse outputs of which one would be written over another.
+
+    Raises:
+        ConfigError, click.UsageError: naming them.
+    """
+    check_suffix(output, ".safetensors")
+    if channels in {output, output.with_suffix(".json")}:
+        raise click.UsageError("Give --channels and --output different files.")
+
+
+def example_of(
+    name: str, dataset: str | None, shapes: Sequence[tuple[int, ...]]
+) -> tuple[Tensor, ...]:
+    """Inputs without content: of the shapes given, or as the paper has them for the network.
+
+    Raises:
+        ConfigError: if no shape is given for a network of a user's own.
+    """
+    if not shapes:
+        if is_own(name):
+            raise ConfigError(
+                f"The input of '{name}' is not known; give its shape, for example "
+                "--input 1x3x32x32."
+            )
+        shapes = [input_shape(name, dataset)]
+    return tuple(torch.empty(shape) for shape in shapes)
+
+
+def example_for(
+    model: nn.Module, path: Path, shapes: Sequence[tuple[int, ...]]
+) -> tuple[Tensor, ...]:
+    """Inputs without content for a network that was loaded from a file.
+
+    Raises:
+        ConfigError: if no shape is given, and the file does not tell.
+    """
+    provenance = provenance_of(model)
+    if not shapes and provenance.shrinkage is not None:
+        shapes = [tuple(shape) for shape in provenance.shrinkage.inputs]
+    elif not shapes and provenance.spec is not None:
+        shapes = [input_shape(provenance.spec.name, provenance.spec.dataset)]
+    elif not shapes:
+        raise ConfigError(
+            f"'{path}' does not say what the input of its network is; give its shape, for example "
+            "--input 1x3x32x32."
+        )
+    return tuple(torch.empty(shape) for shape in shapes)
+
+
+def check_fits(task: Task, model: nn.Module, data: Any) -> None:
+    """Refuse data that the network was not built for.
+
+    Raises:
+        ConfigError: naming what differs.
+    """
+    task.check_fits(model, data, provenance_of(model).spec)

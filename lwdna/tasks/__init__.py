@@ -1,0 +1,1 @@
+"""Tasks: what a network learns, and how its results are measured."""

@@ -1,0 +1,189 @@
+"""Classification: cross-entropy, and knowledge distillation where there is a teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lwdna.data.catalog import dataset_shape
+from lwdna.data.classification import ClassificationTest, ClassificationTrain
+from lwdna.data.listings import open_labelled
+from lwdna.errors import ConfigError, nearest
+from lwdna.tasks.metrics import top_k_wrong
+from lwdna.tasks.task import Example, Named, PathLike, Sums, Task
+
+
+def distillation_loss(
+    student_logits: Tensor, teacher_logits: Tensor, temperature: float = 4.0
+) -> Tensor:
+    """Kullback-Leibler divergence of the student's softened predictions from the teacher's.
+
+    ``T^2 / B * sum over batch and classes of KL(softmax(teacher / T) || softmax(student / T))``,
+    the knowledge distillation loss of the authors' code (T = 4); the paper does not give it.
+
+    Args:
+        student_logits: (B, classes), with gradient.
+        teacher_logits: (B, classes), without.
+        temperature: T; the factor T^2 keeps the size of the gradient independent of it.
+
+    Returns:
+        A scalar, in nats.
+    """
+    divergence = functional.kl_div(
+        functional.log_softmax(student_logits / temperature, dim=1),
+        functional.log_softmax(teacher_logits / temperature, dim=1),
+        reduction="sum",
+        log_target=True,
+    )
+    return divergence * (temperature**2 / len(student_logits))
+
+
+def classification_loss(
+    student_logits: Tensor,
+    labels: Tensor,
+    teacher_logits: Tensor | None = None,
+    *,
+    temperature: float = 4.0,
+    weight: float = 0.4,
+) -> Tensor:
+    """Cross-entropy, mixed with distillation where there is a teacher.
+
+    With a teacher ``weight * distillation + (1 - weight) * cross-entropy``: 0.4 and 0.6 in the
+    paper; without one, cross-entropy alone.
+
+    Args:
+        student_logits: (B, classes).
+        labels: (B,) class numbers.
+        teacher_logits: (B, classes) or None.
+        temperature: softens both predictions, see :func:`distillation_loss`.
+        weight: share of the distillation loss, in [0, 1].
+    """
+    cross_entropy = functional.cross_entropy(student_logits, labels)
+    if teacher_logits is None:
+        return cross_entropy
+    distillation = distillation_loss(student_logits, teacher_logits, temperature)
+    return weight * distillation + (1 - weight) * cross_entropy
+
+
+@dataclass(frozen=True)
+class Classification(Task):
+    """Class labels: cross-entropy with optional distillation; top-1 and top-5 error in percent."""
+
+    temperature: float = 4.0
+    weight: float = 0.4
+    metric_names: ClassVar[tuple[str, ...]] = ("top1_error", "top5_error")
+
+    @classmethod
+    def read(
+        cls, section: Mapping[str, Any], distillation: Mapping[str, Any] | None
+    ) -> Classification:
+        """With the ``temperature`` and ``weight`` of the distillation."""
+        settings = dict(distillation or {})
+        for name in settings:
+            if name not in ("temperature", "weight"):
+                raise ConfigError(
+                    f"'distillation' has no setting '{name}'; "
+                    f"{nearest(name, ('temperature', 'weight'))}"
+                )
+        task = cls(section, **{name: float(value) for name, value in settings.items()})
+        if not (task.temperature > 0 and 0 <= task.weight <= 1):
+            raise ConfigError(
+                f"Distillation with temperature {task.temperature:g} and weight {task.weight:g} is "
+                "not possible; give a temperature above 0 and a weight from 0 to 1."
+            )
+        return task
+
+    def train_data(self, path: PathLike, *, seed: int) -> ClassificationTrain:
+        """Labelled images of a store or listing, cropped at random, flipped, normalised."""
+        return ClassificationTrain(
+            open_labelled(path),
+            mean=self.key("mean"),
+            std=self.key("std"),
+            pad=0 if "crop" in self.section else self.key("pad"),
+            flip=self.key("flip"),
+            crop=self.section.get("crop"),
+            seed=seed,
+        )
+
+    def test_data(self, path: PathLike, *, seed: int = 0) -> ClassificationTest:
+        """Labelled images of a store or listing, normalised."""
+        return ClassificationTest(
+            open_labelled(path),
+            mean=self.key("mean"),
+            std=self.key("std"),
+            crop=self.section.get("crop"),
+            resize=self.key("resize") if "crop" in self.section else None,
+        )
+
+    def loss(self, output: Tensor, target: Tensor, teacher_output: Tensor | None = None) -> Tensor:
+        """See :func:`classification_loss`."""
+        return classification_loss(
+            output, target, teacher_output, temperature=self.temperature, weight=self.weight
+        )
+
+    def metrics(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """Errors in percent, summed over the images of the batch."""
+        return {
+            "top1_error": 100.0 * top_k_wrong(output, target, 1).sum(),
+            "top5_error": 100.0 * top_k_wrong(output, target, 5).sum(),
+        }
+
+    def evaluate_batch(
+        self,
+        model: nn.Module,
+        inputs: Tensor,
+        targets: Tensor,
+        *,
+        convention: str | Mapping[str, Any] | None = None,
+        multiple: int = 1,
+        full: bool = True,
+    ) -> Sums:
+        """The :meth:`metrics`, which there is one way to take."""
+        outputs = self.infer(model, inputs)
+        values = {name: float(value) for name, value in self.metrics(outputs, targets).items()}
+        return {**values, "loss": float(self.loss(outputs, targets)) * len(inputs)}
+
+    def random_batch(
+        self, network: Mapping[str, Any], images: int, shape: Sequence[int]
+    ) -> tuple[Tensor, Tensor]:
+        """Noise, of classes drawn by lot."""
+        inputs = torch.rand(images, *shape[1:])
+        # Of a user's own network the number is not known; the first class is always there.
+        known = dataset_shape(network["dataset"]).classes if "dataset" in network else 1
+        classes = network["options"].get("num_classes", known)
+        return inputs, torch.randint(classes, (images,))
+
+    def check_fits(self, model: nn.Module, data: Any, spec: Named | None) -> None:
+        """Images must have the size and the classes that the network was built for."""
+        if spec is None:
+            return
+        shape = dataset_shape(spec.dataset or "")
+        wanted = (shape.size, shape.size, spec.options.get("num_classes", shape.classes))
+        if data.shape != wanted:
+            raise ConfigError(
+                f"{spec.name} for {spec.dataset} takes images of {wanted[0]} x {wanted[1]} in "
+                f"{wanted[2]} classes, but there are images of {data.shape[0]} x {data.shape[1]} "
+                f"in {data.shape[2]} classes; set network.dataset, or num_classes in "
+                "network.options, to fit the images."
+            )
+
+    def example(self, data: Any) -> Example:
+        """A black image, of which come logits (1, classes)."""
+        height, width, classes = data.shape
+        advice = "give its function the number of classes, by an argument in network.options"
+        return Example(torch.zeros(1, 3, height, width), (1, classes), advice, one_size=True)
+
+    def check_tests(self, train: Any, test: Any) -> None:
+        """Labels must mean the same classes."""
+        if train.classes != test.classes:
+            odd = sorted(set(train.classes) ^ set(test.classes))
+            raise ConfigError(
+                f"The training images have {len(train.classes)} classes and the test images "
+                f"{len(test.classes)}, of which '{(odd or train.classes)[0]}' is not in both or "
+                "not in the same place; give both the same classes."
+            )

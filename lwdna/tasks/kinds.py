@@ -1,0 +1,182 @@
+"""The kinds of tasks, one entry each, without PyTorch: what configurations and plans ask.
+
+What is trained and measured is in a class below :mod:`lwdna.tasks`, the kind's home, which is
+imported when it is first needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Literal
+
+from lwdna.errors import ConfigError, nearest
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What every network of a task has to beat: a result without a network."""
+
+    name: str
+    """In names of files."""
+    title: str
+    """In tables and figures."""
+    factor: str
+    """The key of the task that says how hard it is."""
+    note: str
+    """What it is, at the foot of a table."""
+
+
+@dataclass(frozen=True)
+class TaskKind:
+    """A kind of task."""
+
+    home: str
+    """Module and class below ``lwdna.tasks``: a :class:`lwdna.tasks.task.Task`."""
+    keys: tuple[str, ...]
+    """What its section ``task`` cannot do without."""
+    tables: tuple[int, ...]
+    """Where its results may be shown."""
+    measures: Mapping[str, str]
+    """What a test gives, and its column in the table of metrics."""
+    store: Literal["train", "gray", "colour"]
+    """What of a dataset it is trained on: its labelled images, or gray or colour sub-images."""
+    tests: Literal["store", "images"]
+    """What of a dataset it is tested on: labelled images, or a folder of whole images."""
+    labelled: bool = False
+    """Whether its datasets have class labels, and its networks are made for a dataset."""
+    restores: bool = False
+    """Whether its networks give images to look at."""
+    enlarges: bool = False
+    """Whether by a ``scale``, which sub-images, network and task must share."""
+    distils: bool = False
+    """Whether it has a loss against a teacher."""
+    conventions: tuple[str, ...] = ()
+    """How its results can be measured, the usual way first: names of
+    :data:`lwdna.tasks.metrics.PRESETS`."""
+    convention_of_dataset: bool = False
+    """Whether a test set says which of these is usual for it."""
+    reference: Reference | None = None
+    """What there is without a network."""
+
+    @property
+    def make(self) -> Callable[..., Any]:
+        """The class of its home."""
+        module, name = self.home.split(".")
+        make: Callable[..., Any] = getattr(import_module(f"lwdna.tasks.{module}"), name)
+        return make
+
+
+_ERRORS = {"top1_error": "top1_error_percent", "top5_error": "top5_error_percent"}
+_QUALITY = {"psnr": "psnr_db", "ssim": "ssim"}
+
+KINDS: dict[str, TaskKind] = {
+    "classification": TaskKind(
+        "classification.Classification",
+        keys=("mean", "std", "flip"),
+        tables=(1, 3),
+        measures=_ERRORS,
+        store="train",
+        tests="store",
+        labelled=True,
+        distils=True,
+    ),
+    "denoising": TaskKind(
+        "denoising.Denoising",
+        keys=("sigma", "patch_size"),
+        tables=(2,),
+        measures=_QUALITY,
+        store="gray",
+        tests="images",
+        restores=True,
+        conventions=("denoising", "denoising-whole"),
+        reference=Reference("noisy-input", "Noisy input", "sigma", "the input, left as it is"),
+    ),
+    "super-resolution": TaskKind(
+        "super_resolution.SuperResolution",
+        keys=("scale", "patch_size"),
+        tables=(4,),
+        measures=_QUALITY,
+        store="colour",
+        tests="images",
+        restores=True,
+        enlarges=True,
+        conventions=("sr-benchmark", "sr-div2k"),
+        convention_of_dataset=True,
+        reference=Reference(
+            "bicubic", "Bicubic", "scale", "the input, enlarged by MATLAB's bicubic interpolation"
+        ),
+    ),
+}
+"""By the name of a kind in the configuration. A new kind is its home and an entry here."""
+
+REFERENCES: Mapping[str, Reference] = {
+    name: kind.reference for name, kind in KINDS.items() if kind.reference is not None
+}
+"""By kind of task."""
+
+
+def kind_of(task: Mapping[str, Any]) -> TaskKind:
+    """The kind of a task.
+
+    Args:
+        task: the section ``task`` of an experiment.
+
+    Raises:
+        ConfigError: if it names none, or one that does not exist.
+    """
+    if "kind" not in task:
+        raise ConfigError(f"The task {dict(task)} has no 'kind'; add it.")
+    name = task["kind"]
+    if name not in KINDS:
+        raise ConfigError(f"The task '{name}' does not exist; {nearest(str(name), KINDS)}")
+    return KINDS[name]
+
+
+def kinds_of_table(number: int) -> str:
+    """The kinds of tasks whose results a table shows, in words."""
+    return " and ".join(name for name, kind in KINDS.items() if number in kind.tables)
+
+
+def measures() -> dict[str, str]:
+    """Every measure of a test, and its column in the table of metrics.
+
+    A table has the columns of all kinds, so that those of several experiments lie one below the
+    other.
+    """
+    return {name: column for kind in KINDS.values() for name, column in kind.measures.items()}
+
+
+def reference_of(task: Mapping[str, Any]) -> Reference:
+    """What there is without a network.
+
+    Args:
+        task: the section ``task`` of an experiment.
+
+    Raises:
+        ConfigError: if there is nothing for this kind of task.
+    """
+    reference = kind_of(task).reference
+    if reference is None:
+        raise ConfigError(
+            f"There is nothing to compare {task['kind']} with that is no network; references are "
+            f"of {' and '.join(name for name, kind in KINDS.items() if kind.reference)}."
+        )
+    return reference
+
+
+def reference_task(task: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a task of restoration that its reference depends on."""
+    return {name: task[name] for name in ("kind", reference_of(task).factor)}
+
+
+def reference_key(task: Mapping[str, Any], convention: str) -> str:
+    """A name for the reference of a task of restoration and for how it is measured.
+
+    Args:
+        task: the section ``task`` of an experiment.
+        convention: a name of :data:`lwdna.tasks.metrics.PRESETS`.
+    """
+    reference = reference_of(task)
+    return f"{reference.name}-{reference.factor}{task[reference.factor]}-{convention}"

@@ -1,0 +1,150 @@
+"""Image restoration: its loss, and whole images through a network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lwdna.errors import ConfigError
+from lwdna.tasks.kinds import KINDS
+from lwdna.tasks.metrics import conventions, psnr, ssim
+from lwdna.tasks.task import Example, Named, Sums, Task
+
+
+def input_multiple(model: nn.Module) -> int:
+    """What the height and width of a network's input must be divisible by, if it says so."""
+    return int(getattr(model, "multiple", 1))
+
+
+def restore(model: nn.Module, inputs: Tensor, *, multiple: int = 1) -> Tensor:
+    """The output of a restoration network for images of any size.
+
+    A network that halves its input k times, such as a U-Net, needs sizes divisible by 2^k: the
+    input is padded by reflection at the right and bottom, and the output is cropped back, at
+    its own scale.
+
+    Args:
+        model: maps (B, C, h, w) to (B, C, s h, s w).
+        inputs: (B, C, h, w).
+        multiple: what the padded sizes are divisible by; 1 for no padding.
+
+    Returns:
+        (B, C, s h, s w).
+    """
+    height, width = inputs.shape[-2:]
+    bottom, right = -height % multiple, -width % multiple
+    if bottom or right:
+        # Reflection needs more pixels than it adds; an image that small gets its edge repeated.
+        mode = "reflect" if bottom < height and right < width else "replicate"
+        inputs = functional.pad(inputs, (0, right, 0, bottom), mode=mode)
+    output: Tensor = model(inputs)
+    scale = output.shape[-2] // inputs.shape[-2]
+    return output[..., : height * scale, : width * scale]
+
+
+def to_bytes(image: Tensor) -> NDArray[np.uint8]:
+    """An image to look at: (C, H, W) on the 0-255 scale to bytes (H, W, 3), or (H, W) if gray."""
+    pixels: NDArray[np.uint8] = image.clamp(0, 255).round().to(torch.uint8).numpy()
+    return pixels[0] if len(pixels) == 1 else np.moveaxis(pixels, 0, -1)
+
+
+def conventions_for(
+    kind: str, convention: str | Mapping[str, Any] | None, scale: int
+) -> dict[str, Any]:
+    """The arguments of :func:`lwdna.tasks.metrics.psnr` for a kind of task.
+
+    Args:
+        kind: of the task.
+        convention: a name of :data:`lwdna.tasks.metrics.PRESETS`, or the arguments themselves; by
+            default the first that is usual for the kind.
+        scale: how much larger the output is than the input.
+    """
+    if convention is None:
+        convention = KINDS[kind].conventions[0]
+    if isinstance(convention, str):
+        return conventions(convention, scale=scale)
+    return dict(convention)
+
+
+@dataclass(frozen=True)
+class Restoration(Task):
+    """Images on the 0-255 scale: L1 loss; PSNR in dB of the unrounded output, all channels.
+
+    This PSNR is for following a training on its patches; results are measured on whole images,
+    with the conventions of the benchmark.
+    """
+
+    metric_names: ClassVar[tuple[str, ...]] = ("psnr",)
+    one_by_one: ClassVar[bool] = True
+
+    def loss(self, output: Tensor, target: Tensor, teacher_output: Tensor | None = None) -> Tensor:
+        """Mean absolute difference, on the 0-255 scale."""
+        return functional.l1_loss(output, target)
+
+    def metrics(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """PSNR in dB, summed over the images of the batch (at most 148 dB each)."""
+        error = (output - target).square().flatten(1).mean(dim=1)
+        # A patch restored exactly, which a tiny test can meet, would make the mean infinite.
+        return {"psnr": (10 * torch.log10(255.0**2 / error.clamp_min(1e-10))).sum()}
+
+    def infer(self, model: nn.Module, inputs: Tensor, *, multiple: int = 1) -> Tensor:
+        """See :func:`restore`."""
+        return restore(model, inputs, multiple=multiple)
+
+    def evaluate_batch(
+        self,
+        model: nn.Module,
+        inputs: Tensor,
+        targets: Tensor,
+        *,
+        convention: str | Mapping[str, Any] | None = None,
+        multiple: int = 1,
+        full: bool = True,
+    ) -> Sums:
+        """Restore one whole image, and take its PSNR in dB and, if full, its SSIM.
+
+        Args:
+            model: maps (1, C, h, w) to (1, C, s h, s w).
+            inputs: (1, C, h, w).
+            targets: (1, C, H, W), from which s is read off.
+            convention: see :func:`conventions_for`.
+            multiple: see :func:`restore`.
+            full: whether to compute SSIM too, which costs more than a small network does.
+        """
+        outputs = self.infer(model, inputs, multiple=multiple)
+        scale = targets.shape[-2] // inputs.shape[-2]
+        arguments = conventions_for(self.section["kind"], convention, scale)
+        values = {"psnr": psnr(outputs[0], targets[0], **arguments)}
+        if full:
+            values["ssim"] = ssim(outputs[0], targets[0], **arguments)
+        return {**values, "loss": float(self.loss(outputs, targets)) * len(inputs)}
+
+    def random_batch(
+        self, network: Mapping[str, Any], images: int, shape: Sequence[int]
+    ) -> tuple[Tensor, Tensor]:
+        """Noise, larger by the scale of the task."""
+        inputs = torch.rand(images, *shape[1:])
+        scale = self.section.get("scale", 1)
+        return inputs, torch.rand(images, shape[1], shape[2] * scale, shape[3] * scale)
+
+    def check_fits(self, model: nn.Module, data: Any, spec: Named | None) -> None:
+        """The size of a patch must be one that the network can take."""
+        multiple, patch_size = input_multiple(model), getattr(data, "patch_size", 0)
+        if patch_size % multiple:
+            raise ConfigError(
+                f"task.patch_size is {patch_size}, but this network needs a multiple of {multiple}."
+            )
+
+    def example(self, data: Any) -> Example | None:
+        """The first patch of a training; whole images are of any size."""
+        if not hasattr(data, "patch_size"):
+            return None
+        degraded, clean = data[0, 0]
+        return Example(degraded[None], (1, *clean.shape), "let it return an image of that size")

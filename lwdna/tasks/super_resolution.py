@@ -1,0 +1,37 @@
+"""Super-resolution of colour images, made small by bicubic interpolation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from lwdna.data.images import find_images
+from lwdna.data.restoration import SuperResolutionTest, SuperResolutionTrain
+from lwdna.data.stores import Store
+from lwdna.tasks.references import Bicubic
+from lwdna.tasks.restoration import Restoration
+from lwdna.tasks.task import PathLike
+
+
+@dataclass(frozen=True)
+class SuperResolution(Restoration):
+    """Small and large colour images."""
+
+    def train_data(self, path: PathLike, *, seed: int) -> SuperResolutionTrain:
+        """Patches of a colour store with low-resolution partners."""
+        return SuperResolutionTrain(
+            Store(path),
+            patch_size=self.key("patch_size"),
+            scale=self.key("scale"),
+            samples_per_epoch=self.section.get("samples_per_epoch"),
+            seed=seed,
+        )
+
+    def test_data(self, path: PathLike, *, seed: int = 0) -> SuperResolutionTest:
+        """The images of a folder."""
+        return SuperResolutionTest(find_images(path), scale=self.key("scale"))
+
+    def reference(self) -> nn.Module:
+        """Bicubic interpolation."""
+        return Bicubic(self.key("scale"))

@@ -1,0 +1,272 @@
+"""A task: the data, the loss and the measures of one experiment, whatever its kind."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, TypeAlias
+
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from lwdna.errors import ConfigError
+from lwdna.tasks.kinds import TaskKind, kind_of
+from lwdna.tasks.trees import Tree, call
+
+PathLike: TypeAlias = str | os.PathLike[str]
+
+Sums: TypeAlias = Mapping[str, float]
+"""By measure, its sum over the ``n`` images of a batch."""
+
+
+class Named(Protocol):
+    """What a task asks of the description of a network, to compare it with the data."""
+
+    @property
+    def name(self) -> str:
+        """Of the network."""
+
+    @property
+    def dataset(self) -> str | None:
+        """What it was made for, if for one."""
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """Other arguments it was made with."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """An image, and what a network should make of it."""
+
+    image: Tensor
+    """(1, C, H, W)."""
+    output: tuple[int, ...]
+    """The shape of what comes out: (1, classes), or (1, C, H, W)."""
+    advice: str
+    """What to do if it is another."""
+    one_size: bool = False
+    """Whether every image has this size."""
+
+
+@dataclass(frozen=True)
+class Task(ABC):
+    """The home of a kind of task.
+
+    What goes into a network, what comes out of it, and what it is compared with are trees of
+    tensors (:mod:`lwdna.tasks.trees`); those of the paper's tasks are single tensors, whose first
+    dimension is the batch.
+    """
+
+    section: Mapping[str, Any]
+    """The section ``task`` of an experiment; training and tests need ``kind`` alone."""
+
+    metric_names: ClassVar[tuple[str, ...]]
+    """What is followed during a training, the main one first."""
+    one_by_one: ClassVar[bool] = False
+    """Whether tests take one image at a time, because sizes differ."""
+
+    @classmethod
+    def read(cls, section: Mapping[str, Any], distillation: Mapping[str, Any] | None) -> Task:
+        """Make the task of a section, with the settings of the distillation if it distils.
+
+        Raises:
+            ConfigError: if a setting does not exist or is not possible.
+        """
+        return cls(section)
+
+    @property
+    def kind(self) -> TaskKind:
+        """What is known of tasks of this kind."""
+        return kind_of(self.section)
+
+    def key(self, name: str) -> Any:
+        """A value of the section.
+
+        Raises:
+            ConfigError: if it is missing.
+        """
+        if name not in self.section:
+            raise ConfigError(f"The task {dict(self.section)} has no '{name}'; add it.")
+        return self.section[name]
+
+    @abstractmethod
+    def train_data(self, path: PathLike, *, seed: int) -> Dataset[Any]:
+        """The training set: ``data[epoch, index]`` is a pair (input, target) of trees.
+
+        Its length is that of an epoch, and need not be the number of images.
+
+        Args:
+            path: of the store.
+            seed: of whatever is random.
+        """
+
+    @abstractmethod
+    def test_data(self, path: PathLike, *, seed: int = 0) -> Dataset[Any]:
+        """A test set: ``data[index]`` is a pair (input, target) of trees.
+
+        Args:
+            path: of the store, or a folder of images.
+            seed: of whatever is random.
+        """
+
+    @abstractmethod
+    def loss(self, output: Tree, target: Tree, teacher_output: Tree | None = None) -> Tensor:
+        """The loss to minimise, a scalar: the mean over the batch."""
+
+    @abstractmethod
+    def metrics(self, output: Tree, target: Tree) -> dict[str, Tensor]:
+        """The :attr:`metric_names` *summed* over the batch, so that batches add up; scalars."""
+
+    def infer(self, model: nn.Module, inputs: Tree, *, multiple: int = 1) -> Tree:
+        """What a network makes of a batch of a test.
+
+        Args:
+            model: in evaluation mode.
+            inputs: on the device of the network.
+            multiple: what the sizes of inputs must be divisible by.
+        """
+        return call(model, inputs)
+
+    @abstractmethod
+    def evaluate_batch(
+        self,
+        model: nn.Module,
+        inputs: Tree,
+        targets: Tree,
+        *,
+        convention: str | Mapping[str, Any] | None = None,
+        multiple: int = 1,
+        full: bool = True,
+    ) -> Sums:
+        """Measure a network on a batch of a test: what :meth:`summary` is made of.
+
+        Args:
+            model: in evaluation mode.
+            inputs, targets: on the device of the network.
+            convention: how, where there are several ways.
+            multiple: what the sizes of inputs must be divisible by.
+            full: also what is costly and not among the :attr:`metric_names`.
+        """
+
+    def summary(self, batches: Sequence[tuple[int, Sums]]) -> dict[str, float]:
+        """The result of a test; by default the means over its images, ``loss`` first.
+
+        Args:
+            batches: number of images, and what :meth:`evaluate_batch` returned, of each batch.
+
+        Returns:
+            ``loss``, the :attr:`metric_names`, whatever else there is, and ``n``, the number of
+            images.
+        """
+        sums: dict[str, float] = {"loss": 0.0}
+        for _, values in batches:
+            for name, value in values.items():
+                sums[name] = sums.get(name, 0.0) + value
+        n = sum(images for images, _ in batches)
+        return {**{name: value / n for name, value in sums.items()}, "n": n}
+
+    @abstractmethod
+    def random_batch(
+        self, network: Mapping[str, Any], images: int, shape: Sequence[int]
+    ) -> tuple[Tree, Tree]:
+        """Inputs and targets without a meaning, to measure a device with.
+
+        Args:
+            network: the section ``network`` of an experiment.
+            images: in the batch.
+            shape: (1, C, H, W) of the input of the network.
+        """
+
+    def check_fits(  # noqa: B027, most data fit most networks
+        self, model: nn.Module, data: Any, spec: Named | None
+    ) -> None:
+        """Refuse data that a network was not built for.
+
+        Args:
+            model: the network.
+            data: of :meth:`train_data` or :meth:`test_data`.
+            spec: what the network was built as, if that is known.
+
+        Raises:
+            ConfigError: naming what differs.
+        """
+
+    def example(self, data: Any) -> Example | None:
+        """An image of the data, for networks of which no more is known; None to let them be.
+
+        Args:
+            data: of :meth:`train_data` or :meth:`test_data`.
+        """
+        return None
+
+    def check_tests(self, train: Any, test: Any) -> None:  # noqa: B027, as above
+        """Refuse test data that do not belong to the training data.
+
+        Raises:
+            ConfigError: naming what differs.
+        """
+
+    def reference(self) -> nn.Module:
+        """What there is without a network, as a module without parameters.
+
+        Raises:
+            ConfigError: if there is nothing.
+        """
+        raise ConfigError(f"The task {dict(self.section)} has no reference; leave it out.")
+
+
+def task_for(task: str | Mapping[str, Any], distillation: Mapping[str, Any] | None = None) -> Task:
+    """The task of a section, or of a kind where data are made elsewhere.
+
+    Args:
+        task: the section ``task`` of an experiment, or a name of
+            :data:`lwdna.tasks.kinds.KINDS`.
+        distillation: ``temperature`` and ``weight`` of the distillation loss, for classification;
+            the authors' code's 4 and 0.4 where left out.
+
+    Raises:
+        ConfigError: if there is no such task or setting.
+    """
+    section = {"kind": task} if isinstance(task, str) else task
+    made: Task = kind_of(section).make.read(section, distillation)  # type: ignore[attr-defined]
+    return made
+
+
+def train_dataset(task: Mapping[str, Any], path: PathLike, *, seed: int) -> Dataset[Any]:
+    """Make the training set of a task from its store.
+
+    Args:
+        task: "kind" and what that kind needs: "classification" mean, std, flip and either pad or
+            crop; "super-resolution" scale and patch_size; "denoising" sigma and patch_size. The
+            last two also take samples_per_epoch. Other keys are left alone.
+        path: the store, or the listing for classification.
+        seed: of augmentation and noise.
+
+    Raises:
+        ConfigError: if the kind does not exist, a key is missing or a number is out of range.
+        DataError: if the store is damaged or does not fit the task.
+    """
+    return task_for(task).train_data(path, seed=seed)
+
+
+def test_dataset(task: Mapping[str, Any], path: PathLike, *, seed: int = 0) -> Dataset[Any]:
+    """Make the test set of a task: from a store for classification, else from a folder of images.
+
+    Args:
+        task: as in :func:`train_dataset`; only mean and std (and crop and resize), scale, or sigma
+            are needed.
+        path: the store, listing or folder.
+        seed: of the noise, for denoising.
+
+    Raises:
+        ConfigError: if the kind does not exist, a key is missing or a number is out of range.
+        DataError: if the store is damaged, or the folder is missing or holds no image.
+    """
+    return task_for(task).test_data(path, seed=seed)
+
+
+# pytest would take an imported function of this name for a test.
+test_dataset.__test__ = False  # type: ignore[attr-defined]

@@ -1,0 +1,1 @@
+"""The workflow: what Snakemake is asked, and what a run will take."""

@@ -1,0 +1,56 @@
+"""What a run is asked by the rules that shrink the paper's networks again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from lwdna.workflow import paths
+from lwdna.workflow.run import Section, Wildcards
+from lwdna.workflow.words import options, repeated
+
+
+class Replicas:
+    """The networks of the paper that are to be shrunk again.
+
+    Args:
+        config: checked, see :func:`lwdna.config.check`; without a section ``replication`` there
+            are none.
+    """
+
+    def __init__(self, config: Section) -> None:
+        self._section: Section = config.get("replication", {"networks": {}})
+        self.networks: Mapping[str, Section] = self._section["networks"]
+
+    def of_table(self, number: int) -> list[str]:
+        """The networks of one of the paper's tables."""
+        return [name for name, section in self.networks.items() if number in _tables(section)]
+
+    def table_results(self, wildcards: Wildcards) -> list[str]:
+        """What the complexity columns of a table are made of."""
+        return [paths.REPLICA.at(replica=name) for name in self.of_table(int(wildcards.table))]
+
+    def tables(self) -> list[str]:
+        """The complexity columns of every table that has networks here."""
+        numbers = [number for number in (1, 2, 3) if self.of_table(number)]
+        return [paths.REPLICATION.at(table=number, format="md") for number in numbers]
+
+    def options(self, wildcards: Wildcards) -> list[str]:
+        """What is shrunk again, and how, for the command line."""
+        section = self.networks[wildcards.replica]
+        settings = {**section, "width": self._section["width"]}
+        return [
+            section["network"],
+            *options(settings, sorted(set(settings) - {"network"})),
+            *repeated("--seeds", self._section["seeds"]),
+        ]
+
+    def photographs(self, wildcards: Wildcards) -> str:
+        """The photographs whose crops stand in for the datasets."""
+        return paths.IMAGES.at(dataset=self._section["images"], split="train")
+
+
+def _tables(section: Section) -> list[int]:
+    if "dataset" not in section:
+        return [2]
+    ablated = (section["network"], section["dataset"]) == ("MobileNetV1", "tiny-imagenet")
+    return [1, 3] if ablated else [1]

@@ -1,0 +1,255 @@
+"""What a run is asked by the rules that shrink, train and evaluate.
+
+Methods that take ``wildcards`` are functions of inputs and parameters of rules. What follows from
+the kind of a task is said by :data:`lwdna.tasks.kinds.KINDS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol, TypeAlias
+
+from lwdna.config.methods import DHP, METHODS, shrink_settings
+from lwdna.config.select import selected
+from lwdna.networks.user_code import is_own, sources_of
+from lwdna.tasks.kinds import TaskKind, kind_of
+from lwdna.workflow import paths
+from lwdna.workflow.words import as_json, growing, options
+
+TEACHER = "teacher"
+"""What is trained like a method, for others to learn from."""
+
+Section: TypeAlias = Mapping[str, Any]
+"""A section of the configuration."""
+
+_TRAIN = {
+    "train": paths.STORE.where(split="train"),
+    "gray": paths.GRAY,
+    "colour": paths.COLOUR,
+}
+"""What of a dataset is trained on; see :class:`lwdna.tasks.kinds.TaskKind`."""
+
+_TEST = {"store": paths.STORE, "images": paths.IMAGES}
+"""What of a dataset is tested on."""
+
+
+class Wildcards(Protocol):
+    """What a rule's functions are given; each rule has some of these."""
+
+    dataset: str
+    download: str
+    experiment: str
+    method: str
+    reference: str
+    replica: str
+    seed: str
+    shrinkage: str
+    split: str
+    table: str
+
+
+class Tested(Protocol):
+    """The inputs of a rule that has test sets."""
+
+    test: Iterable[str]
+
+
+class Run:
+    """Answers what the rules of a configuration ask.
+
+    Args:
+        config: checked, see :func:`lwdna.config.check`.
+    """
+
+    def __init__(self, config: Section) -> None:
+        self.config = config
+        self.datasets: Mapping[str, Section] = config["datasets"]
+        self.experiments: Mapping[str, Section] = config["experiments"]
+        self.selected: Mapping[str, Section] = {
+            name: {**self.experiments[name], "methods": methods}
+            for name, methods in selected(config).items()
+        }
+        """What is to be run. The others keep their rules: their teachers may be needed."""
+
+    def section(self, wildcards: Wildcards) -> Section:
+        """The section of an experiment."""
+        return self.experiments[wildcards.experiment]
+
+    def kind(self, section: Section) -> TaskKind:
+        """The kind of task of an experiment."""
+        return kind_of(section["task"])
+
+    def train_images(self, wildcards: Wildcards) -> str:
+        """The store an experiment is trained on."""
+        section = self.section(wildcards)
+        return _TRAIN[self.kind(section).store].at(dataset=section["train"])
+
+    def test_images(self, wildcards: Wildcards) -> list[str]:
+        """The stores or folders an experiment is tested on, in the order of its test sets."""
+        section = self.section(wildcards)
+        place = _TEST[self.kind(section).tests]
+        return [place.at(dataset=name, split="test") for name in section["test"]]
+
+    def first_test(self, wildcards: Wildcards) -> str:
+        """What an experiment is tested on during training, and pictured with."""
+        return self.test_images(wildcards)[0]
+
+    def test_sets(self, wildcards: Wildcards, input: Tested) -> list[str]:
+        """Names and paths of the test sets, and what is measured on them if the weights do not
+        tell, for the command line."""
+        pairs = zip(self.section(wildcards)["test"], input.test, strict=True)
+        words = [word for name, path in pairs for word in ("--test", name, path)]
+        return words + self.own_network(wildcards)
+
+    def task(self, wildcards: Wildcards) -> str:
+        """The task of an experiment, for the command line."""
+        return as_json(self.section(wildcards)["task"])
+
+    def protocol(self, wildcards: Wildcards) -> str:
+        """The training protocol of a run, for the command line."""
+        return as_json(self.config["protocols"][self.section(wildcards)["protocol"]])
+
+    def search_protocol(self, wildcards: Wildcards) -> str:
+        """The protocol of the search by DHP, for the command line."""
+        return as_json(self.config["protocols"][self.section(wildcards)[DHP]["protocol"]])
+
+    def convention(self, section: Section, test_set: str) -> str | None:
+        """How the results on a test set are measured; None as the task has it."""
+        own, kind = section.get("convention"), self.kind(section)
+        if kind.convention_of_dataset:
+            return str(own or self.datasets[test_set]["convention"])
+        # What is written out is no other training than what is left out.
+        return None if own in kind.conventions[:1] else own
+
+    def first_convention(self, wildcards: Wildcards) -> list[str]:
+        """How the first test set is measured, for the command line."""
+        section = self.section(wildcards)
+        chosen = self.convention(section, section["test"][0])
+        return ["--convention", chosen] if chosen else []
+
+    def conventions(self, wildcards: Wildcards) -> str:
+        """By test set, how it is measured, for the command line."""
+        section = self.section(wildcards)
+        chosen = {name: self.convention(section, name) for name in section["test"]}
+        return as_json({name: value for name, value in chosen.items() if value})
+
+    def count_batch_norm(self, wildcards: Wildcards) -> str:
+        """Whether the FLOPs of an experiment count batch norm, for the command line."""
+        counts = self.section(wildcards)["count_batch_norm"]
+        return "--count-batch-norm" if counts else "--no-count-batch-norm"
+
+    def scale(self, wildcards: Wildcards) -> list[str]:
+        """The label of a run that is not at the paper's scale, for the command line."""
+        # A function, so that braces are text.
+        return ["--scale", self.config["scale"]] if self.config["scale"] else []
+
+    def title(self, wildcards: Wildcards) -> str:
+        """What an experiment is called."""
+        return str(self.section(wildcards)["label"])
+
+    def wide_network(self, wildcards: Wildcards) -> list[str]:
+        """The network to widen and shrink, for the command line."""
+        network = self.section(wildcards)["network"]
+        words = [network["name"], "--options", as_json(network["options"])]
+        return words + options(network, ("dataset", "width")) + _shape(network)
+
+    def own_sources(self, wildcards: Wildcards) -> list[str]:
+        """The files of an experiment's network if it is the user's own, so that rules notice when
+        they change."""
+        return sources_of(self.section(wildcards)["network"]["name"])
+
+    def own_network(self, wildcards: Wildcards) -> list[str]:
+        """What makes an experiment's network if it is the user's own, for the command line."""
+        network = self.section(wildcards)["network"]
+        return maker("--network", network) + _shape(network)
+
+    def shrink_options(self, wildcards: Wildcards) -> list[str]:
+        """The settings of shrinkage, for the command line."""
+        settings = shrink_settings(self.section(wildcards), wildcards.shrinkage)
+        return options(settings, sorted(settings))
+
+    def search_options(self, wildcards: Wildcards) -> list[str]:
+        """The settings of the search by DHP, for the command line."""
+        settings = shrink_settings(self.section(wildcards), DHP)
+        return options(settings, sorted(set(settings) - {"protocol", "histograms"}))
+
+    def shrink_memory(self, wildcards: Wildcards, attempt: int) -> int:
+        """Megabytes: for large images, or the hypernetwork, which a second warm-up step holds."""
+        section = self.section(wildcards)
+        heavy = section["shrink"]["warmup_steps"] > 1 or "crop" in section["task"]
+        # EfficientNet takes 8.3 GB for batches of 64 of CIFAR's images, at twice its width.
+        small = 1000 + 150 * section["shrink"]["batch_size"]
+        megabytes = 24000 if heavy else 8000 if self.kind(section).tests == "images" else small
+        return growing(megabytes)(wildcards, attempt)
+
+    def shrunk(self, wildcards: Wildcards) -> str | list[str]:
+        """The shrunk network that a run of `train` starts from; none for a baseline or teacher."""
+        shrinkage = wildcards.method != TEACHER and METHODS[wildcards.method].shrinkage
+        if not shrinkage:
+            return []
+        run = {"experiment": wildcards.experiment, "seed": wildcards.seed}
+        return paths.NETWORK.at(shrinkage=shrinkage, **run)
+
+    def distils(self, section: Section, method: str) -> bool:
+        """Whether a method learns from a teacher in an experiment."""
+        return method != TEACHER and METHODS[method].distils and "teacher" in section
+
+    def teacher(self, wildcards: Wildcards) -> str | list[str]:
+        """The trained teacher of a run of `train`, if it learns from one."""
+        section = self.section(wildcards)
+        if not self.distils(section, wildcards.method):
+            return []
+        owner = section["teacher"].get("experiment", wildcards.experiment)
+        return paths.WEIGHTS.at(experiment=owner, method=TEACHER, seed=wildcards.seed)
+
+    def train_start(self, wildcards: Wildcards) -> list[str]:
+        """What training starts from, and the teacher, for the command line."""
+        # Not of the inputs, or Snakemake would not notice a change of the network.
+        shrunk, teacher = self.shrunk(wildcards), self.teacher(wildcards)
+        section = self.section(wildcards)
+        width = section["network"]["width"]
+        if wildcards.method == TEACHER:
+            width *= section["teacher"]["width"]
+        words = ["--teacher", str(teacher)] if teacher else []
+        if teacher:
+            owner = section["teacher"].get("experiment", wildcards.experiment)
+            words += maker("--teacher-network", self.experiments[owner]["network"])
+        if shrunk:
+            return ["--weights", str(shrunk), *maker("--network", section["network"]), *words]
+        return ["--network", as_json({**section["network"], "width": width}), *words]
+
+    def weights(self, wildcards: Wildcards) -> list[str]:
+        """The trained networks of a method, one for each seed."""
+        return self.weights_of(wildcards.experiment, wildcards.method)
+
+    def weights_of(self, experiment: str, method: str) -> list[str]:
+        """As :meth:`weights`, of an experiment and a method by name."""
+        return [
+            paths.WEIGHTS.at(experiment=experiment, method=method, seed=seed)
+            for seed in self.experiments[experiment]["seeds"]
+        ]
+
+
+def maker(option: str, network: Section) -> list[str]:
+    """What makes a network, which its weights do not tell if it is the user's own."""
+    return [option, network["name"]] if is_own(network["name"]) else []
+
+
+def _shape(network: Section) -> list[str]:
+    """The shape of the input, which only a network of the user's own has in the configuration."""
+    return ["--input", "x".join(map(str, (1, *network["input"])))] if "input" in network else []
+
+
+def runs_of(files: Iterable[str]) -> str:
+    """By path of a run's file: experiment, method and seed, for the command line."""
+    found = {str(path): paths.read(path)[1] for path in files}
+    return as_json(
+        {
+            path: {
+                "experiment": of["experiment"],
+                "method": of.get("method") or of["shrinkage"],
+                "seed": int(of["seed"]),
+            }
+            for path, of in found.items()
+        }
+    )

@@ -1,0 +1,217 @@
+"""What a run comes to: its tables and figures, and what each is made of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from lwdna.config.methods import COMPARABLE, DHP, METHODS, shrink_settings, shrinkages_of
+from lwdna.io.project import paper_table
+from lwdna.workflow import paths
+from lwdna.workflow.paths import Place
+from lwdna.workflow.references import References
+from lwdna.workflow.run import Run, Wildcards, maker
+from lwdna.workflow.words import as_json, options, repeated
+
+TABLES = (1, 2, 3, 4)
+"""The numbers of the paper's tables; 4 is ours, of super-resolution."""
+
+TABLE_FORMATS = ("csv", "md", "html")
+FIGURE_FORMATS = ("png", "svg")
+
+_PAIR = ("baseline", "lw-dna")
+"""Methods whose restored images are shown side by side."""
+
+
+class Targets:
+    """The tables and figures of a run.
+
+    Args:
+        run: which experiments, methods and seeds there are.
+        references: what is measured beside them.
+    """
+
+    def __init__(self, run: Run, references: References) -> None:
+        self.run = run
+        self.references = references
+
+    def tables(self, numbers: Iterable[int] = TABLES) -> list[str]:
+        """The files of some tables, or of all."""
+        return [paths.TABLE.at(table=n, format=f) for n in numbers for f in TABLE_FORMATS]
+
+    def agreement(self) -> list[str]:
+        """The comparison of the criteria, if there is one."""
+        return _each(paths.AGREEMENT, TABLE_FORMATS) if self.compared() else []
+
+    def figures(self) -> list[str]:
+        """Every figure."""
+        places = [
+            paths.TRAINING_LOGS,
+            paths.REMAINING_CHANNELS,
+            *(paths.STRIP.where(experiment=name) for name in self.restoring()),
+            *(paths.LATENTS_FIGURE.where(experiment=name) for name in self.searched()),
+            *([paths.AGREEMENT_FIGURE] if self.compared() else []),
+        ]
+        return [path for place in places for path in _each(place, FIGURE_FORMATS)]
+
+    def of_table(self, wildcards: Wildcards) -> list[str]:
+        """The experiments of a table."""
+        number = int(wildcards.table)
+        return [name for name, e in self.run.experiments.items() if number in e["tables"]]
+
+    def table_metrics(self, wildcards: Wildcards) -> list[str]:
+        """The metrics of the experiments of a table, of every method that is to be run."""
+        return [
+            paths.METRICS.at(experiment=name, method=method)
+            for name in self.of_table(wildcards)
+            for method in self._methods(name)
+        ]
+
+    def table_paper(self, wildcards: Wildcards) -> str | list[str]:
+        """The paper's numbers of a table; the supplement has none for super-resolution."""
+        path = paper_table(int(wildcards.table))
+        return str(path) if path.exists() else []
+
+    def table_experiments(self, wildcards: Wildcards) -> str:
+        """What a table needs to know of its experiments, for the command line."""
+        keys = ("label", "methods", "network", "paper", "shrink", "tables", "task", "test", "train")
+        return self._shown(self.of_table(wildcards), *keys)
+
+    def table_reference_files(self, wildcards: Wildcards) -> list[str]:
+        """The results without a network that a table shows."""
+        return self.references.files(self.of_table(wildcards))
+
+    def table_references(self, wildcards: Wildcards) -> str:
+        """By experiment and test set, where these are, for the command line."""
+        return as_json(self.references.of(self.of_table(wildcards)))
+
+    def histories(self) -> list[str]:
+        """The training history of every run that figures show."""
+        return [
+            paths.HISTORY.at(experiment=name, method=method, seed=seed)
+            for name in self._pictured()
+            for method in self._methods(name)
+            # Figure 1 of the supplement has no other.
+            if method in ("baseline", "baseline-kd", "lw-dna")
+            for seed in self._seeds(name)
+        ]
+
+    def logged_experiments(self, wildcards: Wildcards) -> str:
+        """The experiments whose histories are drawn, for the command line."""
+        return self._shown(self._pictured(), "label", "methods", "test")
+
+    def channel_counts(self) -> list[str]:
+        """The channels by layer of the shrunk networks that figures show."""
+        return [
+            paths.CHANNELS.at(experiment=name, shrinkage="lw-dna", seed=seed)
+            for name in self._shrunk()
+            if "lw-dna" in self._methods(name)
+            for seed in self._seeds(name)
+        ]
+
+    def shrunk_experiments(self, wildcards: Wildcards) -> str:
+        """The experiments whose channels are drawn, for the command line."""
+        return self._shown(self._shrunk(), "label", "test")
+
+    def kept_channels(self) -> list[str]:
+        """The channels that the criteria kept."""
+        return [
+            paths.NETWORK.at(experiment=name, shrinkage=shrinkage, seed=seed)
+            for name in self.compared()
+            for shrinkage in self._comparable(name)
+            for seed in self._seeds(name)
+        ]
+
+    def compared(self) -> list[str]:
+        """The experiments with criteria to compare."""
+        return [name for name in self.run.experiments if self._comparable(name)]
+
+    def compared_experiments(self, wildcards: Wildcards) -> str:
+        """The experiments whose criteria are compared, for the command line."""
+        return self._shown(self.compared(), "label")
+
+    def restoring(self) -> list[str]:
+        """The experiments with images to look at, where both networks are trained."""
+        return [
+            name
+            for name, section in self.run.selected.items()
+            if self.run.kind(section).restores and set(_PAIR) <= set(section["methods"])
+        ]
+
+    def strip_networks(self, wildcards: Wildcards) -> list[str]:
+        """The trained networks that a strip shows, of the first seed."""
+        return [self.run.weights_of(wildcards.experiment, method)[0] for method in _PAIR]
+
+    def strip_titles(self, wildcards: Wildcards) -> list[str]:
+        """Titles and paths of these, for the command line."""
+        titles = (METHODS[method].title for method in _PAIR)
+        pairs = zip(titles, self.strip_networks(wildcards), strict=True)
+        words = [word for title, path in pairs for word in ("--network", title, path)]
+        return words + maker("--made-by", self.run.section(wildcards)["network"])
+
+    def strip_part(self, wildcards: Wildcards) -> list[str]:
+        """Which image a strip shows, and which part of it, for the command line."""
+        chosen = self.run.section(wildcards).get("strip", {})
+        centre = ["--centre", *map(str, chosen["centre"])] if "centre" in chosen else []
+        return options(chosen, ("image", "size")) + centre
+
+    def searched(self) -> list[str]:
+        """The experiments with a search by DHP to draw as Figure 3."""
+        return [
+            name
+            for name, section in self.run.selected.items()
+            if DHP in shrinkages_of(section["methods"]) and "histograms" in section[DHP]
+        ]
+
+    def drawn_search(self, wildcards: Wildcards) -> str:
+        """The latent vectors of a search, of the first seed."""
+        seed = self._seeds(wildcards.experiment)[0]
+        return paths.LATENTS.at(experiment=wildcards.experiment, shrinkage=DHP, seed=seed)
+
+    def histogram_options(self, wildcards: Wildcards) -> list[str]:
+        """Layers and epochs of Figure 3, for the command line."""
+        chosen = self.run.section(wildcards)[DHP]["histograms"]
+        return repeated("--layers", chosen["layers"]) + repeated("--epochs", chosen["epochs"])
+
+    def search_title(self, wildcards: Wildcards) -> str:
+        """What is written above Figure 3."""
+        return f"Latent vectors of {self.run.title(wildcards)} during DHP"
+
+    def _methods(self, name: str) -> Sequence[str]:
+        """The methods of an experiment that are to be run."""
+        methods: Sequence[str] = self.run.selected.get(name, {}).get("methods", ())
+        return methods
+
+    def _seeds(self, name: str) -> Sequence[int]:
+        seeds: Sequence[int] = self.run.experiments[name]["seeds"]
+        return seeds
+
+    def _pictured(self) -> list[str]:
+        """The experiments that figures show: those that are no mere ablation of rho and tau."""
+        return [name for name, e in self.run.experiments.items() if e["tables"] != [3]]
+
+    def _shrunk(self) -> list[str]:
+        """The experiments with a shrunk network that figures show."""
+        return [n for n in self._pictured() if "lw-dna" in self.run.experiments[n]["methods"]]
+
+    def _comparable(self, name: str) -> list[str]:
+        """The shrinkages of an experiment whose channels can be compared, if there are two."""
+        section = self.run.experiments[name]
+        asked = [s for s in shrinkages_of(self._methods(name)) if s in COMPARABLE]
+        # Of the same widened network; a search may have a width of its own.
+        found = [
+            s for s in asked if shrink_settings(section, s)["widen"] == section["shrink"]["widen"]
+        ]
+        return found if len(found) > 1 else []
+
+    def _shown(self, names: Iterable[str], *keys: str) -> str:
+        """What is to be known of some experiments, in the order to show them."""
+        sections: dict[str, Any] = {name: self.run.experiments[name] for name in names}
+        return json.dumps(
+            {name: {key: s[key] for key in keys if key in s} for name, s in sections.items()}
+        )
+
+
+def _each(place: Place, formats: Iterable[str]) -> list[str]:
+    return [place.at(format=name) for name in formats]

@@ -1,0 +1,176 @@
+"""A kind of task of one's own: one class and one entry, trained and measured like the others."""
+
+import sys
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from running import TINY
+from torch import nn
+from torch.utils.data import Dataset
+
+from lwdna.config.check import check
+from lwdna.data.images import find_images, write_image
+from lwdna.data.restoration import DenoisingTest, DenoisingTrain
+from lwdna.data.stores import Store
+from lwdna.errors import ConfigError
+from lwdna.io.hdf5 import create_store
+from lwdna.io.project import SCHEMA
+from lwdna.tasks.kinds import KINDS, Reference, TaskKind
+from lwdna.tasks.restoration import Restoration
+from lwdna.tasks.task import task_for
+from lwdna.training.evaluation import evaluate
+from lwdna.training.loop import train
+from lwdna.workflow.references import References
+from lwdna.workflow.run import Run
+
+
+class Holes(Dataset):
+    """Clean images, in whose middle nothing is seen."""
+
+    def __init__(self, clean, side):
+        self.clean, self.side, self.patch_size = clean, side, getattr(clean, "patch_size", 0)
+
+    def __len__(self):
+        return len(self.clean)
+
+    def __getitem__(self, key):
+        _, clean = self.clean[key]
+        seen = clean.clone()
+        top, left = ((size - self.side) // 2 for size in clean.shape[1:])
+        seen[:, top : top + self.side, left : left + self.side] = 0
+        return seen, clean
+
+
+@dataclass(frozen=True)
+class Inpainting(Restoration):
+    def train_data(self, path, *, seed):
+        size, samples = self.key("patch_size"), self.section.get("samples_per_epoch")
+        store = Store(path)
+        clean = DenoisingTrain(
+            store, patch_size=size, sigma=0, samples_per_epoch=samples, seed=seed
+        )
+        return Holes(clean, self.key("hole"))
+
+    def test_data(self, path, *, seed=0):
+        return Holes(DenoisingTest(find_images(path), sigma=0, seed=seed), self.key("hole"))
+
+    def reference(self):
+        return nn.Identity()
+
+    def summary(self, batches):
+        return {**super().summary(batches), "worst": min(v["psnr"] for _, v in batches)}
+
+
+KIND = TaskKind(
+    "inpainting.Inpainting",
+    keys=("hole", "patch_size"),
+    tables=(2,),
+    measures={"psnr": "psnr_db", "ssim": "ssim", "worst": "worst_psnr_db"},
+    store="gray",
+    tests="images",
+    restores=True,
+    conventions=("denoising-whole",),
+    reference=Reference("holes", "Holes", "hole", "the input, left as it is"),
+)
+TASK = {"kind": "inpainting", "hole": 4, "patch_size": 12, "samples_per_epoch": 7}
+
+
+@pytest.fixture(autouse=True)
+def one_more_kind(monkeypatch):
+    monkeypatch.setitem(sys.modules, "lwdna.tasks.inpainting", sys.modules[__name__])
+    monkeypatch.setitem(KINDS, "inpainting", KIND)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    rng = np.random.default_rng(0)
+    shape = (3, 24, 24, 1)
+    with create_store(
+        tmp_path / "gray.h5", images={"images": shape}, tables={}, attributes={}
+    ) as w:
+        for index in range(3):
+            w.put("images", index, rng.integers(0, 256, shape[1:], dtype=np.uint8))
+    for name in "ab":
+        pixels = rng.integers(1, 256, (20, 18, 3), dtype=np.uint8)
+        write_image(tmp_path / f"images/{name}.png", pixels)
+    return tmp_path
+
+
+def test_it_is_trained_and_measured(folder):
+    task = task_for(TASK)
+    images, tests = task.train_data(folder / "gray.h5", seed=1), task.test_data(folder / "images")
+    model = nn.Conv2d(1, 1, 3, padding=1)
+    before = model.weight.detach().clone()
+    protocol = {
+        "epochs": 1,
+        "batch_size": 4,
+        "optimizer": {"kind": "adam", "lr": 0.01},
+        "schedule": {"kind": "cosine"},
+    }
+    (row,) = train(
+        model,
+        images,
+        tests,
+        task=TASK,
+        protocol=protocol,
+        seed=1,
+        checkpoint_dir=folder / "run",
+        accelerator="cpu",
+    )
+    assert len(images) == 7 and not torch.equal(model.weight, before)
+    result = evaluate(model, tests, task=TASK)
+    assert row["test_psnr"] == result["psnr"] and row["test_loss"] == result["loss"]
+    each = [evaluate(model, [pair], task=TASK)["psnr"] for pair in tests]
+    assert result["worst"] == min(each) < result["psnr"] and result["n"] == 2
+    blank = evaluate(task.reference(), tests, task=task)
+    hole = [clean[:, 8:12, 7:11].sum() / clean.numel() for _, clean in tests]
+    assert blank["loss"] == pytest.approx(float(sum(hole)) / 2, rel=1e-5)
+
+
+def test_another_hole_is_another_training(folder):
+    """Where a whole section is given, the result depends on all of it."""
+    settings = {
+        "protocol": {
+            "epochs": 1,
+            "batch_size": 7,
+            "optimizer": {"kind": "sgd", "lr": 0.0001},
+            "schedule": {"kind": "cosine"},
+        },
+        "seed": 1,
+        "checkpoint_dir": folder / "run",
+        "keyed": True,
+        "accelerator": "cpu",
+    }
+    for hole in (4, 6):
+        task = TASK | {"hole": hole}
+        images = task_for(task).train_data(folder / "gray.h5", seed=1)
+        train(nn.Conv2d(1, 1, 1), images, None, task=task, **settings)
+    assert len(list((folder / "run").iterdir())) == 2
+
+
+def test_a_configuration_and_a_run_know_it(tmp_path):
+    """The schema's keys are all that is to be added."""
+    schema = yaml.safe_load(SCHEMA.read_text())
+    keys = schema["$defs"]["experiment"]["properties"]["task"]["properties"]
+    keys["kind"]["enum"].append("inpainting")
+    keys["hole"] = {"type": "integer"}
+    path = tmp_path / "schema.yaml"
+    path.write_text(yaml.safe_dump(schema))
+    config = yaml.safe_load(TINY.read_text())
+    experiment = config["experiments"]["denoising"]
+    experiment["task"] = dict(TASK)
+    run = Run(check(config, path))
+    wildcards = type("Wildcards", (), {"experiment": "denoising"})
+    assert run.train_images(wildcards) == "results/data/photographs/gray.h5"
+    assert run.test_images(wildcards) == ["results/images/photographs/test"]
+    assert run.first_convention(wildcards) == []
+    assert "holes-hole4-denoising-whole" in References(run).settings
+    del experiment["task"]["hole"]
+    with pytest.raises(ConfigError, match="of kind inpainting lacks 'hole'"):
+        check(config, path)
+    experiment["task"]["hole"], experiment["tables"] = 4, [4]
+    with pytest.raises(ConfigError, match="Table 4, which is for super-resolution"):
+        check(config, path)

@@ -1,0 +1,195 @@
+"""The house: wings import what lies below them, files and steps are small."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from lwdna.tasks.kinds import KINDS
+
+ROOT = Path(__file__).parents[1]
+HOUSE = ROOT / "lwdna"
+
+FLOORS = {
+    "errors": 0,
+    "io": 1,
+    "data": 2,
+    "graph": 2,
+    "tasks": 3,
+    "networks": 4,
+    "training": 4,
+    "shrinkage": 5,
+    "config": 5,
+    "rivals": 6,
+    "results": 7,
+    "workflow": 7,
+    "steps": 8,
+    "__main__": 9,
+    "__init__": 9,
+}
+NEVER = {
+    ("shrinkage", "training"): "shrinkage happens at initialisation",
+    ("networks", "graph"): "no network knows that it will be shrunk",
+}
+"""What the floors would allow: wing, wing that it may not import, and why."""
+
+MAY = {"networks/weights.py", "networks/export.py"}
+"""Files of ``networks`` that are no family: they save and export what was cut."""
+
+LINES, STEP_LINES = 400, 40
+LONG_FILES = {
+    "results/tables.py": "one builder of four tables, until layouts say what differs",
+    "training/loop.py": "one run, which is stopped, resumed and shared by ranks at every step",
+}
+"""Files that are longer, and why."""
+
+LONG_STEPS = {
+    "steps/agreement.py": "reads two kinds of files for two products",
+    "steps/complexity.py": "options are written out, until they follow from settings",
+    "steps/dhp.py": "options are written out, until they follow from settings",
+    "steps/evaluate.py": "several networks on several test sets, measured once each",
+    "steps/plan.py": "what is planned, and what it was measured by",
+    "steps/replicate.py": "options are written out, until they follow from settings",
+    "steps/shrink.py": "options are written out, until they follow from settings",
+    "steps/strip.py": "one restored image by three networks",
+    "steps/train.py": "options are written out, until they follow from settings",
+}
+"""Steps that are longer, and why."""
+
+
+def wing(path):
+    return path.split("/")[0].removesuffix(".py")
+
+
+def against_the_rules(path, source):
+    """Each import of a source file that the rules forbid, as a sentence.
+
+    Imports inside functions count, and so do those for type checkers: a type is knowledge too.
+    The table of public names in ``lwdna/__init__.py`` is text, and no import.
+    """
+    here = wing(path)
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        else:
+            continue
+        for name in dict.fromkeys(names):
+            parts = name.split(".")
+            if parts[0] != "lwdna":
+                continue
+            there = parts[1] if len(parts) > 1 and parts[1] in FLOORS else "__init__"
+            if there == "__init__" and here in {"steps", "workflow", "__main__"}:
+                continue  # through the front door, whose names load when they are used
+            reason = NEVER.get((here, there))
+            if reason is not None and path in MAY:
+                reason = None
+            if reason is None and (here == there or FLOORS[there] < FLOORS[here]):
+                continue
+            why = reason or f"floor {FLOORS[here]} may not import floor {FLOORS[there]}"
+            yield f"lwdna/{path}:{node.lineno} imports {name}: {here} -> {there}, but {why}"
+
+
+def files():
+    return {p.relative_to(HOUSE).as_posix(): p.read_text() for p in sorted(HOUSE.rglob("*.py"))}
+
+
+def test_wings_import_what_lies_below_them():
+    found = [line for path, text in files().items() for line in against_the_rules(path, text)]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    ("path", "source", "said"),
+    [
+        ("data/crops.py", "from lwdna.tasks import metrics", "crops.py:1 imports lwdna.tasks"),
+        ("graph/channels.py", "def f():\n    import lwdna.data.images", "channels.py:2 imports"),
+        ("results/tables.py", "from lwdna.workflow.cost import Plan", "floor 7 may not import"),
+        ("shrinkage/shrink.py", "from lwdna.training.loop import train", "at initialisation"),
+        ("networks/resnet.py", "from lwdna.graph.channels import keeps", "will be shrunk"),
+        ("io/logs.py", "if TYPE_CHECKING:\n    from lwdna import build", "imports lwdna.build"),
+    ],
+)
+def test_a_planted_import_is_found(path, source, said):
+    (line,) = against_the_rules(path, source)
+    assert said in line
+
+
+def test_kinds_of_tasks_are_named_in_their_wing_alone():
+    """Elsewhere a kind is asked what it is, so that a new one is an entry and a class."""
+    for path, text in files().items():
+        if wing(path) == "tasks":
+            continue
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.Constant) and node.value in KINDS:
+                raise AssertionError(f"lwdna/{path}:{node.lineno} names the task '{node.value}'")
+
+
+def test_every_wing_is_known_and_its_face_is_empty():
+    """An ``__init__.py`` with an import in it would load PyTorch for the lightest step."""
+    wings = {path.name for path in HOUSE.iterdir() if (path / "__init__.py").is_file()}
+    alone = {path.stem for path in HOUSE.glob("*.py")}
+    assert wings | alone == set(FLOORS), "a file or folder of lwdna/ that has no floor"
+    for name in wings:
+        body = ast.parse((HOUSE / name / "__init__.py").read_text()).body
+        assert len(body) == 1 and ast.get_docstring(ast.Module(body, [])), (
+            f"lwdna/{name}/__init__.py holds more than its docstring"
+        )
+
+
+def test_only_named_files_are_long():
+    long = {path for path, text in files().items() if len(text.splitlines()) > LINES}
+    assert long == set(LONG_FILES), "longer than 400 lines, or no longer so: mend the list"
+
+
+def test_only_named_steps_are_long():
+    long = set()
+    for path, text in files().items():
+        if wing(path) != "steps" or "/_" in path:
+            continue
+        for node in ast.parse(text).body:
+            if isinstance(node, ast.FunctionDef) and node.name == "main":
+                first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
+                if node.end_lineno - first + 1 > STEP_LINES:
+                    long.add(path)
+    assert long == set(LONG_STEPS), "longer than 40 lines, or no longer so: mend the list"
+
+
+def test_the_walks_name_what_there_is():
+    text = (ROOT / "docs/architecture.md").read_text()
+    named = re.findall(r"`([\w/]+\.py):([\w.]+)`", text)
+    assert len(named) > 30
+    for path, name in named:
+        body = ast.parse(files()[path]).body
+        for part in name.split("."):
+            found = [node for node in body if part in names_of(node)]
+            assert found, f"docs/architecture.md names {name}, which lwdna/{path} does not define"
+            body = getattr(found[0], "body", [])
+    for path in re.findall(r"`(\w+/\w+\.py)`", text):
+        assert (HOUSE / path).is_file() or (ROOT / path).is_file(), f"there is no {path}"
+
+
+def names_of(node):
+    if isinstance(node, ast.Assign | ast.AnnAssign):
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        return {n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name)}
+    return {getattr(node, "name", None)}
+
+
+def test_private_names_stay_in_their_file():
+    """What another file needs is public, and says in a docstring what it is."""
+    for path, text in files().items():
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("lwdna"):
+                private = [
+                    alias.name
+                    for alias in node.names
+                    if alias.name.startswith("_")
+                    and not alias.name.startswith("__")
+                    and f"{node.module}.{alias.name}".removeprefix("lwdna.").replace(".", "/")
+                    + ".py"
+                    not in files()
+                ]
+                assert not private, f"lwdna/{path}:{node.lineno} imports {private}"
