@@ -257,6 +257,5 @@ class Own:
 
 
 def _is_instance_of_module(value: Any) -> bool:
-    from torch import nn  # noqa: PLC0415 - the file has loaded it if it is true
-
-    return isinstance(value, nn.Module)
+    torch = sys.modules.get("torch")  # which the file has loaded if it is one
+    return torch is not None and isinstance(value, torch.nn.Module)
