@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from lwdna.config.methods import SEARCHES
 from lwdna.errors import ConfigError
 from lwdna.networks.user_code import declared
 
@@ -69,7 +70,7 @@ def _check_one_width(
         ("network", "width"),
         ("teacher", "width"),
         ("shrink", "widen"),
-        ("dhp", "widen"),
+        *((search, "widen") for search in SEARCHES),
     ):
         width = experiment.get(section, {}).get(key, 1)
         if width != 1:
