@@ -12,6 +12,7 @@ import pytest
 import yaml
 from running import ROOT, finish, snakemake, start
 
+from lwdna.config.methods import SEARCHES
 from lwdna.errors import LwdnaError
 from lwdna.workflow import cluster
 
@@ -145,7 +146,8 @@ def test_the_profile_carries_what_it_replaces():
 def test_the_profile_names_rules_that_exist_and_rules_name_no_cluster():
     profile = yaml.safe_load((ROOT / "profiles/slurm/profile.yaml").read_text())
     text = "".join(path.read_text() for path in (ROOT / "rules").glob("*.smk"))
-    rules = set(re.findall(r"^rule (\w+):", text, flags=re.MULTILINE))
+    # A search is a rule in a loop, with the name of its rival.
+    rules = {*re.findall(r"^rule (\w+):", text, flags=re.MULTILINE), *SEARCHES}
     assert set(profile["set-resources"]) <= rules
     assert not re.search("slurm|sbatch|partition", text)
     assert cluster.JOB_NAME.fullmatch(f"{profile['slurm-jobname-prefix']}_{RUN.split('_')[1]}")
