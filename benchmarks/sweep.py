@@ -52,21 +52,21 @@ from lwdna.shrinkage.budget import floors, select
 
 TIMM = """
 bat_resnext26ts eca_resnext26ts gcresnext26ts gernet_s mobileone_s0 mobileone_s1 repvgg_a0
-resnet32ts seresnet33ts convmixer_768_32 convnext_atto convnext_atto_ols convnextv2_atto cs3darknet_focus_s
-cs3darknet_m cspdarknet53 cspresnet50 cspresnext50 cspnext_tiny densenet121 densenetblur121d dla34
-dla46_c dla46x_c dla60_res2net dpn48b dpn68 eca_vovnet39b ese_vovnet19b_slim ese_vovnet19b_dw
-ecaresnet26t resnet10t resnet14t resnet18 resnet18d resnet26t resnetblur18 resnetaa50 resnetrs50
-resnext26ts resnext50_32x4d seresnext26d_32x4d skresnet18 skresnext50_32x4d efficientnet_b0
-efficientnet_b0_gn efficientnet_b0_g8_gn efficientnet_es efficientnet_lite0 efficientnetv2_rw_t
-tf_efficientnet_b0 tf_efficientnetv2_b0 mixnet_s tf_mixnet_s mnasnet_050 mobilenetv1_100
-mobilenetv2_035 mobilenetv4_conv_small spnasnet_100 fbnetc_100 tinynet_e mobilenet_edgetpu_100
-fasternet_t0 fbnetv3_b lcnet_050 mobilenetv3_small_050 tf_mobilenetv3_small_075 ghostnet_050
-ghostnetv2_100 ghostnetv3_050 hardcorenas_a hgnet_tiny hgnetv2_b0 hrnet_w18_small
-inception_next_atto inception_v3 inception_v4 inception_resnet_v2 lcnetv2_small legacy_seresnet18
-legacy_xception mambaout_femto rdnet_tiny regnetx_002 regnety_002 regnetz_005 regnetv_040
-repghostnet_050 repvit_m0_9 res2net50_14w_8s res2next50 resnest14d resnest26d resnetv2_18
-resnetv2_50 rexnet_100 selecsls42 starnet_s050 tresnet_m vgg11_bn xception41 xception41p
-nf_regnet_b0 nf_resnet26 dm_nfnet_f0 eca_nfnet_l0
+resnet32ts seresnet33ts convmixer_768_32 convnext_atto convnext_atto_ols convnextv2_atto
+cs3darknet_focus_s cs3darknet_m cspdarknet53 cspresnet50 cspresnext50 cspnext_tiny densenet121
+densenetblur121d dla34 dla46_c dla46x_c dla60_res2net dpn48b dpn68 eca_vovnet39b
+ese_vovnet19b_slim ese_vovnet19b_dw ecaresnet26t resnet10t resnet14t resnet18 resnet18d resnet26t
+resnetblur18 resnetaa50 resnetrs50 resnext26ts resnext50_32x4d seresnext26d_32x4d skresnet18
+skresnext50_32x4d efficientnet_b0 efficientnet_b0_gn efficientnet_b0_g8_gn efficientnet_es
+efficientnet_lite0 efficientnetv2_rw_t tf_efficientnet_b0 tf_efficientnetv2_b0 mixnet_s
+tf_mixnet_s mnasnet_050 mobilenetv1_100 mobilenetv2_035 mobilenetv4_conv_small spnasnet_100
+fbnetc_100 tinynet_e mobilenet_edgetpu_100 fasternet_t0 fbnetv3_b lcnet_050 mobilenetv3_small_050
+tf_mobilenetv3_small_075 ghostnet_050 ghostnetv2_100 ghostnetv3_050 hardcorenas_a hgnet_tiny
+hgnetv2_b0 hrnet_w18_small inception_next_atto inception_v3 inception_v4 inception_resnet_v2
+lcnetv2_small legacy_seresnet18 legacy_xception mambaout_femto rdnet_tiny regnetx_002 regnety_002
+regnetz_005 regnetv_040 repghostnet_050 repvit_m0_9 res2net50_14w_8s res2next50 resnest14d
+resnest26d resnetv2_18 resnetv2_50 rexnet_100 selecsls42 starnet_s050 tresnet_m vgg11_bn
+xception41 xception41p nf_regnet_b0 nf_resnet26 dm_nfnet_f0 eca_nfnet_l0
 """.split()
 DECODERS = "Unet UnetPlusPlus MAnet Linknet FPN PSPNet DeepLabV3 DeepLabV3Plus PAN UPerNet".split()
 ENCODERS = ("resnet18", "mobilenet_v2", "efficientnet-b0", "densenet121")
