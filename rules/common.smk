@@ -64,6 +64,7 @@ wildcard_constraints:
     download=pattern(SOURCES.downloads),
     replica=pattern(REPLICAS.networks),
     reference=pattern(REFERENCES.settings),
+    number=paths.CONSTRAINTS["number"],
     seed=paths.CONSTRAINTS["seed"],
     split=paths.CONSTRAINTS["split"],
     table=paths.CONSTRAINTS["table"],

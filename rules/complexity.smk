@@ -44,14 +44,12 @@ rule complexity_table:
             paths.REPLICATION.where(format="html"),
             caption="../report/complexity.rst",
             category="Tables",
-            labels={"table": "Table {table}: complexity columns"},
+            labels={"table": "Table {number}: complexity columns"},
         ),
     log:
-        "results/logs/complexity/table{table}.log",
+        "results/logs/complexity/table{number}.log",
     benchmark:
-        "results/benchmarks/complexity/table{table}.tsv"
-    wildcard_constraints:
-        table="[1-3]",
+        "results/benchmarks/complexity/table{number}.tsv"
     localrule: True
     conda:
         "../envs/lwdna.yaml"
@@ -59,9 +57,9 @@ rule complexity_table:
     resources:
         mem_mb=words.growing(1000),
     message:
-        "Make the complexity columns of Table {wildcards.table}"
+        "Make the complexity columns of Table {wildcards.number}"
     shell:
-        "python -m lwdna --log {log:q} replication-table {wildcards.table} {input.results:q}"
+        "python -m lwdna --log {log:q} replication-table {wildcards.number} {input.results:q}"
         " --csv {output.csv:q} --markdown {output.markdown:q} --html {output.html:q}"
 
 

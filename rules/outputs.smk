@@ -45,7 +45,7 @@ rule table:
             paths.TABLE.where(format="html"),
             caption="../report/table.rst",
             category="Tables",
-            labels={"table": "Table {table}"},
+            labels=TARGETS.table_labels,
         ),
     log:
         "results/logs/table/{table}.log",
@@ -58,14 +58,15 @@ rule table:
     resources:
         mem_mb=words.growing(1000),
     params:
+        name=TARGETS.table_name,
         experiments=TARGETS.table_experiments,
         paper=lambda wildcards, input: ["--paper", input.paper] if input.paper else [],
         references=TARGETS.table_references,
         scale=RUN.scale,
     message:
-        "Make Table {wildcards.table}"
+        "Make Table {params.name}"
     shell:
-        "python -m lwdna --log {log:q} table {wildcards.table} {input.metrics:q}"
+        "python -m lwdna --log {log:q} table {params.name} {input.metrics:q}"
         " --experiments {params.experiments:q} {params.paper:q}"
         " --references {params.references:q}"
         " --complexity {input.complexity:q} {params.scale:q}"

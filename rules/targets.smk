@@ -3,25 +3,25 @@
 
 rule table1:
     input:
-        TARGETS.tables([1]),
+        TARGETS.tables(1),
     localrule: True
 
 
 rule table2:
     input:
-        TARGETS.tables([2]),
+        TARGETS.tables(2),
     localrule: True
 
 
 rule table3:
     input:
-        TARGETS.tables([3]),
+        TARGETS.tables(3),
     localrule: True
 
 
 rule table4:
     input:
-        TARGETS.tables([4]),
+        TARGETS.tables(4),
     localrule: True
 
 

@@ -15,6 +15,14 @@ from lwdna.config.methods import (
     shrinkage_of,
 )
 from lwdna.config.own_network import check_own_network
+from lwdna.config.paper import (
+    PAPER_TABLES,
+    WITH_BASELINES,
+    network_of,
+    networks_of,
+    rows_of,
+    shows,
+)
 from lwdna.config.read import (
     problems,
     read_numbers,
@@ -26,10 +34,10 @@ from lwdna.config.read import (
 from lwdna.config.select import selected
 from lwdna.data.catalog import DATASET_KINDS, DATASETS
 from lwdna.errors import ConfigError, nearest
-from lwdna.io.project import SCHEMA, paper_table, read_paper
+from lwdna.io.project import SCHEMA, paper_table
 from lwdna.networks.registry import NETWORKS, TABLES_WITHOUT_BATCH_NORM
 from lwdna.networks.user_code import is_own
-from lwdna.tasks.kinds import KINDS, kinds_of_table
+from lwdna.tasks.kinds import KINDS, kinds_of_table, tables_of
 
 
 def check(
@@ -67,6 +75,7 @@ def check(
     for name, experiment in complete["experiments"].items():
         experiment.setdefault("seeds", complete["seeds"])
         experiment.setdefault("label", _label(experiment["network"]))
+        _fill_in_tables(f"experiments.{name}", experiment)
         experiment.setdefault(
             "count_batch_norm", not set(experiment["tables"]) & set(TABLES_WITHOUT_BATCH_NORM)
         )
@@ -92,10 +101,22 @@ def _check_replication(config: Mapping[str, Any]) -> None:
         "replication.images",
         f"names '{name}', which has no training photographs",
     )
-    lines = [line for number in (1, 2) for line in read_paper(paper_table(number))]
-    rows = {" / ".join(_row(line)) for line in lines if line["method"] == "LW-DNA"}
+    lines = [line for table in WITH_BASELINES for line in rows_of(table)]
+    rows = networks_of(line for line in lines if line["method"] == METHODS[OURS].title)
     for key, network in section["networks"].items():
-        _known(" / ".join(_row(network)), dict.fromkeys(rows), f"replication.networks.{key}")
+        _known(network_of(network), rows, f"replication.networks.{key}")
+
+
+def _fill_in_tables(where: str, experiment: dict[str, Any]) -> None:
+    """Where the paper's tables leave a choice, it must be made."""
+    kind = experiment["task"]["kind"]
+    allowed = tables_of(kind)
+    _require(
+        "tables" in experiment or not KINDS[kind].tables,
+        where,
+        f"lacks 'tables': {kind} is shown in {' and '.join(map(str, allowed))}",
+    )
+    experiment.setdefault("tables", list(allowed))
 
 
 def _check_dataset(name: str, dataset: Mapping[str, Any], filled: Collection[str]) -> None:
@@ -150,20 +171,14 @@ def _check_protocol(name: str, protocol: Mapping[str, Any]) -> None:
 def _check_claim(where: str, experiment: Mapping[str, Any]) -> None:
     """The row of the paper that an experiment claims to reproduce must be there."""
     claim = experiment.get("paper")
-    for number in experiment["tables"] if claim else ():
-        if number == 3:
-            rows = {"tiny-imagenet / MobileNetV1"}
-        elif paper_table(number).exists():
-            rows = {" / ".join(_row(line)) for line in read_paper(paper_table(number))}
-        else:
-            continue
-        _known(
-            " / ".join(_row(claim or {})), dict.fromkeys(rows), f"{where}.paper of Table {number}"
-        )
-
-
-def _row(line: Mapping[str, str]) -> list[str]:
-    return [line[key] for key in ("dataset", "network") if line.get(key)]
+    if claim is None:
+        return
+    kind = experiment["task"]["kind"]
+    _require(bool(KINDS[kind].tables), f"{where}.paper", f"cannot be: the paper has no {kind}")
+    for table in experiment["tables"]:
+        if table in PAPER_TABLES and paper_table(table).exists():
+            rows = networks_of(rows_of(table))
+            _known(network_of(claim), rows, f"{where}.paper of Table {table}")
 
 
 def _check_experiment(name: str, experiment: dict[str, Any], config: Mapping[str, Any]) -> None:
@@ -172,11 +187,11 @@ def _check_experiment(name: str, experiment: dict[str, Any], config: Mapping[str
     about = KINDS[kind]
     for key in about.keys:
         _require(key in experiment["task"], f"{where}.task", f"of kind {kind} lacks '{key}'")
-    for number in experiment["tables"]:
+    for table in experiment["tables"]:
         _require(
-            number in about.tables,
+            table in tables_of(kind),
             f"{where}.tables",
-            f"puts a {kind} experiment in Table {number}, which is for {kinds_of_table(number)}",
+            f"puts a {kind} experiment in Table {table}, which is for {kinds_of_table(table)}",
         )
     _known(experiment["protocol"], config["protocols"], f"{where}.protocol")
     roles = [(experiment["train"], "train"), *((test, "test") for test in experiment["test"])]
@@ -245,10 +260,12 @@ def _check_experiment(name: str, experiment: dict[str, Any], config: Mapping[str
         shrinkage = shrinkage_of(method)
         if shrinkage is not None:
             _check_shrinkage(where, experiment, method, shrinkage, config["protocols"])
+        others = [table for table in tables_of(kind) if shows(table, METHODS[method].title)]
         _require(
-            method == "lw-dna" or experiment["tables"] != [3],
+            bool(set(others) & set(experiment["tables"])),
             where,
-            f"has the method {method}, which Table 3 does not show; put it into Table 1 as well",
+            f"has the method {method}, which Table {experiment['tables'][0]} does not show; put it "
+            f"into Table {' or '.join(map(str, others))} as well",
         )
 
 

@@ -16,6 +16,7 @@ from lwdna.config.methods import METHODS
 from lwdna.data.catalog import DATASET_KINDS
 from lwdna.errors import ConfigError, nearest
 from lwdna.io.project import SCHEMA
+from lwdna.tasks.kinds import tables
 
 FILTERS = ("datasets", "networks", "methods", "experiments")
 """What the part of the experiments to run can be named by, in the section ``only``."""
@@ -38,6 +39,7 @@ def read_rules(schema: str | os.PathLike[str] = SCHEMA) -> dict[str, Any]:
         "description": " ".join(f"{', '.join(of)}: {what}." for what, of in about.items()),
     }
     rules["$defs"]["experiment"]["properties"]["methods"]["items"] = {"enum": list(METHODS)}
+    rules["$defs"]["experiment"]["properties"]["tables"]["items"] = {"enum": tables()}
     return rules
 
 

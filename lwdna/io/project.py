@@ -21,8 +21,8 @@ PAPER = ROOT / "paper"
 """The numbers of the paper."""
 
 
-def paper_table(number: int) -> Path:
-    """The file of one of the paper's tables; there is none of super-resolution."""
+def paper_table(number: int | str) -> Path:
+    """The file of one of the paper's tables; of what the paper lacks there is none."""
     return PAPER / f"table{number}.csv"
 
 

@@ -1,19 +1,23 @@
-"""How Tables 1 to 4 are titled, explained and printed."""
+"""How each table is titled, explained and printed: all that is said of a table by its name.
+
+A kind of task that no table of the paper suits has a layout that is made from its entry.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from lwdna.config.methods import METHODS
+from lwdna.config.paper import PAPER_TABLES, PaperTable
 from lwdna.errors import ConfigError
+from lwdna.tasks.kinds import KINDS, Table, TaskKind, tables
 
 OURS, PAPER = "ours", "paper"
 """Values of the column ``section``: runs that reproduce no row of the paper, and its rows."""
 
 RUN, NOT_RUN = "run", "not run"
 """Values of the column ``status``."""
-
-NOT_SUPPLIED = "not in the supplied paper"
 
 VERSUS = ("versus", "versus_low", "versus_high", "pairs", "excludes_zero")
 """Parts of a comparison by seeds: mean difference, interval, number of seeds, mark."""
@@ -43,21 +47,35 @@ class Layout:
     """Columns that name a row, and their titles in Markdown."""
     flops_decimals: int
     params_decimals: int
+    paper: PaperTable | None = None
+    """The paper's table whose rows it has, beside ours; by default it has none."""
+    unsupplied: str = ""
+    """What stands for the numbers of the paper that experiments reproduce and that it lacks."""
+    paper_heading: str = "Rows of the paper"
+    """Above the rows of experiments that reproduce some of the paper."""
+    settings: tuple[str, ...] = ()
+    """Settings of shrinkage that tell its rows apart, and an experiment's row from the others."""
+    repeats: bool = False
+    """Whether every row has all its names, and not only those that differ from the row above."""
     ratios: bool = True
     against: str | None = None
     """The method that all others are compared with, seed by seed."""
 
+    @property
+    def about(self) -> Mapping[str, str]:
+        """What all rows of the paper's table are about; the method is the only one shown."""
+        return self.paper.about if self.paper else {}
+
 
 _TOP1 = Measure("top1_error_percent", "Top-1 error [%]", 2)
-
-
 _PSNR = Measure("psnr_db", "PSNR [dB]", 2)
-
-
 _SSIM = Measure("ssim", "SSIM", 4)
 
+_KNOWN = {measure.column: measure for measure in (_TOP1, _PSNR, _SSIM)}
+_UNITS = {"percent": "%", "db": "dB"}
+"""By the end of a column's name."""
 
-LAYOUTS: Mapping[int, Layout] = {
+LAYOUTS: Mapping[Table, Layout] = {
     1: Layout(
         title="Table 1: Image classification",
         caption="Baseline and Baseline KD are the original network trained without and with "
@@ -67,6 +85,7 @@ LAYOUTS: Mapping[int, Layout] = {
         keys={"dataset": "Dataset", "network": "Network", "method": "Method"},
         flops_decimals=4,
         params_decimals=3,
+        paper=PAPER_TABLES[1],
         against="Baseline KD",
     ),
     2: Layout(
@@ -77,6 +96,7 @@ LAYOUTS: Mapping[int, Layout] = {
         keys={"network": "Network", "method": "Method", "test_set": "Test set"},
         flops_decimals=2,
         params_decimals=2,
+        paper=PAPER_TABLES[2],
         against="Baseline",
     ),
     3: Layout(
@@ -87,6 +107,9 @@ LAYOUTS: Mapping[int, Layout] = {
         keys={"network": "Network", "dataset": "Dataset", "rho": "rho", "tau": "tau"},
         flops_decimals=4,
         params_decimals=3,
+        paper=PAPER_TABLES[3],
+        settings=("rho", "tau"),
+        repeats=True,
         ratios=False,
     ),
     4: Layout(
@@ -97,21 +120,53 @@ LAYOUTS: Mapping[int, Layout] = {
         keys={"network": "Network", "method": "Method", "test_set": "Test set"},
         flops_decimals=2,
         params_decimals=3,
+        unsupplied="not in the supplied paper",
+        paper_heading="Experiments of the paper",
         against="Baseline",
     ),
 }
-"""The tables by number. A title or caption can be changed without running anything again."""
+"""The paper's tables. A title or caption can be changed without running anything again."""
 
 
-def layout_of(number: int) -> Layout:
-    """The layout of a table.
+def layout_of(table: Table) -> Layout:
+    """The layout of a table: a number of the paper's, or a kind of task that has its own.
 
     Raises:
         ConfigError: if there is no such table.
     """
-    if number not in LAYOUTS:
-        raise ConfigError(
-            f"There is no table {number!r}; allowed: {', '.join(map(str, LAYOUTS))}. "
-            "Correct the 'tables' of the experiment."
-        )
-    return LAYOUTS[number]
+    if table in LAYOUTS:
+        return LAYOUTS[table]
+    if table in KINDS and table in tables():
+        return _own(str(table), KINDS[str(table)])
+    raise ConfigError(
+        f"There is no table {table!r}; allowed: {', '.join(map(str, tables()))}. "
+        "Correct the 'tables' of the experiment."
+    )
+
+
+def _own(name: str, kind: TaskKind) -> Layout:
+    """The layout of a kind of task that the paper has no table of."""
+    tested = {} if kind.labelled else {"test_set": "Test set"}
+    trained = {"dataset": "Dataset"} if kind.labelled else {}
+    return Layout(
+        title=name.replace("-", " ").capitalize(),
+        caption=f"What the experiments of {name} gave; the paper has none.",
+        measures=tuple(_measure(column) for column in kind.measures.values()),
+        keys=trained | {"network": "Network", "method": "Method"} | tested,
+        flops_decimals=4,
+        params_decimals=3,
+        against=METHODS["baseline-kd" if kind.distils else "baseline"].title,
+    )
+
+
+def _measure(column: str) -> Measure:
+    """A measure, its title made from its column where none is written down."""
+    name, _, unit = column.rpartition("_")
+    if column in _KNOWN or unit not in _UNITS:
+        return _KNOWN.get(column, Measure(column, _words(column), 4))
+    return Measure(column, f"{_words(name)} [{_UNITS[unit]}]", 2)
+
+
+def _words(name: str) -> str:
+    words = name.replace("_", " ")
+    return words[:1].upper() + words[1:]

@@ -1,4 +1,4 @@
-"""Tables 1 to 4 as files: CSV, Markdown and HTML of what :mod:`lwdna.results.tables` puts together.
+"""Tables as files: CSV, Markdown and HTML of what :mod:`lwdna.results.tables` puts together.
 
 For people, a cell without a number says ``not run`` or ``not counted``.
 """
@@ -27,7 +27,7 @@ from lwdna.results.layouts import (
 )
 from lwdna.results.markdown import escape, to_html
 from lwdna.results.tables import BASELINE_TITLES, REFERENCE_TITLES, as_text, decimals_of, is_missing
-from lwdna.tasks.kinds import REFERENCES, Reference
+from lwdna.tasks.kinds import REFERENCES, Reference, Table
 
 NOT_COUNTED = "not counted"
 
@@ -41,36 +41,38 @@ _DISPLAY_NAMES = {
 }
 
 
-def to_markdown(number: int, frame: pd.DataFrame, scale: str = "", title: str | None = None) -> str:
+def to_markdown(
+    table: Table, frame: pd.DataFrame, scale: str = "", title: str | None = None
+) -> str:
     """The table for people: title, scale, caption, and one Markdown table for each section.
 
     Args:
-        number: of the table.
+        table: what the table is called, see :func:`lwdna.results.layouts.layout_of`.
         frame: from :func:`lwdna.results.tables.make_table`.
         scale: the label printed above the numbers, or empty.
-        title: replaces the title of :data:`lwdna.results.layouts.LAYOUTS`.
+        title: replaces that of the layout.
 
     Raises:
         ConfigError: for an unknown table.
     """
-    layout = layout_of(number)
+    layout = layout_of(table)
     blocks = [f"# {title or layout.title}"]
     if scale:
         blocks.append(f"**{escape(scale)}**")
     blocks.append(layout.caption)
-    for section, heading in _headings(number, frame, scale).items():
+    for section, heading in _headings(layout, frame, scale).items():
         part = frame[frame["section"] == section]
         if len(part):
-            blocks += [f"## {heading}", _markdown_rows(number, layout, part)]
+            blocks += [f"## {heading}", _markdown_rows(layout, part)]
     if frame.empty:
         blocks.append("Not run: no experiment of this configuration belongs to this table.")
-    notes = _notes(number, layout) + _notes_on_methods(frame)
+    notes = _notes(layout) + _notes_on_methods(frame)
     blocks.append("\n".join(f"- {note}" for note in notes))
     return "\n\n".join(blocks) + "\n"
 
 
 def write_table(
-    number: int,
+    table: Table,
     frame: pd.DataFrame,
     scale: str = "",
     *,
@@ -87,13 +89,13 @@ def write_table(
     Raises:
         LwdnaError: if a file cannot be written.
     """
-    text = to_markdown(number, frame, scale, title)
+    text = to_markdown(table, frame, scale, title)
     write_text(html, to_html(text))
     write_text(csv, frame.to_csv(index=False, lineterminator="\n"))
     write_text(markdown, text)
 
 
-def _notes(number: int, layout: Layout) -> list[str]:
+def _notes(layout: Layout) -> list[str]:
     """How to read the cells, for the foot of the table."""
     notes = [
         "Ours: mean ± sample standard deviation over n seeds; FLOPs and parameters are means over "
@@ -109,7 +111,7 @@ def _notes(number: int, layout: Layout) -> list[str]:
         )
     if layout.ratios:
         notes.append("Ratios are relative to the Baseline of the same network.")
-    if number != 4:
+    if layout.paper:
         notes.append(
             "A difference is ours minus the paper's. (=) marks a count of ours that has the "
             "paper's printed digits; otherwise the difference of the rounded numbers stands there."
@@ -130,44 +132,45 @@ def _notes_on_methods(frame: pd.DataFrame) -> list[str]:
     return ["; ".join(told) + "."] if told else []
 
 
-def _headings(number: int, frame: pd.DataFrame, scale: str) -> dict[str, str]:
+def _headings(layout: Layout, frame: pd.DataFrame, scale: str) -> dict[str, str]:
     own = "runs that reproduce no row of the paper"
     rows = frame[frame["section"] == PAPER]
     # Methods of ours that the paper lacks are no rows of it; two experiments may share a row.
-    rows = rows[rows[f"{layout_of(number).measures[0].column}_paper"] != ""]
+    rows = rows[rows[f"{layout.measures[0].column}_paper"] != ""]
     rows = rows[~rows["method"].isin(REFERENCE_TITLES)]
     run = rows["status"].eq(RUN).groupby([rows[key] for key in PAPER_KEYS]).any()
-    paper = "Experiments of the paper" if number == 4 else "Rows of the paper"
     return {
         OURS: f"Demo: {own}" if scale else f"Our own {own}",
-        PAPER: f"{paper}: {int(run.sum())} of {len(run)} results obtained here",
+        PAPER: f"{layout.paper_heading}: {int(run.sum())} of {len(run)} results obtained here",
     }
 
 
-def _markdown_rows(number: int, layout: Layout, part: pd.DataFrame) -> str:
+def _markdown_rows(layout: Layout, part: pd.DataFrame) -> str:
     suffix = " / ratio [%]" if layout.ratios else ""
     titles = list(layout.keys.values())
     for measure in layout.measures:
         titles.append(f"{measure.title}, ours")
-        if number != 4:
+        if layout.paper:
             titles += [f"{measure.title}, paper", "Difference"]
         if layout.against:
             titles.append(f"Against {layout.against} [95 %]")
-    titles += ["Paper"] if number == 4 else []
+    titles += ["Paper"] if layout.unsupplied else []
     for quantity in ("FLOPs [G]", "Params [M]"):
         titles.append(f"{quantity}{suffix}, ours")
-        if number != 4:
+        if layout.paper:
             titles.append(f"{quantity}{suffix}, paper")
     left = len(layout.keys)
     lines = [titles, [":--"] * left + ["--:"] * (len(titles) - left)]
     previous: list[str] = []
     for row in part.to_dict("records"):
         names = [_name_cell(column, row) for column in layout.keys]
-        cells = names + _result_cells(number, layout, row)
+        cells = names + _result_cells(layout, row)
         # A name is printed where it changes; numbers and what follows a change always.
         same = 0
-        while number != 3 and same < left - 1 and names[: same + 1] == previous[: same + 1]:
+        while same < left - 1 and names[: same + 1] == previous[: same + 1]:
             same += 1
+        if layout.repeats:
+            same = 0
         lines.append([""] * same + cells[same:])
         previous = names
     return "\n".join("| " + " | ".join(map(escape, line)) + " |" for line in lines)
@@ -185,25 +188,25 @@ def _name_cell(column: str, row: Mapping[Any, Any]) -> str:
     return shown
 
 
-def _result_cells(number: int, layout: Layout, row: Mapping[Any, Any]) -> list[str]:
+def _result_cells(layout: Layout, row: Mapping[Any, Any]) -> list[str]:
     cells = []
     for measure in layout.measures:
         column = measure.column
         cells.append(_mean_cell(row, measure))
-        if number != 4:
+        if layout.paper:
             difference = row[f"{column}_difference"]
             cells.append(as_text(row[f"{column}_paper"]) or "-")
             cells.append("-" if is_missing(difference) else f"{difference:+z.{measure.decimals}f}")
         if layout.against:
             cells.append(_versus_cell(row, measure))
-    if number == 4:
+    if layout.unsupplied:
         cells.append(as_text(row[f"{layout.measures[0].column}_paper"]))
     for quantity, decimals in (
         ("flops_g", layout.flops_decimals),
         ("params_m", layout.params_decimals),
     ):
         cells.append(_count_cell(row, quantity, decimals, ratios=layout.ratios))
-        if number != 4:
+        if layout.paper:
             ratio = row[f"paper_{quantity.partition('_')[0]}_ratio_percent"]
             printed = as_text(row[f"paper_{quantity}"])
             cells.append((_with_ratio(printed, ratio) if layout.ratios else printed) or "-")

@@ -18,11 +18,13 @@ import numpy as np
 import pandas as pd
 import torch
 
+from lwdna.config.paper import WITH_BASELINES
 from lwdna.errors import DataError
 from lwdna.graph.complexity import complexity as count_complexity
 from lwdna.io.project import paper_table
 from lwdna.networks.build import build
 from lwdna.networks.registry import TABLES_WITHOUT_BATCH_NORM, input_shape
+from lwdna.results.layouts import layout_of
 from lwdna.results.tables import read_paper
 
 AGREEMENT, FROM_MEAN = 0.025, 0.05
@@ -36,7 +38,7 @@ def own_tables() -> tuple[tuple[int, Path], ...]:
     Raises:
         DataError: if the package is installed without them.
     """
-    files = tuple((number, paper_table(number)) for number in (1, 2))
+    files = tuple((int(table), paper_table(table)) for table in WITH_BASELINES)
     for _, path in files:
         if not path.is_file():
             raise DataError(
@@ -183,8 +185,7 @@ def to_markdown(number: int, summary: pd.DataFrame) -> str:
             )
         row = group.iloc[0]
         name = f"{row['network']}, {row['dataset']}" if row["dataset"] else row["network"]
-        if number == 3:
-            name += f", rho {row['rho']:g}, tau {row['tau']:g}"
+        name += "".join(f", {key} {row[key]:g}" for key in layout_of(number).settings)
         sentences.append(f"- **{name}.** {sentence(group)}")
     table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     notes = "\n".join(f"- {note}" for note in NOTES)

@@ -1,4 +1,4 @@
-"""Tables 1 to 4: our numbers beside the paper's, as a data frame.
+"""Tables: our numbers beside the paper's, as a data frame.
 
 A number of ours appears only if a run or a count gave it. The paper's numbers come from ``paper/``
 and are shown as printed there.
@@ -19,9 +19,7 @@ from lwdna.config.methods import BASELINES, METHODS
 from lwdna.errors import ConfigError, DataError, nearest
 from lwdna.io import project
 from lwdna.results.layouts import (
-    LAYOUTS,
     NOT_RUN,
-    NOT_SUPPLIED,
     OURS,
     PAPER,
     RUN,
@@ -31,7 +29,7 @@ from lwdna.results.layouts import (
     layout_of,
 )
 from lwdna.results.statistics import paired_difference
-from lwdna.tasks.kinds import REFERENCES
+from lwdna.tasks.kinds import REFERENCES, Table
 
 Experiments: TypeAlias = Mapping[str, Mapping[str, Any]]
 """The experiments of the configuration by name."""
@@ -49,12 +47,6 @@ _NAMES = {title: name for name, title in _TITLES.items()} | {
 
 BASELINE_TITLES = tuple(_TITLES[name] for name in BASELINES)
 """What the methods that train the network of the paper itself are called."""
-
-_PSNR_COLUMNS = {"psnr_bsd68_db": "bsd68", "psnr_div2k_db": "div2k-valid"}
-"""Columns of ``paper/table2.csv`` and our names of their test sets."""
-
-_ABLATION = {"dataset": "tiny-imagenet", "network": "MobileNetV1", "method": "LW-DNA"}
-"""What every row of Table 3 is about."""
 
 _METRICS_COLUMNS = {"experiment", "method", "seed", "test_set", "flops", "params"}
 _COMPLEXITY_COLUMNS = {"network", "dataset", "flops", "params"}
@@ -85,7 +77,7 @@ def read_paper(path: str | PathLike[str]) -> pd.DataFrame:
 
 
 def make_table(
-    number: int,
+    table: Table,
     *,
     paper: pd.DataFrame | None,
     metrics: pd.DataFrame,
@@ -103,8 +95,9 @@ def make_table(
     input, or bicubic interpolation.
 
     Args:
-        number: 1 classification, 2 denoising, 3 ablation of rho and tau, 4 super-resolution.
-        paper: the paper's table, from :func:`read_paper`; None for table 4.
+        table: 1 classification, 2 denoising, 3 ablation of rho and tau, 4 super-resolution, or the
+            kind of task that has a table of its own.
+        paper: the paper's table, from :func:`read_paper`; None where it has none.
         metrics: one row for each run and test set: ``experiment``, ``method``, ``seed``,
             ``test_set``, ``flops`` (multiply-accumulates), ``params``, and the measures
             ``top1_error_percent``, ``psnr_db`` (dB), ``ssim``. It may be empty. References are
@@ -129,16 +122,16 @@ def make_table(
         ConfigError: for an unknown table, or an experiment that claims a row the table lacks.
         DataError: if a column is missing or a run occurs twice.
     """
-    columns = _columns(layout_of(number))
+    columns = _columns(layout_of(table))
     builder = _Builder(
-        number,
-        printed=_printed(number, paper),
+        table,
+        printed=_printed(table, paper),
         metrics=metrics,
         complexity=complexity,
         experiments=experiments,
         scale=scale,
     )
-    # Table 4 has experiments of the paper, but no rows of it: a stable sort puts them last.
+    # Experiments of the paper whose rows are not supplied come last: the sort is stable.
     rows = sorted(builder.own_rows(), key=lambda row: row["section"] == PAPER)
     return pd.DataFrame([*rows, *builder.paper_rows()], columns=columns)
 
@@ -165,23 +158,17 @@ def _require(frame: pd.DataFrame, columns: set[str], what: str) -> None:
         )
 
 
-def _printed(number: int, paper: pd.DataFrame | None) -> list[_Printed]:
+def _printed(table: Table, paper: pd.DataFrame | None) -> list[_Printed]:
     """The rows of the paper's table, one for each test set."""
-    if number not in LAYOUTS or number == 4:
+    about = layout_of(table).paper
+    if about is None:
         return []
-    required = {
-        1: {"dataset", "network", "method", "top1_error_percent"},
-        2: {"network", "method", *_PSNR_COLUMNS},
-        3: {"rho", "tau", "top1_error_percent"},
-    }[number] | {"flops_g", "params_m"}
     if paper is None:
-        raise DataError(f"Table {number} needs the numbers of paper/table{number}.csv; give them.")
-    _require(paper, required, f"paper's table {number}")
-    values = _PSNR_COLUMNS if number == 2 else {"top1_error_percent": ""}
-    fixed = _ABLATION if number == 3 else {}
+        raise DataError(f"Table {table} needs the numbers of paper/table{table}.csv; give them.")
+    _require(paper, about.columns, f"paper's table {table}")
     rows = []
     for record in paper.to_dict("records"):
-        text = {str(name): as_text(value) for name, value in record.items()} | fixed
+        text = {str(name): as_text(value) for name, value in record.items()} | {**about.about}
         names = {name: text.get(name, "") for name in ("dataset", "network", "method")}
         settings = {name: text.get(name, "") for name in ("rho", "tau")}
         counts = {name: text[name] for name in ("flops_g", "params_m")}
@@ -193,7 +180,7 @@ def _printed(number: int, paper: pd.DataFrame | None) -> list[_Printed]:
                 test_set=test_set or names["dataset"],
                 value=text[column],
             )
-            for column, test_set in values.items()
+            for column, test_set in about.values.items()
         ]
     return rows
 
@@ -203,7 +190,7 @@ class _Builder:
 
     def __init__(
         self,
-        number: int,
+        table: Table,
         *,
         printed: Sequence[_Printed],
         metrics: pd.DataFrame,
@@ -211,8 +198,8 @@ class _Builder:
         experiments: Experiments,
         scale: str,
     ) -> None:
-        self.number = number
-        self.layout = layout_of(number)
+        self.table = table
+        self.layout = layout_of(table)
         self.printed = printed
         self.scale = scale
         if len(metrics):
@@ -225,7 +212,7 @@ class _Builder:
         self.experiments = {
             name: experiment
             for name, experiment in experiments.items()
-            if number in experiment.get("tables", ())
+            if table in experiment.get("tables", ())
         }
         self.claims = {name: self._claimed(name) for name in self.experiments}
 
@@ -234,8 +221,8 @@ class _Builder:
         for name, experiment in self.experiments.items():
             if self.claims[name]:
                 continue
-            supposed = self.number == 4 and experiment.get("paper") is not None
-            section = PAPER if supposed else OURS
+            unsupplied = self.layout.unsupplied and experiment.get("paper") is not None
+            section = PAPER if unsupplied else OURS
             for method, test_set in [*self._references(name), *self._cells(name)]:
                 yield self._row(section, name, method=method, test_set=test_set)
 
@@ -275,7 +262,7 @@ class _Builder:
             ConfigError: if the table has nothing about the network it names.
         """
         claim = self.experiments[name].get("paper")
-        if claim is None or self.number == 4:
+        if claim is None or self.layout.paper is None:
             return set()
         network, dataset = claim.get("network"), claim.get("dataset")
         rows = [
@@ -287,17 +274,20 @@ class _Builder:
             given = " / ".join(str(part) for part in (dataset, network) if part)
             allowed = {" / ".join(filter(None, (row.dataset, row.network))) for row in self.printed}
             raise ConfigError(
-                f"The experiment '{name}' says that it reproduces {given} of Table {self.number}, "
+                f"The experiment '{name}' says that it reproduces {given} of Table {self.table}, "
                 f"which has no such row; {nearest(given, allowed)}"
             )
-        if self.number == 3:
-            shrink = self.experiments[name].get("shrink", {})
-            rows = [
-                row
-                for row in rows
-                if _same(shrink.get("rho"), row.rho) and _same(shrink.get("tau"), row.tau)
-            ]
-        return {row.group for row in rows}
+        settings = self._settings(name)
+        return {
+            row.group
+            for row in rows
+            if all(_same(ours, getattr(row, setting)) for setting, ours in settings.items())
+        }
+
+    def _settings(self, name: str | None) -> dict[str, Any]:
+        """The settings of an experiment that tell its row from the others."""
+        shrink = {} if name is None else self.experiments[name].get("shrink", {})
+        return {setting: shrink.get(setting) for setting in self.layout.settings}
 
     def _runs(self, name: str | None, method: str, test_set: str | None = None) -> pd.DataFrame:
         """Rows of the metrics for a method or reference, by its title."""
@@ -313,7 +303,7 @@ class _Builder:
         """Methods and test sets of an experiment: what it asks for, and what has been run."""
         experiment = self.experiments[name]
         for ours, method in _TITLES.items():
-            if self.number == 3 and method != _ABLATION["method"]:
+            if method != self.layout.about.get("method", method):
                 continue
             runs = self._runs(name, method)
             if ours in experiment.get("methods", METHODS) or len(runs):
@@ -362,7 +352,7 @@ class _Builder:
         if (dataset or "input" in spec) and claim is None and printed is None:
             # What the network was built for may only share sizes with what it was trained on.
             dataset = str(experiment.get("train", dataset))
-        settings = experiment.get("shrink", {}) if self.number == 3 else {}
+        settings = self._settings(name)
         row: dict[str, Any] = {
             "section": section,
             "experiment": name or "",
@@ -386,7 +376,7 @@ class _Builder:
             std = float(np.std(values.to_numpy(), ddof=1)) if len(values) > 1 else None
             row[f"{column}_std"] = None if std is None else round(std, 6)
             theirs = printed.value if printed else ""
-            row[f"{column}_paper"] = NOT_SUPPLIED if self.number == 4 else theirs
+            row[f"{column}_paper"] = self.layout.unsupplied or theirs
             row[f"{column}_difference"] = (
                 round(mean - float(theirs), 6) if mean is not None and theirs else None
             )
@@ -445,7 +435,7 @@ class _Builder:
             original = printed and theirs_by_method.get(
                 (printed.dataset, printed.network, BASELINE_TITLES[0])
             )
-            row[f"paper_{quantity}"] = NOT_SUPPLIED if self.number == 4 else theirs
+            row[f"paper_{quantity}"] = self.layout.unsupplied or theirs
             row[f"paper_{kind}_ratio_percent"] = _ratio(
                 _number(theirs), _number(getattr(original, quantity)) if original else None
             )

@@ -12,11 +12,11 @@ import pandas as pd
 from lwdna.results.rendering import write_table
 from lwdna.results.tables import make_table, read_paper
 from lwdna.steps._options import FILE, Json, read_tables, table_files
-from lwdna.tasks.kinds import REFERENCES
+from lwdna.tasks.kinds import REFERENCES, tables
 
 
 @click.command()
-@click.argument("number", type=click.IntRange(1, 4))
+@click.argument("name", type=click.Choice([str(table) for table in tables()]))
 @click.argument("metrics", type=FILE, nargs=-1)
 @click.option("--experiments", type=Json(), required=True, help="Experiments of the table.")
 @click.option(
@@ -28,7 +28,7 @@ from lwdna.tasks.kinds import REFERENCES
 @table_files
 def main(
     *,
-    number: int,
+    name: str,
     metrics: tuple[Path, ...],
     experiments: dict[str, Any],
     references: dict[str, Any],
@@ -37,9 +37,13 @@ def main(
     scale: str,
     files: dict[str, Any],
 ) -> None:
-    """Make Table NUMBER from the METRICS of runs, ours beside the paper's."""
+    """Make the table NAME from the METRICS of runs, ours beside the paper's.
+
+    NAME is the number of a table of the paper, or a kind of task that has a table of its own.
+    """
+    table = next(table for table in tables() if str(table) == name)
     frame = make_table(
-        number,
+        table,
         paper=None if paper is None else read_paper(paper),
         metrics=pd.concat(
             [read_tables(metrics), *_read_references(references, experiments)], ignore_index=True
@@ -48,7 +52,7 @@ def main(
         experiments=experiments,
         scale=scale,
     )
-    write_table(number, frame, scale, **files)
+    write_table(table, frame, scale, **files)
 
 
 def _read_references(

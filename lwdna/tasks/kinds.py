@@ -7,11 +7,14 @@ imported when it is first needed.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from importlib import import_module
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from lwdna.errors import ConfigError, nearest
+
+Table: TypeAlias = int | str
+"""A table of results: the number of one of the paper's, or the kind of task that it is of."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +39,9 @@ class TaskKind:
     """Module and class below ``lwdna.tasks``: a :class:`lwdna.tasks.task.Task`."""
     keys: tuple[str, ...]
     """What its section ``task`` cannot do without."""
-    tables: tuple[int, ...]
-    """Where its results may be shown."""
+    tables: tuple[int, ...] = ()
+    """The tables of the paper that may show its results; without one, it has a table of its own."""
+    _: KW_ONLY
     measures: Mapping[str, str]
     """What a test gives, and its column in the table of metrics."""
     store: Literal["train", "gray", "colour"]
@@ -134,9 +138,20 @@ def kind_of(task: Mapping[str, Any]) -> TaskKind:
     return KINDS[name]
 
 
-def kinds_of_table(number: int) -> str:
+def tables_of(name: str) -> tuple[Table, ...]:
+    """The tables that may show the results of a kind of task, given its name in :data:`KINDS`."""
+    return KINDS[name].tables or (name,)
+
+
+def tables() -> list[Table]:
+    """Every table there can be: the paper's by number, then those of kinds it has no table of."""
+    found = {table for name in KINDS for table in tables_of(name)}
+    return sorted(found, key=lambda table: (isinstance(table, str), table))
+
+
+def kinds_of_table(table: Table) -> str:
     """The kinds of tasks whose results a table shows, in words."""
-    return " and ".join(name for name, kind in KINDS.items() if number in kind.tables)
+    return " and ".join(name for name in KINDS if table in tables_of(name))
 
 
 def measures() -> dict[str, str]:

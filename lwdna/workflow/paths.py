@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
+
+from lwdna.tasks.kinds import Table, tables
+
+TABLES: Mapping[str, Table] = {
+    f"table{table}" if isinstance(table, int) else table: table for table in tables()
+}
+"""The tables by the names of their files."""
 
 CONSTRAINTS = {
     "format": "csv|md|html|png|svg|gif",
     "job": ".+",
+    "number": "[1-3]",
     "seed": r"\d+",
     "split": "train|test",
-    "table": "[1-4]",
+    "table": "|".join(map(re.escape, TABLES)),
 }
 """By wildcard, what it may be; any other is one name, without a slash."""
 
@@ -100,10 +109,10 @@ COMPLEXITY = Place("results/complexity.csv")
 """The baselines of the paper, counted."""
 REPLICA = Place("results/complexity/networks/{replica}.csv")
 """A network of the paper shrunk again."""
-REPLICATION = Place("results/complexity/table{table}.{format}")
+REPLICATION = Place("results/complexity/table{number}.{format}")
 """The complexity columns of one of the paper's tables."""
 
-TABLE = Place("results/tables/table{table}.{format}")
+TABLE = Place("results/tables/{table}.{format}")
 AGREEMENT = Place("results/tables/agreement.{format}")
 AGREEMENT_FIGURE = Place("results/figures/agreement.{format}")
 TRAINING_LOGS = Place("results/figures/training-logs.{format}")

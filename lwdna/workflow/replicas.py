@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from lwdna.config.paper import PAPER_TABLES, network_of, networks_of, rows_of
+from lwdna.tasks.kinds import Table
 from lwdna.workflow import paths
 from lwdna.workflow.run import Section, Wildcards
 from lwdna.workflow.words import options, repeated
@@ -20,19 +22,24 @@ class Replicas:
     def __init__(self, config: Section) -> None:
         self._section: Section = config.get("replication", {"networks": {}})
         self.networks: Mapping[str, Section] = self._section["networks"]
+        there = {table: networks_of(rows_of(table)) for table in PAPER_TABLES if self.networks}
+        self._tables = {
+            table: [name for name, network in self.networks.items() if network_of(network) in rows]
+            for table, rows in there.items()
+        }
 
-    def of_table(self, number: int) -> list[str]:
+    def of_table(self, number: Table) -> list[str]:
         """The networks of one of the paper's tables."""
-        return [name for name, section in self.networks.items() if number in _tables(section)]
+        return self._tables.get(number, [])
 
     def table_results(self, wildcards: Wildcards) -> list[str]:
         """What the complexity columns of a table are made of."""
-        return [paths.REPLICA.at(replica=name) for name in self.of_table(int(wildcards.table))]
+        return [paths.REPLICA.at(replica=name) for name in self.of_table(int(wildcards.number))]
 
     def tables(self) -> list[str]:
         """The complexity columns of every table that has networks here."""
-        numbers = [number for number in (1, 2, 3) if self.of_table(number)]
-        return [paths.REPLICATION.at(table=number, format="md") for number in numbers]
+        numbers = [number for number in PAPER_TABLES if self.of_table(number)]
+        return [paths.REPLICATION.at(number=number, format="md") for number in numbers]
 
     def options(self, wildcards: Wildcards) -> list[str]:
         """What is shrunk again, and how, for the command line."""
@@ -47,10 +54,3 @@ class Replicas:
     def photographs(self, wildcards: Wildcards) -> str:
         """The photographs whose crops stand in for the datasets."""
         return paths.IMAGES.at(dataset=self._section["images"], split="train")
-
-
-def _tables(section: Section) -> list[int]:
-    if "dataset" not in section:
-        return [2]
-    ablated = (section["network"], section["dataset"]) == ("MobileNetV1", "tiny-imagenet")
-    return [1, 3] if ablated else [1]

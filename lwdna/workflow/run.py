@@ -40,6 +40,7 @@ class Wildcards(Protocol):
     download: str
     experiment: str
     method: str
+    number: str
     reference: str
     replica: str
     seed: str

@@ -14,15 +14,14 @@ from lwdna.config.methods import (
     shrink_settings,
     shrinkages_of,
 )
+from lwdna.config.paper import shows
 from lwdna.io.project import paper_table
+from lwdna.tasks.kinds import Table
 from lwdna.workflow import paths
 from lwdna.workflow.paths import Place
 from lwdna.workflow.references import References
 from lwdna.workflow.run import Run, Wildcards, maker
 from lwdna.workflow.words import as_json, options, repeated
-
-TABLES = (1, 2, 3, 4)
-"""The numbers of the paper's tables; 4 is ours, of super-resolution."""
 
 TABLE_FORMATS = ("csv", "md", "html")
 FIGURE_FORMATS = ("png", "svg")
@@ -43,9 +42,17 @@ class Targets:
         self.run = run
         self.references = references
 
-    def tables(self, numbers: Iterable[int] = TABLES) -> list[str]:
-        """The files of some tables, or of all."""
-        return [paths.TABLE.at(table=n, format=f) for n in numbers for f in TABLE_FORMATS]
+    def tables(self, only: Table | None = None) -> list[str]:
+        """The files of a table, or of the paper's tables and those of experiments of another."""
+        asked = {table for section in self.run.experiments.values() for table in section["tables"]}
+        wanted = [
+            name
+            for name, table in paths.TABLES.items()
+            if only == table or (only is None and (isinstance(table, int) or table in asked))
+        ]
+        return [
+            path for name in wanted for path in _each(paths.TABLE.where(table=name), TABLE_FORMATS)
+        ]
 
     def agreement(self) -> list[str]:
         """The comparison of the criteria, if there is one."""
@@ -64,8 +71,16 @@ class Targets:
 
     def of_table(self, wildcards: Wildcards) -> list[str]:
         """The experiments of a table."""
-        number = int(wildcards.table)
-        return [name for name, e in self.run.experiments.items() if number in e["tables"]]
+        table = paths.TABLES[wildcards.table]
+        return [name for name, e in self.run.experiments.items() if table in e["tables"]]
+
+    def table_name(self, wildcards: Wildcards) -> str:
+        """The number of a table, or the kind of task that it is of, for the command line."""
+        return str(paths.TABLES[wildcards.table])
+
+    def table_labels(self, wildcards: Wildcards) -> dict[str, str]:
+        """What a table is called in the report."""
+        return {"table": f"Table {self.table_name(wildcards)}"}
 
     def table_metrics(self, wildcards: Wildcards) -> list[str]:
         """The metrics of the experiments of a table, of every method that is to be run."""
@@ -77,7 +92,7 @@ class Targets:
 
     def table_paper(self, wildcards: Wildcards) -> str | list[str]:
         """The paper's numbers of a table; the supplement has none for super-resolution."""
-        path = paper_table(int(wildcards.table))
+        path = paper_table(self.table_name(wildcards))
         return str(path) if path.exists() else []
 
     def table_experiments(self, wildcards: Wildcards) -> str:
@@ -197,7 +212,12 @@ class Targets:
 
     def _pictured(self) -> list[str]:
         """The experiments that figures show: those that are no mere ablation of rho and tau."""
-        return [name for name, e in self.run.experiments.items() if e["tables"] != [3]]
+        baseline = METHODS["baseline"].title
+        return [
+            name
+            for name, section in self.run.experiments.items()
+            if any(shows(table, baseline) for table in section["tables"])
+        ]
 
     def _shrunk(self) -> list[str]:
         """The experiments with a shrunk network that figures show."""

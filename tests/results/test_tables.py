@@ -14,6 +14,7 @@ from lwdna.errors import ConfigError, DataError
 from lwdna.results.layouts import LAYOUTS
 from lwdna.results.rendering import to_markdown, write_table
 from lwdna.results.tables import make_table, read_paper
+from lwdna.tasks.kinds import KINDS, TaskKind
 
 PAPER = Path(__file__).parents[2] / "paper"
 SCALE = "Demo at small scale."
@@ -61,15 +62,15 @@ def run(experiment: str, method: str, seed: int = 0, **values: Any) -> dict[str,
 
 
 def table(
-    number: int,
+    name: int | str,
     runs: list[dict[str, Any]],
     experiments: dict[str, Any],
     complexity: pd.DataFrame = NOTHING,
     scale: str = SCALE,
 ) -> pd.DataFrame:
     return make_table(
-        number,
-        paper=None if number == 4 else read_paper(PAPER / f"table{number}.csv"),
+        name,
+        paper=read_paper(PAPER / f"table{name}.csv") if name in (1, 2, 3) else None,
         metrics=pd.DataFrame(runs),
         complexity=complexity,
         experiments=experiments,
@@ -471,3 +472,35 @@ def test_experiments_of_the_paper_do_not_count_references() -> None:
     runs = [run("edsr", "bicubic", test_set="set5", psnr_db=27.0, ssim=0.7)]
     text = to_markdown(4, table(4, runs, {"edsr": edsr}, scale=""))
     assert "0 of 4 results obtained here" in text and "| Bicubic | set5 | 27.00 |" in text
+
+
+def test_a_kind_that_the_paper_has_no_table_of_has_its_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    kind = TaskKind(
+        "depth.Depth",
+        ("range",),
+        measures={"psnr": "psnr_db", "worst": "worst_case_error_percent", "delta": "delta_1"},
+        store="gray",
+        tests="images",
+    )
+    monkeypatch.setitem(KINDS, "depth-maps", kind)
+    mine = {"tables": ["depth-maps"], "test": ["rooms"], "network": {"name": "UNet"}, "label": "U"}
+    mine |= {"methods": ["baseline", "lw-dna"], "task": {"kind": "depth-maps"}}
+    runs = [
+        run("d", method, seed, test_set="rooms", worst_case_error_percent=error, delta_1=0.25)
+        for seed in range(3)
+        for method, error in (("baseline", 20), ("lw-dna", 10 + seed))
+    ]
+    frame = table("depth-maps", runs, {"d": mine, "digits": DIGITS})
+    assert set(frame["experiment"]) == {"d"} and set(frame["section"]) == {"ours"}
+    write_table("depth-maps", frame, SCALE, **_paths(tmp_path, "depth-maps"))
+    text = (tmp_path / "depth-maps.md").read_text()
+    assert text.startswith("# Depth maps\n")
+    head = "| Network | Method | Test set | PSNR [dB], ours | Against Baseline [95 %] "
+    head += "| Worst case error [%], ours | Against Baseline [95 %] "
+    head += "| Delta 1, ours | Against Baseline [95 %] "
+    head += "| FLOPs [G] / ratio [%], ours | Params [M] / ratio [%], ours |"
+    assert head in text
+    assert "|  | LW-DNA | rooms | not run | - | 11.00 ± 1.00 (n=3) | -9.00 [-10.00" in text
+    assert "0.2500 ± 0.0000 (n=3)" in text and "paper's" not in text

@@ -1,7 +1,7 @@
 """A kind of task of one's own: one class and one entry, trained and measured like the others."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -23,8 +23,10 @@ from lwdna.tasks.restoration import Restoration
 from lwdna.tasks.task import task_for
 from lwdna.training.evaluation import evaluate
 from lwdna.training.loop import train
+from lwdna.workflow import paths
 from lwdna.workflow.references import References
 from lwdna.workflow.run import Run
+from lwdna.workflow.targets import Targets
 
 
 class Holes(Dataset):
@@ -151,17 +153,23 @@ def test_another_hole_is_another_training(folder):
     assert len(list((folder / "run").iterdir())) == 2
 
 
-def test_a_configuration_and_a_run_know_it(tmp_path):
-    """The schema's keys are all that is to be added."""
+def configured(folder):
+    """A schema, a configuration by it, and the experiment of it that learns to fill holes."""
     schema = yaml.safe_load(SCHEMA.read_text())
     keys = schema["$defs"]["experiment"]["properties"]["task"]["properties"]
     keys["kind"]["enum"].append("inpainting")
     keys["hole"] = {"type": "integer"}
-    path = tmp_path / "schema.yaml"
+    path = folder / "schema.yaml"
     path.write_text(yaml.safe_dump(schema))
     config = yaml.safe_load(TINY.read_text())
     experiment = config["experiments"]["denoising"]
     experiment["task"] = dict(TASK)
+    return path, config, experiment
+
+
+def test_a_configuration_and_a_run_know_it(tmp_path):
+    """The schema's keys are all that is to be added."""
+    path, config, experiment = configured(tmp_path)
     run = Run(check(config, path))
     wildcards = type("Wildcards", (), {"experiment": "denoising"})
     assert run.train_images(wildcards) == "results/data/photographs/gray.h5"
@@ -173,4 +181,31 @@ def test_a_configuration_and_a_run_know_it(tmp_path):
         check(config, path)
     experiment["task"]["hole"], experiment["tables"] = 4, [4]
     with pytest.raises(ConfigError, match="Table 4, which is for super-resolution"):
+        check(config, path)
+
+
+def test_without_a_table_of_the_paper_it_has_its_own(tmp_path, monkeypatch):
+    monkeypatch.setitem(KINDS, "inpainting", replace(KIND, tables=()))
+    monkeypatch.setitem(paths.TABLES, "inpainting", "inpainting")
+    path, config, experiment = configured(tmp_path)
+    tables = experiment.pop("tables")
+    run = Run(check(config, path))
+    assert run.experiments["denoising"]["tables"] == ["inpainting"]
+    targets = Targets(run, References(run))
+    wildcards = type("Wildcards", (), {"table": "inpainting"})
+    assert targets.of_table(wildcards) == ["denoising"] and targets.table_paper(wildcards) == []
+    assert targets.table_name(wildcards) == "inpainting"
+    own = [f"results/tables/inpainting.{ending}" for ending in ("csv", "md", "html")]
+    assert targets.tables()[-3:] == own and len(targets.tables()) == 15
+    others = Run(check(yaml.safe_load(TINY.read_text())))
+    assert not set(own) & set(Targets(others, References(others)).tables())
+    experiment["tables"] = tables
+    with pytest.raises(ConfigError, match="Table 2, which is for denoising;"):
+        check(config, path)
+    experiment["tables"], experiment["paper"] = ["inpainting"], {"network": "DnCNN"}
+    with pytest.raises(ConfigError, match="paper cannot be: the paper has no inpainting;"):
+        check(config, path)
+    del experiment["tables"], experiment["paper"]
+    experiment["task"] = {"kind": "denoising", "sigma": 70, "patch_size": 12}
+    with pytest.raises(ConfigError, match="denoising lacks 'tables': denoising is shown in 2;"):
         check(config, path)

@@ -146,11 +146,11 @@ def test_a_filter_leaves_rules_but_no_results():
 def test_a_table_is_made_of_its_experiments():
     found = targets(PAPER)
     three = [name for name, e in PAPER["experiments"].items() if 3 in e["tables"]]
-    assert found.of_table(of(table="3")) == three and len(three) == 4
-    assert list(json.loads(found.table_experiments(of(table="3")))) == three
-    assert len(found.table_metrics(of(table="3"))) == 3 + 4
-    assert found.table_paper(of(table="4")) == []
-    assert found.table_paper(of(table="1")) == str(ROOT / "paper/table1.csv")
+    assert found.of_table(of(table="table3")) == three and len(three) == 4
+    assert list(json.loads(found.table_experiments(of(table="table3")))) == three
+    assert len(found.table_metrics(of(table="table3"))) == 3 + 4
+    assert found.table_paper(of(table="table4")) == []
+    assert found.table_paper(of(table="table1")) == str(ROOT / "paper/table1.csv")
 
 
 def test_shrinkages_of_another_width_are_not_compared():

@@ -9,7 +9,14 @@ from running import ROOT, snakemake
 from lwdna.workflow import paths
 from lwdna.workflow.paths import PLACES, Place
 
-VALUES = {"seed": 7, "split": "test", "table": 3, "format": "svg", "job": "train/a/b/seed7"}
+VALUES = {
+    "seed": 7,
+    "split": "test",
+    "table": "table3",
+    "number": 3,
+    "format": "svg",
+    "job": "train/a/b/seed7",
+}
 """Of wildcards that are no names."""
 
 
