@@ -7,7 +7,7 @@ A rival is one line of :data:`METHODS` and one file in ``lwdna/rivals/``, its ho
   through ``lwdna shrink``, by whose budget and floors the channels of the highest scores stay.
 - One that trains to find its network has a class (:class:`lwdna.rivals.search.Rival`); its line has
   ``Search(home=...)``. It is a command of its own, ``lwdna NAME``; its settings stand in a section
-  of the experiment named after it, which ``config/schema.yaml`` describes.
+  of the experiment named after it, which ``config/schema.yaml`` may describe.
 """
 
 from __future__ import annotations

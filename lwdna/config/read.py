@@ -5,18 +5,18 @@ from __future__ import annotations
 import copy
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import yaml
 
-from lwdna.config.methods import METHODS
+from lwdna.config.methods import METHODS, SEARCHES
 from lwdna.data.catalog import DATASET_KINDS
 from lwdna.errors import ConfigError, nearest
 from lwdna.io.project import SCHEMA
-from lwdna.tasks.kinds import tables
+from lwdna.tasks.kinds import KINDS, tables
 
 FILTERS = ("datasets", "networks", "methods", "experiments")
 """What the part of the experiments to run can be named by, in the section ``only``."""
@@ -29,18 +29,38 @@ _LARGEST = 1_000_000
 
 
 def read_rules(schema: str | os.PathLike[str] = SCHEMA) -> dict[str, Any]:
-    """The JSON Schema of a configuration, with the names of tables: kinds of datasets, methods."""
+    """The JSON Schema of a configuration, with the names of tables: kinds of datasets and tasks,
+    their keys, methods, and the sections of searches.
+
+    A key or section that the file does not describe may hold anything; its home checks it.
+    """
     rules: dict[str, Any] = yaml.safe_load(Path(schema).read_text(encoding="utf-8"))
+    dataset = rules["$defs"]["dataset"]["properties"]
+    experiment = rules["$defs"]["experiment"]["properties"]
+    task = experiment["task"]["properties"]
     about: dict[str, list[str]] = {}
     for name, kind in DATASET_KINDS.items():
         about.setdefault(kind.about, []).append(name)
-    rules["$defs"]["dataset"]["properties"]["kind"] = {
+    dataset["kind"] = {
         "enum": list(DATASET_KINDS),
         "description": " ".join(f"{', '.join(of)}: {what}." for what, of in about.items()),
     }
-    rules["$defs"]["experiment"]["properties"]["methods"]["items"] = {"enum": list(METHODS)}
-    rules["$defs"]["experiment"]["properties"]["tables"]["items"] = {"enum": tables()}
+    task["kind"] = {"enum": list(KINDS), "description": "Which task."}
+    _permit(dataset, {name: kind.own for name, kind in DATASET_KINDS.items()})
+    _permit(task, {name: kind.keys for name, kind in KINDS.items()})
+    experiment["tables"]["items"] = {"enum": tables()}
+    experiment["methods"]["items"] = {"enum": list(METHODS)}
+    for name, search in SEARCHES.items():
+        section = {"type": "object", "required": ["protocol"], "description": search.about}
+        experiment.setdefault(name, section)
     return rules
+
+
+def _permit(properties: dict[str, Any], kinds: Mapping[str, Iterable[str]]) -> None:
+    """Add the keys of kinds, by their names, that are not described."""
+    for name, keys in kinds.items():
+        for key in keys:
+            properties.setdefault(key, {"description": f"Of {name}."})
 
 
 def with_filters(config: Mapping[str, Any], sections: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """The kinds of datasets, one line each, and what is known of published datasets.
 
-A new kind is a module of this wing and a line of :data:`DATASET_KINDS`. A key that only it has is
-described in ``config/schema.yaml`` as well. Nothing here loads PyTorch, or a kind's module before
-its images are made.
+A new kind is a module of this wing and a line of :data:`DATASET_KINDS`. A key that only it has may
+be described in ``config/schema.yaml`` as well, so that its value is checked before anything runs.
+Nothing here loads PyTorch, or a kind's module before its images are made.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass
+from functools import partial
 from importlib import import_module
 from typing import Any, Literal, TypeAlias
 
@@ -75,6 +76,15 @@ class TaskKind:
 _ERRORS = {"top1_error": "top1_error_percent", "top5_error": "top5_error_percent"}
 _QUALITY = {"psnr": "psnr_db", "ssim": "ssim"}
 
+_restoration = partial(
+    TaskKind,
+    measures=_QUALITY,
+    tests="images",
+    restores=True,
+    conventions=("denoising-whole",),
+)
+"""A kind whose networks give images, which are measured whole and on all their channels."""
+
 KINDS: dict[str, TaskKind] = {
     "classification": TaskKind(
         "classification.Classification",
@@ -86,25 +96,19 @@ KINDS: dict[str, TaskKind] = {
         labelled=True,
         distils=True,
     ),
-    "denoising": TaskKind(
+    "denoising": _restoration(
         "denoising.Denoising",
         keys=("sigma", "patch_size"),
         tables=(2,),
-        measures=_QUALITY,
         store="gray",
-        tests="images",
-        restores=True,
         conventions=("denoising", "denoising-whole"),
         reference=Reference("noisy-input", "Noisy input", "sigma", "the input, left as it is"),
     ),
-    "super-resolution": TaskKind(
+    "super-resolution": _restoration(
         "super_resolution.SuperResolution",
         keys=("scale", "patch_size"),
         tables=(4,),
-        measures=_QUALITY,
         store="colour",
-        tests="images",
-        restores=True,
         enlarges=True,
         conventions=("sr-benchmark", "sr-div2k"),
         convention_of_dataset=True,
@@ -113,7 +117,8 @@ KINDS: dict[str, TaskKind] = {
         ),
     ),
 }
-"""By the name of a kind in the configuration. A new kind is its home and an entry here."""
+"""By the name of a kind in the configuration. A new kind is its home and an entry here; keys that
+only it has may be described in ``config/schema.yaml``."""
 
 REFERENCES: Mapping[str, Reference] = {
     name: kind.reference for name, kind in KINDS.items() if kind.reference is not None
