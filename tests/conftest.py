@@ -1,7 +1,9 @@
-"""What all tests share: a server of files, and the summary at the end."""
+"""What all tests share: small networks, a server of files, and the summary at the end."""
 
 import pytest
 from serving import serving
+
+pytest_plugins = ["small"]
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Small networks, masks and losses that the tests of the core share."""
+"""Small networks, masks and losses that tests share, and what all of them start from."""
 
 from collections.abc import Callable
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from lwdna.networks.provenance import provenance_of
 from lwdna.networks.registry import input_shape
 from lwdna.networks.user_code import is_own
 from lwdna.shrinkage.shrunk import Shrunk
-from lwdna.steps._options import check_suffix
+from lwdna.steps._options import ToShrink, check_suffix
 from lwdna.tasks.task import Task
 
 logger = logging.getLogger(__name__)
@@ -46,39 +46,27 @@ class Widened:
     target_flops: float
 
 
-def widen(
-    spec: dict[str, Any],
-    wider: float | None,
-    shapes: Sequence[tuple[int, ...]],
-    *,
-    seed: int,
-    target_flops: float | None,
-    flops_ratio: float | None,
-    batch_norm: bool,
-) -> Widened:
+def widen(asked: ToShrink) -> Widened:
     """Make a network wider, and say what its budget is in FLOPs.
 
-    Args:
-        spec: "name", "dataset", "width" and "options" of the baseline.
-        wider: what its width is multiplied by; None as in :func:`widening`.
-        shapes: of the inputs; none for those of the paper.
-        seed: of the first weights.
-        target_flops, flops_ratio: the budget, or its share of the baseline's FLOPs; one of them.
-        batch_norm: whether batch norm counts.
-
     Raises:
-        click.UsageError: unless there is one budget.
+        ConfigError, click.UsageError: unless there is one budget, and the outputs are different
+            files.
     """
+    _check_outputs(asked["output"], asked["channels"])
+    target_flops, flops_ratio, seed = asked["target_flops"], asked["flops_ratio"], asked["seed"]
     if (target_flops is None) == (flops_ratio is None):
         raise click.UsageError("Give either --target-flops or --flops-ratio.")
-    example = example_of(spec["name"], spec["dataset"], shapes)
-    width = spec["width"] * widening(spec["name"], wider)
+    name, dataset = asked["network"], asked["dataset"]
+    example = example_of(name, dataset, asked["shapes"])
+    width = asked["width"] * widening(name, asked["widen"])
+    spec = {"name": name, "dataset": dataset, "width": asked["width"], "options": asked["options"]}
     baseline = build_seeded(spec, seed, build)
     if flops_ratio is not None:
-        flops, _ = lwdna.complexity(baseline, example, batch_norm=batch_norm)
+        flops, _ = lwdna.complexity(baseline, example, batch_norm=asked["batch_norm"])
         target_flops = flops_ratio * flops
     return Widened(
-        name=spec["name"],
+        name=name,
         graph=lwdna.ChannelGraph(baseline, example),
         model=build_seeded(spec | {"width": width}, seed, build),
         width=width,
@@ -87,23 +75,15 @@ def widen(
     )
 
 
-def widen_from(baseline: Mapping[str, Any], seed: int) -> Widened:
-    """As :func:`widen`, from the options ``network_to_shrink``."""
-    given = dict(baseline)
-    spec = {"name": given.pop("network"), "dataset": given.pop("dataset")}
-    spec |= {"width": given.pop("width"), "options": given.pop("options")}
-    return widen(spec, given.pop("widen"), given.pop("shapes"), seed=seed, **given)
-
-
-def write_shrunk(shrunk: Shrunk, widened: Widened, output: Path, channels: Path | None) -> None:
+def write_shrunk(shrunk: Shrunk, widened: Widened, asked: ToShrink) -> None:
     """Write a shrunk network, its JSON, and if asked for the channels by layer as CSV.
 
     Raises:
         LwdnaError: if a file cannot be written.
     """
     logger.info("Shrunk %s at width %g:\n%s", widened.name, widened.width, shrunk.report())
-    shrunk.save(output)
-    if channels is not None:
+    shrunk.save(asked["output"])
+    if asked["channels"] is not None:
         graph = widened.graph
         made = {layer: graph.layers[layer].outputs for layer in shrunk.kept}
         rows = [
@@ -117,10 +97,10 @@ def write_shrunk(shrunk: Shrunk, widened: Widened, output: Path, channels: Path 
             for name, k in shrunk.kept.items()
         ]
         frame = pd.DataFrame(rows, columns=["layer", "baseline", "before", "after", "frozen"])
-        write_csv(channels, frame.to_csv(index=False, lineterminator="\n"))
+        write_csv(asked["channels"], frame.to_csv(index=False, lineterminator="\n"))
 
 
-def check_outputs(output: Path, channels: Path | None) -> None:
+def _check_outputs(output: Path, channels: Path | None) -> None:
     """Refuse outputs of which one would be written over another.
 
     Raises:

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeAlias, TypedDict, get_args, get_origin, get_type_hints
 
 import click
 import pandas as pd
@@ -116,6 +116,22 @@ threads = click.option(
     help="CPU threads of PyTorch; results are equal bit for bit only for equal numbers.",
 )
 task = click.option("--task", type=Json(), required=True, help="The experiment's task section.")
+batch_norm = click.option(
+    "--count-batch-norm/--no-count-batch-norm",
+    "batch_norm",
+    default=True,
+    help="Count batch norm in the FLOPs, as Table 1 does and Table 2 does not.",
+)
+labels = click.option(
+    "--labels", type=Json(), required=True, help="By file, whose it is: experiment, method, seed."
+)
+experiments = click.option("--experiments", type=Json(), required=True, help="Experiments to show.")
+scale = click.option(
+    "--scale", default="", help="Banner of a run that is not at the paper's scale."
+)
+images = click.option(
+    "--output", "outputs", type=FILE, multiple=True, required=True, help="PNG or SVG to write."
+)
 
 
 def bundle(into: str, *options: Option) -> Option:
@@ -136,8 +152,30 @@ def bundle(into: str, *options: Option) -> Option:
     return decorate
 
 
+class ToShrink(TypedDict):
+    """What :data:`network_to_shrink` gives a step."""
+
+    network: str
+    """Its name, or FILE:FUNCTION."""
+    dataset: str | None
+    width: float
+    """Of the baseline."""
+    widen: float | None
+    """What the width is multiplied by."""
+    options: dict[str, Any]
+    """Of the network."""
+    shapes: tuple[tuple[int, ...], ...]
+    """Of its inputs; none for those of the paper."""
+    target_flops: float | None
+    flops_ratio: float | None
+    batch_norm: bool
+    channels: Path | None
+    output: Path
+    seed: int
+
+
 network_to_shrink = bundle(
-    "baseline",
+    "asked",
     click.argument("network"),
     click.option("--dataset", help="Dataset the network is built for."),
     click.option(
@@ -158,14 +196,15 @@ network_to_shrink = bundle(
     click.option(
         "--flops-ratio", type=float, help="Budget as a share of the FLOPs before widening."
     ),
-    click.option(
-        "--count-batch-norm/--no-count-batch-norm",
-        "batch_norm",
-        default=True,
-        help="Count batch norm in the FLOPs, as Table 1 does and Table 2 does not.",
-    ),
+    batch_norm,
+    click.option("--channels", type=FILE, help="CSV to write: channels by layer."),
+    output,
+    seed,
 )
 """NETWORK and the options of every step that widens a network and shrinks it to a budget."""
+
+figure = bundle("figure", experiments, scale, images)
+"""What every figure that compares experiments is made of: these, its banner, its files."""
 
 table_files = bundle(
     "files",
@@ -174,8 +213,6 @@ table_files = bundle(
     click.option("--html", type=FILE, required=True, help="File to write, for the report."),
 )
 """What every step that makes a table writes."""
-
-channels = click.option("--channels", type=FILE, help="CSV to write: channels by layer.")
 
 
 def training_run(description: str) -> Option:

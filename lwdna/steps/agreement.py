@@ -9,36 +9,32 @@ import click
 
 from lwdna.errors import ConfigError
 from lwdna.results.agreement import Kept, compare, plot_agreement, write_agreement
-from lwdna.steps._options import FILE, Json, table_files
+from lwdna.steps._options import FILE, figure, labels, table_files
 
 
 @click.command()
 @click.argument("networks", type=FILE, nargs=-1)
-@click.option("--labels", type=Json(), required=True, help="By file: experiment, method, seed.")
-@click.option("--experiments", type=Json(), required=True, help="Experiments to show.")
-@click.option("--scale", default="", help="Label of a run that is not at the paper's scale.")
+@labels
+@figure
 @table_files
-@click.option("--output", type=FILE, multiple=True, required=True, help="PNG or SVG to write.")
 def main(
     *,
     networks: tuple[Path, ...],
     labels: dict[str, Any],
-    experiments: dict[str, Any],
-    scale: str,
+    figure: dict[str, Any],
     files: dict[str, Path],
-    output: tuple[Path, ...],
 ) -> None:
     """Compare the channels that are left of the NETWORKS."""
-    for name, section in experiments.items():
+    for name, section in figure["experiments"].items():
         if not isinstance(section, dict):
             raise ConfigError(
                 f"--experiments has {section!r} for '{name}'; give an object such as "
                 '{"label": "ResNet56"}.'
             )
     kept = {_run(labels, path): Kept.read(path) for path in networks}
-    frame = compare(kept, experiments)
-    write_agreement(frame, scale, **files)
-    plot_agreement(kept, output, experiments=experiments, scale=scale)
+    frame = compare(kept, figure["experiments"])
+    write_agreement(frame, figure["scale"], **files)
+    plot_agreement(kept, **figure)
 
 
 def _run(labels: dict[str, Any], path: Path) -> tuple[str, str, int]:

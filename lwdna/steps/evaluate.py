@@ -22,6 +22,8 @@ from lwdna.steps._options import (
     FILE,
     Json,
     accelerator,
+    batch_norm,
+    bundle,
     output,
     own_network,
     shapes,
@@ -35,64 +37,61 @@ from lwdna.tasks.task import task_for
 from lwdna.training.devices import pick_accelerator
 from lwdna.training.evaluation import evaluate
 
+_networks = bundle(
+    "networks",
+    click.argument("weights", type=FILE, nargs=-1, required=True),
+    click.option("--labels", type=Json(), default="{}", help="By file: experiment, method, seed."),
+    own_network,
+    shapes,
+    batch_norm,
+)
+_tests = bundle(
+    "tests",
+    task,
+    click.option(
+        "--conventions", type=Json(), default="{}", help="By test set, how PSNR is taken."
+    ),
+    click.option(
+        "--test",
+        "sets",
+        type=(str, ANY_PATH),
+        multiple=True,
+        required=True,
+        help="Name and path of a test set; may be given several times.",
+    ),
+)
+
 
 @click.command()
-@click.argument("weights", type=FILE, nargs=-1, required=True)
-@task
-@click.option("--labels", type=Json(), default="{}", help="By file: experiment, method, seed.")
-@click.option("--conventions", type=Json(), default="{}", help="By test set, how PSNR is taken.")
-@click.option(
-    "--test",
-    "tests",
-    type=(str, ANY_PATH),
-    multiple=True,
-    required=True,
-    help="Name and path of a test set; may be given several times.",
-)
-@click.option(
-    "--count-batch-norm/--no-count-batch-norm",
-    default=True,
-    help="Count batch norm in the FLOPs, as Table 1 does and Table 2 does not.",
-)
-@own_network
-@shapes
+@_networks
+@_tests
 @accelerator
 @output
 @threads
 def main(
-    *,
-    weights: tuple[Path, ...],
-    task: dict[str, Any],
-    labels: dict[str, Any],
-    conventions: dict[str, Any],
-    tests: tuple[tuple[str, Path], ...],
-    count_batch_norm: bool,
-    network: str | None,
-    shapes: tuple[tuple[int, ...], ...],
-    accelerator: str,
-    output: Path,
+    *, networks: dict[str, Any], tests: dict[str, Any], accelerator: str, output: Path
 ) -> None:
     """Measure the networks in WEIGHTS; write one row for each of them and test set."""
-    objective = task_for(task)
-    sets = {name: objective.test_data(path) for name, path in tests}
+    task = task_for(tests["task"])
+    sets = {name: task.test_data(path) for name, path in tests["sets"]}
     device = pick_accelerator(accelerator)
     rows = []
-    for path in weights:
-        model = load(path, network)
-        example = _example(model, path, shapes)
-        counts = _complexity(model, example, batch_norm=count_batch_norm)
+    for path in networks["weights"]:
+        model = load(path, networks["network"])
+        example = _example(model, path, networks["shapes"])
+        counts = _complexity(model, example, batch_norm=networks["batch_norm"])
         model.to(device)
         for name, data in sets.items():
-            check_fits(objective, model, data)
-            check_own(objective, model, data, example[0].shape)
+            check_fits(task, model, data)
+            check_own(task, model, data, example[0].shape)
             result = evaluate(
                 model,
                 data,
-                task=objective,
-                convention=conventions.get(name),
+                task=task,
+                convention=tests["conventions"].get(name),
                 multiple=input_multiple(model),
             )
-            known = labels.get(str(path), {})
+            known = networks["labels"].get(str(path), {})
             rows.append({**known, "test_set": name, **columns_of(result), **counts})
     write_csv(output, pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"))
 

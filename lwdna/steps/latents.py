@@ -8,7 +8,7 @@ import click
 
 from lwdna.results.latents import animate_histograms, check_animation, plot_histograms
 from lwdna.rivals.dhp_record import read_latents
-from lwdna.steps._options import FILE
+from lwdna.steps._options import FILE, images, scale
 
 
 @click.command()
@@ -20,8 +20,8 @@ from lwdna.steps._options import FILE
     "--epochs", type=click.IntRange(0), multiple=True, required=True, help="Number, from 0; again."
 )
 @click.option("--title", default="Latent vectors during the search by DHP", help="Of the figure.")
-@click.option("--scale", default="", help="Label of a run that is not at the paper's scale.")
-@click.option("--output", "outputs", type=FILE, multiple=True, required=True, help="png or svg.")
+@scale
+@images
 @click.option("--animation", type=FILE, help="GIF to write: all epochs.")
 def main(
     *,

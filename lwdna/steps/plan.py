@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import click
 
 from lwdna.errors import ConfigError
 from lwdna.io.atomic import write_text
-from lwdna.steps._options import FILE
+from lwdna.steps._options import FILE, accelerator, bundle
 
 try:
     from lwdna.workflow import snakemake
@@ -25,52 +26,50 @@ except ModuleNotFoundError as error:
     ) from error
 
 
+_speed = bundle(
+    "speed",
+    click.option("--throughput", type=click.FloatRange(0, min_open=True), help="FLOPs a second."),
+    click.option(
+        "--calibrate",
+        is_flag=True,
+        help="Measure the throughput of this machine's device, and keep it.",
+    ),
+    click.option(
+        "--throughput-file",
+        "file",
+        type=FILE,
+        help="Where a measured throughput is kept.  [default: results/throughput.json]",
+    ),
+    accelerator,
+)
+
+
 @click.command(context_settings={"ignore_unknown_options": True})
 @click.option("--csv", type=FILE, help="Also write the table to this file.")
-@click.option("--throughput", type=click.FloatRange(0, min_open=True), help="FLOPs a second.")
-@click.option(
-    "--calibrate",
-    is_flag=True,
-    help="Measure the throughput of this machine's device, and keep it.",
-)
-@click.option(
-    "--throughput-file",
-    type=FILE,
-    help="Where a measured throughput is kept.  [default: results/throughput.json]",
-)
-@click.option(
-    "--accelerator", default="auto", show_default=True, help="auto, gpu, cpu, cuda or mps."
-)
+@_speed
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def main(
-    *,
-    csv: Path | None,
-    throughput: float | None,
-    calibrate: bool,
-    throughput_file: Path | None,
-    accelerator: str,
-    arguments: tuple[str, ...],
-) -> None:
+def main(*, csv: Path | None, speed: dict[str, Any], arguments: tuple[str, ...]) -> None:
     """Print jobs, hours and disk of a run, by table and network, without running anything.
 
     ARGUMENTS are those of snakemake: targets, --configfile, --config, --directory. What is done
     already is not planned again.
     """
-    if throughput is not None and (calibrate or throughput_file):
+    calibrate, file = speed["calibrate"], speed["file"]
+    if speed["throughput"] is not None and (calibrate or file):
         raise click.UsageError("Give either --throughput, or --calibrate or --throughput-file.")
     config, folder = snakemake.configuration(arguments)
-    kept = throughput_file or folder / "results/throughput.json"
-    if throughput_file is not None and not calibrate and not kept.is_file():
+    kept = file or folder / "results/throughput.json"
+    if file is not None and not calibrate and not kept.is_file():
         raise ConfigError(f"There is no file '{kept}'; make it with --calibrate.")
     measured = load_throughput(kept) if kept.is_file() and not calibrate else None
     dry_run = snakemake.dry_run(arguments)
     with contextlib.chdir(folder):  # where networks of the user's own are
         plan = Plan(config, dry_run)
-        found = measure_networks(config, dry_run, accelerator) if calibrate else None
+        found = measure_networks(config, dry_run, speed["accelerator"]) if calibrate else None
     if found is not None:
         measured = found
         measured.save(kept)
-    said, rate = rate_of(throughput, measured, kept)
+    said, rate = rate_of(speed["throughput"], measured, kept)
     frame = plan.frame(rate)
     if csv is not None:
         write_text(csv, frame.to_csv(index=False, lineterminator="\n"))

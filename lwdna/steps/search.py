@@ -9,13 +9,11 @@ import click
 
 from lwdna.config.methods import SEARCHES
 from lwdna.rivals.search import Rival
-from lwdna.steps._networks import check_outputs, widen_from, write_shrunk
+from lwdna.steps._networks import widen, write_shrunk
 from lwdna.steps._options import (
     FILE,
-    channels,
+    ToShrink,
     network_to_shrink,
-    output,
-    seed,
     settings_of,
     threads,
     training_run,
@@ -31,7 +29,6 @@ def command(shrinkage: str) -> click.Command:
 
     @click.command(help=rival.help)
     @network_to_shrink
-    @channels
     @training_run("search")
     @settings_of(rival.Settings)
     @click.option(
@@ -41,28 +38,18 @@ def command(shrinkage: str) -> click.Command:
         required=True,
         help="HDF5 to write: what is noted on the way.",
     )
-    @output
-    @seed
     @threads
     def main(
-        *,
-        baseline: dict[str, Any],
-        channels: Path | None,
-        run: dict[str, Any],
-        settings: dict[str, Any],
-        record: Path,
-        output: Path,
-        seed: int,
+        *, asked: ToShrink, run: dict[str, Any], settings: dict[str, Any], record: Path
     ) -> None:
-        check_outputs(output, channels)
-        widened = widen_from(baseline, seed)
-        budget = {"target_flops": widened.target_flops, "batch_norm": baseline["batch_norm"]}
-        asked = rival.Settings(**budget, **settings)
-        network, shape = baseline["network"], widened.example[0].shape
-        with training(widened.model, run, seed, network, shape) as arguments:
-            found = rival.run(widened.model, widened.example, settings=asked, **arguments)
+        widened = widen(asked)
+        budget = {"target_flops": widened.target_flops, "batch_norm": asked["batch_norm"]}
+        chosen = rival.Settings(**budget, **settings)
+        network, shape = asked["network"], widened.example[0].shape
+        with training(widened.model, run, asked["seed"], network, shape) as arguments:
+            found = rival.run(widened.model, widened.example, settings=chosen, **arguments)
             write_history(found.history, run["history"])
             found.record.write(record)
-            write_shrunk(found.shrunk, widened, output, channels)
+            write_shrunk(found.shrunk, widened, asked)
 
     return main

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import click
@@ -14,15 +13,13 @@ from lwdna.errors import ConfigError
 from lwdna.networks.user_code import Own
 from lwdna.shrinkage.gradients import LossFunction
 from lwdna.shrinkage.settings import Settings
-from lwdna.steps._networks import Widened, check_fits, check_outputs, widen_from, write_shrunk
+from lwdna.steps._networks import Widened, check_fits, widen, write_shrunk
 from lwdna.steps._options import (
     ANY_PATH,
     Json,
+    ToShrink,
     bundle,
-    channels,
     network_to_shrink,
-    output,
-    seed,
     settings_of,
     threads,
 )
@@ -46,21 +43,10 @@ _loss = bundle(
 
 @click.command()
 @network_to_shrink
-@channels
 @_loss
 @settings_of(Settings, criterion=SCORERS)
-@output
-@seed
 @threads
-def main(
-    *,
-    baseline: dict[str, Any],
-    channels: Path | None,
-    loss: dict[str, Any],
-    settings: dict[str, Any],
-    output: Path,
-    seed: int,
-) -> None:
+def main(*, asked: ToShrink, loss: dict[str, Any], settings: dict[str, Any]) -> None:
     """Widen NETWORK and shrink it by its latent vectors to a FLOPs budget.
 
     NETWORK is a name, or FILE:FUNCTION for a function that makes a network of your own; it is
@@ -70,20 +56,19 @@ def main(
         raise click.UsageError("Give --task and --train together.")
     if loss["path"] is not None and loss["function"] is not None:
         raise click.UsageError("Give either --loss, or --task and --train.")
-    check_outputs(output, channels)
-    widened = widen_from(baseline, seed)
+    widened, seed = widen(asked), asked["seed"]
     if settings["criterion"] in SCORERS:
         settings["criterion"] = SCORERS[settings["criterion"]].load()
-    settings |= {"target_flops": widened.target_flops, "batch_norm": baseline["batch_norm"]}
-    asked = Settings(**settings, seed=seed)
+    settings |= {"target_flops": widened.target_flops, "batch_norm": asked["batch_norm"]}
+    chosen = Settings(**settings, seed=seed)
     loss_fn = _loss_of(widened, loss, seed)
-    if loss_fn is None and asked.needs_loss:
+    if loss_fn is None and chosen.needs_loss:
         raise ConfigError(
             "Gradients need a loss, but none was given; give --loss FILE:FUNCTION, or --task and "
             "--train, or shrink without gradients by --criterion magnitude."
         )
-    shrunk = lwdna.shrink(widened.model, widened.example, loss_fn, **vars(asked))
-    write_shrunk(shrunk, widened, output, channels)
+    found = lwdna.shrink(widened.model, widened.example, loss_fn, **vars(chosen))
+    write_shrunk(found, widened, asked)
 
 
 def _loss_of(widened: Widened, loss: Mapping[str, Any], seed: int) -> LossFunction | None:

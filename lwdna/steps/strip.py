@@ -10,8 +10,8 @@ import click
 
 from lwdna.errors import ConfigError, nearest
 from lwdna.networks.own import load
-from lwdna.results.strips import SIZE, plot_strip, region_of
-from lwdna.steps._options import ANY_PATH, FILE, task
+from lwdna.results.strips import SIZE, Image, plot_strip, region_of
+from lwdna.steps._options import ANY_PATH, FILE, bundle, images, scale, task
 from lwdna.tasks.kinds import kind_of
 from lwdna.tasks.metrics import psnr
 from lwdna.tasks.references import reference_network
@@ -19,53 +19,74 @@ from lwdna.tasks.restoration import conventions_for, input_multiple, to_bytes
 from lwdna.tasks.task import test_dataset
 from lwdna.training.evaluation import infer_example
 
+_restored = bundle(
+    "restored",
+    click.option(
+        "--network",
+        "networks",
+        type=(str, FILE),
+        multiple=True,
+        required=True,
+        help="Caption and weights of a network; may be given several times.",
+    ),
+    click.option(
+        "--made-by",
+        metavar="FILE:FUNCTION",
+        help="What makes these networks, where they are your own.",
+    ),
+    task,
+    click.option("--test", type=ANY_PATH, required=True, help="Folder of test images."),
+    click.option("--image", help="Name of the one to show.  [default: the first]"),
+    click.option("--convention", help="How PSNR is taken."),
+)
+_part = bundle(
+    "part",
+    click.option(
+        "--size",
+        type=click.IntRange(min=1),
+        default=SIZE,
+        show_default=True,
+        help="Of a side of the part that is shown, in pixels.",
+    ),
+    click.option(
+        "--centre",
+        type=(int, int),
+        help="Row and column of its middle.  [default: a face, or where there is most detail]",
+    ),
+)
+
 
 @click.command()
-@click.option(
-    "--network",
-    "networks",
-    type=(str, FILE),
-    multiple=True,
-    required=True,
-    help="Caption and weights of a network; may be given several times.",
-)
-@click.option(
-    "--made-by", metavar="FILE:FUNCTION", help="What makes these networks, where they are your own."
-)
-@task
-@click.option("--test", type=ANY_PATH, required=True, help="Folder of test images.")
-@click.option("--image", help="Name of the one to show.  [default: the first]")
-@click.option("--convention", help="How PSNR is taken.")
-@click.option(
-    "--size",
-    type=click.IntRange(min=1),
-    default=SIZE,
-    show_default=True,
-    help="Of a side of the part that is shown, in pixels.",
-)
-@click.option(
-    "--centre",
-    type=(int, int),
-    help="Row and column of its middle.  [default: a face, or where there is most detail]",
-)
+@_restored
+@_part
 @click.option("--title", default="", help="Of the figure.")
-@click.option("--scale", default="", help="Label of a run that is not at the paper's scale.")
-@click.option("--output", type=FILE, multiple=True, required=True, help="PNG or SVG to write.")
+@scale
+@images
 def main(
     *,
-    networks: tuple[tuple[str, Path], ...],
+    restored: dict[str, Any],
+    part: dict[str, Any],
+    title: str,
+    scale: str,
+    outputs: tuple[Path, ...],
+) -> None:
+    """Draw an image, and a part of it: ground truth, input, and restored by each network."""
+    name, shown, quality = _restore(**restored)
+    region = region_of(shown["Ground truth"], name=name, **part)
+    note = f"PSNR of the whole image '{name}'; the box shows where the parts were cut out."
+    plot_strip(shown, outputs, region=region, psnr_db=quality, scale=scale, title=title, note=note)
+
+
+def _restore(
+    *,
+    networks: Sequence[tuple[str, Path]],
     made_by: str | None,
     task: dict[str, Any],
     test: Path,
     image: str | None,
     convention: str | None,
-    size: int,
-    centre: tuple[int, int] | None,
-    title: str,
-    scale: str,
-    output: tuple[Path, ...],
-) -> None:
-    """Draw an image, and a part of it: ground truth, input, and restored by each network."""
+) -> tuple[str, dict[str, Image], dict[str, float]]:
+    """The name of a test image; the image by caption, whole and restored; and its PSNR in dB."""
     data: Any = test_dataset(task, test)
     if not kind_of(task).restores:
         raise ConfigError("A strip shows restored images; give a task of restoration.")
@@ -74,17 +95,14 @@ def main(
     reference = kind_of(task).reference
     models = {} if reference is None else {reference.title: reference_network(task)}
     models |= {caption: load(weights, made_by) for caption, weights in networks}
-    images = {"Ground truth": to_bytes(target)}
-    quality: dict[str, float | None] = {}
+    shown = {"Ground truth": to_bytes(target)}
+    quality = {}
     arguments = conventions_for(task["kind"], convention, target.shape[-1] // inputs.shape[-1])
     for caption, model in models.items():
         restored = infer_example(model, inputs, task=task, multiple=input_multiple(model))
-        images[caption] = to_bytes(restored)
+        shown[caption] = to_bytes(restored)
         quality[caption] = psnr(restored, target, **arguments)
-    name = data.names[number]
-    region = region_of(images["Ground truth"], size=size, centre=centre, name=name)
-    note = f"PSNR of the whole image '{name}'; the box shows where the parts were cut out."
-    plot_strip(images, output, region=region, psnr_db=quality, scale=scale, title=title, note=note)
+    return data.names[number], shown, quality
 
 
 def _number_of(image: str | None, names: Sequence[str]) -> int:

@@ -11,20 +11,20 @@ import pandas as pd
 
 from lwdna.results.rendering import write_table
 from lwdna.results.tables import make_table, read_paper
-from lwdna.steps._options import FILE, Json, read_tables, table_files
+from lwdna.steps._options import FILE, Json, experiments, read_tables, scale, table_files
 from lwdna.tasks.kinds import REFERENCES, tables
 
 
 @click.command()
 @click.argument("name", type=click.Choice([str(table) for table in tables()]))
 @click.argument("metrics", type=FILE, nargs=-1)
-@click.option("--experiments", type=Json(), required=True, help="Experiments of the table.")
+@experiments
 @click.option(
     "--references", type=Json(), default="{}", help="By experiment and test set: what to beat."
 )
 @click.option("--paper", type=FILE, help="The paper's numbers.")
 @click.option("--complexity", type=FILE, required=True, help="Our counts of the baselines.")
-@click.option("--scale", default="", help="Label of a run that is not at the paper's scale.")
+@scale
 @table_files
 def main(
     *,

@@ -70,14 +70,6 @@ class Residual(nn.Module):
         return self.classifier(torch.relu(self.last(x)).mean((2, 3)))
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def network(*, norm=True):
     with torch.random.fork_rng():
         torch.manual_seed(0)
