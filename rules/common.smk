@@ -9,6 +9,7 @@ from lwdna.errors import LwdnaError
 from lwdna.io.locks import hold
 from lwdna.workflow import paths, words
 from lwdna.workflow.cluster import before_planning, end_former_jobs
+from lwdna.workflow.code import code
 from lwdna.workflow.references import References
 from lwdna.workflow.replicas import Replicas
 from lwdna.workflow.run import TEACHER, Run, runs_of

@@ -32,11 +32,7 @@ rule replicate:
 rule complexity_table:
     input:
         results=REPLICAS.table_results,
-        code=[
-            BASE / "lwdna/results/replication.py",
-            BASE / "lwdna/results/rendering.py",
-            BASE / "lwdna/results/markdown.py",
-        ],
+        code=code(BASE),
     output:
         csv=paths.REPLICATION.where(format="csv"),
         markdown=paths.REPLICATION.where(format="md"),

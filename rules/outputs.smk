@@ -30,14 +30,7 @@ rule table:
         references=TARGETS.table_reference_files,
         paper=TARGETS.table_paper,
         complexity=paths.COMPLEXITY,
-        code=[
-            BASE / "lwdna/config/methods.py",
-            BASE / "lwdna/results/tables.py",
-            BASE / "lwdna/results/layouts.py",
-            BASE / "lwdna/results/statistics.py",
-            BASE / "lwdna/results/rendering.py",
-            BASE / "lwdna/results/markdown.py",
-        ],
+        code=code(BASE),
     output:
         csv=paths.TABLE.where(format="csv"),
         markdown=paths.TABLE.where(format="md"),
@@ -76,7 +69,7 @@ rule table:
 rule training_logs:
     input:
         histories=TARGETS.histories(),
-        code=[BASE / "lwdna/results/figures.py", BASE / "lwdna/results/panels.py"],
+        code=code(BASE),
     output:
         report(
             paths.TRAINING_LOGS.where(format="png"),
@@ -110,7 +103,7 @@ rule training_logs:
 rule remaining_channels:
     input:
         channels=TARGETS.channel_counts(),
-        code=[BASE / "lwdna/results/figures.py", BASE / "lwdna/results/panels.py"],
+        code=code(BASE),
     output:
         report(
             paths.REMAINING_CHANNELS.where(format="png"),
@@ -146,11 +139,7 @@ rule strip:
         networks=TARGETS.strip_networks,
         test=RUN.first_test,
         own=RUN.own_sources,
-        code=[
-            BASE / "lwdna/results/strips.py",
-            BASE / "lwdna/results/figures.py",
-            BASE / "lwdna/results/panels.py",
-        ],
+        code=code(BASE),
     output:
         report(
             paths.STRIP.where(format="png"),
@@ -187,11 +176,7 @@ rule strip:
 rule latents:
     input:
         record=TARGETS.drawn_search,
-        code=[
-            BASE / "lwdna/results/latents.py",
-            BASE / "lwdna/results/figures.py",
-            BASE / "lwdna/results/panels.py",
-        ],
+        code=code(BASE),
     output:
         png=report(
             paths.LATENTS_FIGURE.where(format="png"),
@@ -231,13 +216,7 @@ rule latents:
 rule agreement:
     input:
         networks=TARGETS.kept_channels(),
-        code=[
-            BASE / "lwdna/results/agreement.py",
-            BASE / "lwdna/results/rendering.py",
-            BASE / "lwdna/results/markdown.py",
-            BASE / "lwdna/results/figures.py",
-            BASE / "lwdna/results/panels.py",
-        ],
+        code=code(BASE),
     output:
         csv=paths.AGREEMENT.where(format="csv"),
         markdown=paths.AGREEMENT.where(format="md"),
