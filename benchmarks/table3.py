@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 import lwdna
-from lwdna.results.tables import read_paper
+from lwdna.results.printed import read_paper
 
 PAPER = Path(__file__).parents[1] / "paper/table3.csv"
 

@@ -39,7 +39,6 @@ MAY = {"networks/weights.py", "networks/export.py"}
 
 LINES, STEP_LINES = 400, 40
 LONG_FILES = {
-    "results/tables.py": "one builder of four tables, until layouts say what differs",
     "training/loop.py": "one run, which is stopped, resumed and shared by ranks at every step",
 }
 """Files that are longer, and why."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from lwdna.config.methods import METHODS
 from lwdna.config.paper import PAPER_TABLES, PaperTable
@@ -60,6 +61,11 @@ class Layout:
     ratios: bool = True
     against: str | None = None
     """The method that all others are compared with, seed by seed."""
+
+    def settings_of(self, experiment: Mapping[str, Any]) -> dict[str, Any]:
+        """What an experiment has of :attr:`settings`."""
+        shrink = experiment.get("shrink", {})
+        return {setting: shrink.get(setting) for setting in self.settings}
 
     @property
     def about(self) -> Mapping[str, str]:

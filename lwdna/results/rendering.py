@@ -14,6 +14,7 @@ import pandas as pd
 
 from lwdna.config.methods import METHODS, Method
 from lwdna.io.atomic import write_text
+from lwdna.results.cells import as_text, decimals_of, is_missing
 from lwdna.results.layouts import (
     NOT_RUN,
     OURS,
@@ -26,7 +27,7 @@ from lwdna.results.layouts import (
     layout_of,
 )
 from lwdna.results.markdown import escape, to_html
-from lwdna.results.tables import BASELINE_TITLES, REFERENCE_TITLES, as_text, decimals_of, is_missing
+from lwdna.results.runs import BASELINE_TITLES, REFERENCE_TITLES
 from lwdna.tasks.kinds import REFERENCES, Reference, Table
 
 NOT_COUNTED = "not counted"

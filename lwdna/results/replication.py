@@ -25,7 +25,7 @@ from lwdna.io.project import paper_table
 from lwdna.networks.build import build
 from lwdna.networks.registry import TABLES_WITHOUT_BATCH_NORM, input_shape
 from lwdna.results.layouts import layout_of
-from lwdna.results.tables import read_paper
+from lwdna.results.printed import read_paper
 
 AGREEMENT, FROM_MEAN = 0.025, 0.05
 """How far outside the range over our seeds, and from its mean, a printed number may lie and still

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from lwdna.io.checksummed_csv import write_csv
-from lwdna.results.tables import read_paper
+from lwdna.results.printed import read_paper
 from lwdna.shrinkage.replicate import published_rows, replicate
 from lwdna.steps._options import FILE, FOLDER, output, threads
 

@@ -9,8 +9,9 @@ from typing import Any
 import click
 import pandas as pd
 
+from lwdna.results.printed import read_paper
 from lwdna.results.rendering import write_table
-from lwdna.results.tables import make_table, read_paper
+from lwdna.results.tables import make_table
 from lwdna.steps._options import FILE, Json, experiments, read_tables, scale, table_files
 from lwdna.tasks.kinds import REFERENCES, tables
 

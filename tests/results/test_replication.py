@@ -11,8 +11,8 @@ import lwdna.shrinkage.hypernetwork
 from lwdna.data.photographs import export_photographs
 from lwdna.errors import DataError
 from lwdna.io.project import ROOT, paper_table
+from lwdna.results.printed import read_paper
 from lwdna.results.replication import own_tables, sentence, summarise, to_markdown
-from lwdna.results.tables import read_paper
 from lwdna.shrinkage.replicate import (
     CRITERIA,
     photograph_loss,

@@ -12,8 +12,9 @@ import pytest
 
 from lwdna.errors import ConfigError, DataError
 from lwdna.results.layouts import LAYOUTS
+from lwdna.results.printed import read_paper
 from lwdna.results.rendering import to_markdown, write_table
-from lwdna.results.tables import make_table, read_paper
+from lwdna.results.tables import make_table
 from lwdna.tasks.kinds import KINDS, TaskKind
 
 PAPER = Path(__file__).parents[2] / "paper"
