@@ -33,6 +33,7 @@ from lwdna.graph.channels import ChannelGraph
 from lwdna.graph.complexity import MaskedComplexity
 from lwdna.networks.registry import NETWORKS as ALL
 from lwdna.networks.registry import input_shape
+from lwdna.results.markdown import line
 from lwdna.shrinkage.budget import floors, select
 from lwdna.shrinkage.gradients import explicit_gradients, latent_gradients
 
@@ -138,9 +139,9 @@ def measure_search(name: str, repeats: int, clock: Callable[[], float]) -> dict[
 
 def resident(key: str) -> float:
     """MiB of resident memory of this process: now (VmRSS) or at most (VmHWM)."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(key):
-            return int(line.split()[1]) / 1024
+    for entry in Path("/proc/self/status").read_text().splitlines():
+        if entry.startswith(key):
+            return int(entry.split()[1]) / 1024
     raise click.ClickException("Memory is measured on Linux only.")
 
 
@@ -208,14 +209,14 @@ def main(
         lines = [row.values()]
         if index == 0:
             lines = [row, *([] if as_csv else [["---"] * len(row)]), *lines]
-        for line in lines:
-            write(line)
+        for cells in lines:
+            write(cells)
         sys.stdout.flush()  # the next may take minutes
 
 
 def markdown(cells: Iterable[object]) -> None:
     """Print a line of a Markdown table."""
-    click.echo(f"| {' | '.join(map(str, cells))} |")
+    click.echo(line(cells))
 
 
 if __name__ == "__main__":

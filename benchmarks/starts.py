@@ -35,6 +35,7 @@ from lwdna.errors import LwdnaError
 from lwdna.networks.build import build_seeded
 from lwdna.networks.registry import input_shape
 from lwdna.networks.weights import save
+from lwdna.results import markdown
 from lwdna.results.statistics import paired_difference
 from lwdna.shrinkage.starts import STARTS
 from lwdna.tasks.restoration import input_multiple
@@ -294,10 +295,7 @@ def choose(ready: Sequence[Unit], device: str, *, alone: bool) -> Unit | None:
 
 def summary(results: pd.DataFrame, layers: pd.DataFrame) -> str:
     """The tables of results and of the start, in Markdown."""
-    lines = [
-        "| Case | Method | n | Mean | SD | To the baseline | Notes |",
-        "|---|---|--:|--:|--:|---|---|",
-    ]
+    shown = []
     for (name, method), rows in results.groupby(["case", "method"], sort=False):
         case, values = CASES[str(name)], rows.set_index("seed")["value"]
         rival = "baseline-kd" if case.distils else "baseline"
@@ -309,10 +307,10 @@ def summary(results: pd.DataFrame, layers: pd.DataFrame) -> str:
             if difference.low is not None and difference.high is not None:
                 text += f" [{difference.low:+.3f}, {difference.high:+.3f}]"
         notes = "; ".join(sorted(set(rows["note"].dropna())))
-        lines.append(
-            f"| {name} | {method} | {len(values)} | {values.mean():.3f} | {values.std():.3f} "
-            f"| {text} | {notes} |"
-        )
+        numbers = (f"{values.mean():.3f}", f"{values.std():.3f}")
+        shown.append((name, method, len(values), *numbers, text, notes))
+    titles = ("Case", "Method", "n", "Mean", "SD", "To the baseline", "Notes")
+    lines = [markdown.table(titles, shown, "llrrrll")]
     for quantity in ("output_std", "weight_rms"):
         chosen = layers[layers["method"] != "teacher"]
         table = chosen.pivot_table(

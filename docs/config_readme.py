@@ -10,6 +10,7 @@ from typing import Any
 from lwdna.config.read import read_rules
 from lwdna.errors import ConfigError
 from lwdna.io.atomic import write_text
+from lwdna.results.markdown import table
 
 ROOT = Path(__file__).parents[1]
 SCHEMA = ROOT / "config/schema.yaml"
@@ -51,7 +52,7 @@ def render(schema: Mapping[str, Any]) -> str:
     for title, section, about in sections:  # grows while it is walked
         rows = list(_rows(section, schema, sections))
         parts += [f"\n## {title}\n\n", f"{about}\n\n" if about else ""]
-        parts += ["| Key | Type | Default | Description |\n|---|---|---|---|\n", *rows]
+        parts += [table(("Key", "Type", "Default", "Description"), rows, "llll"), "\n"]
     return "".join(parts)
 
 
@@ -60,8 +61,8 @@ def _rows(
     schema: Mapping[str, Any],
     sections: list[tuple[str, Mapping[str, Any], str | None]],
     prefix: str = "",
-) -> Iterator[str]:
-    """The lines of a table; a mapping from names of the user's choice becomes a section."""
+) -> Iterator[tuple[str, ...]]:
+    """The rows of a table; a mapping from names of the user's choice becomes a section."""
     for key, given in section["properties"].items():
         rule = _resolved(given, schema)
         name = f"{prefix}{key}"
@@ -77,8 +78,7 @@ def _rows(
         default = "required" if key in section.get("required", ()) else ""
         if "default" in rule:
             default = f"`{json.dumps(rule['default'])}`"
-        cells = (f"`{name}`", kind, default, rule["description"])
-        yield "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |\n"
+        yield f"`{name}`", kind, default, rule["description"]
         if "properties" in rule:
             yield from _rows(rule, schema, sections, f"{name}.")
 

@@ -28,10 +28,9 @@ from scipy.stats import spearmanr
 
 from lwdna.config.methods import COMPARABLE, METHODS
 from lwdna.errors import CheckpointError
-from lwdna.io.atomic import write_text
 from lwdna.networks.weights import read_provenance
 from lwdna.results.figures import LAYERS, number_layers
-from lwdna.results.markdown import escape, to_html
+from lwdna.results.markdown import page, points, table, write_page
 from lwdna.results.panels import Output, panels_of
 from lwdna.results.tables import Experiments
 
@@ -165,38 +164,36 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return float(np.mean(known)) if known else None
 
 
+_NOTES = (
+    "Layers that no shrinkage cuts are left out. Layers that share a latent vector count each.",
+    "A hyphen stands where all layers keep the same share, which have no order, and where seeds "
+    "differ, so that channels cannot be the same. Budget and floors are those of the experiment's "
+    "LW-DNA, but DHP's own where it has some.",
+)
+
+
 def to_markdown(frame: pd.DataFrame, scale: str = "") -> str:
     """The table of :func:`compare` for people."""
-    blocks = ["# Agreement of the criteria"]
-    if scale:
-        blocks.append(f"**{scale}**")
-    blocks.append(
+    about = (
         "Which channels do two shrinkages of the same widened network keep? "
         "Rank correlation (Spearman) of the share kept by layer: 1 if both find the same shape. "
         "Overlap (Jaccard) of the channels kept from the same latent vectors: 1 if they keep the "
         "same channels; beside it that of independent choices of as many channels by layer."
     )
     titles = ("Network", "First", "Second", "Seeds", "Rank correlation", "Overlap", "By chance")
-    lines = [titles, (*[":--"] * 3, *["--:"] * 4)]
+    rows = []
     for row in frame.to_dict("records"):
         second = (
             "itself, other seeds" if row["first"] == row["second"] else METHODS[row["second"]].title
         )
         numbers = [_cell(row[column]) for column in COLUMNS]
-        lines.append(
-            (str(row["label"]), METHODS[row["first"]].title, second, str(row["seeds"]), *numbers)
-        )
-    if frame.empty:
-        blocks.append("Not run: no experiment of this configuration has two such shrinkages.")
-    else:
-        blocks.append("\n".join("| " + " | ".join(map(escape, line)) + " |" for line in lines))
-    blocks.append(
-        "- Layers that no shrinkage cuts are left out. Layers that share a latent vector count "
-        "each.\n- A hyphen stands where all layers keep the same share, which have no order, and "
-        "where seeds differ, so that channels cannot be the same. Budget and floors are those of "
-        "the experiment's LW-DNA, but DHP's own where it has some."
+        rows.append((row["label"], METHODS[row["first"]].title, second, row["seeds"], *numbers))
+    shown = (
+        table(titles, rows, "lllrrrr")
+        if rows
+        else "Not run: no experiment of this configuration has two such shrinkages."
     )
-    return "\n\n".join(blocks) + "\n"
+    return page("Agreement of the criteria", about, shown, points(_NOTES), scale=scale)
 
 
 def write_agreement(
@@ -212,10 +209,8 @@ def write_agreement(
     Raises:
         LwdnaError: if a file cannot be written.
     """
-    text = to_markdown(frame, scale)
-    write_text(html, to_html(text))
-    write_text(csv, frame.to_csv(index=False, lineterminator="\n"))
-    write_text(markdown, text)
+    data = frame.to_csv(index=False, lineterminator="\n")
+    write_page(to_markdown(frame, scale), data, csv=csv, markdown=markdown, html=html)
 
 
 def _cell(value: float | None) -> str:

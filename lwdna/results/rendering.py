@@ -13,7 +13,6 @@ from typing import Any
 import pandas as pd
 
 from lwdna.config.methods import METHODS, Method
-from lwdna.io.atomic import write_text
 from lwdna.results.cells import as_text, decimals_of, is_missing
 from lwdna.results.layouts import (
     NOT_RUN,
@@ -26,7 +25,7 @@ from lwdna.results.layouts import (
     Measure,
     layout_of,
 )
-from lwdna.results.markdown import escape, to_html
+from lwdna.results.markdown import page, points, table, write_page
 from lwdna.results.runs import BASELINE_TITLES, REFERENCE_TITLES
 from lwdna.tasks.kinds import REFERENCES, Reference, Table
 
@@ -42,13 +41,11 @@ _DISPLAY_NAMES = {
 }
 
 
-def to_markdown(
-    table: Table, frame: pd.DataFrame, scale: str = "", title: str | None = None
-) -> str:
+def to_markdown(name: Table, frame: pd.DataFrame, scale: str = "", title: str | None = None) -> str:
     """The table for people: title, scale, caption, and one Markdown table for each section.
 
     Args:
-        table: what the table is called, see :func:`lwdna.results.layouts.layout_of`.
+        name: what the table is called, see :func:`lwdna.results.layouts.layout_of`.
         frame: from :func:`lwdna.results.tables.make_table`.
         scale: the label printed above the numbers, or empty.
         title: replaces that of the layout.
@@ -56,11 +53,8 @@ def to_markdown(
     Raises:
         ConfigError: for an unknown table.
     """
-    layout = layout_of(table)
-    blocks = [f"# {title or layout.title}"]
-    if scale:
-        blocks.append(f"**{escape(scale)}**")
-    blocks.append(layout.caption)
+    layout = layout_of(name)
+    blocks = [layout.caption]
     for section, heading in _headings(layout, frame, scale).items():
         part = frame[frame["section"] == section]
         if len(part):
@@ -68,12 +62,11 @@ def to_markdown(
     if frame.empty:
         blocks.append("Not run: no experiment of this configuration belongs to this table.")
     notes = _notes(layout) + _notes_on_methods(frame)
-    blocks.append("\n".join(f"- {note}" for note in notes))
-    return "\n\n".join(blocks) + "\n"
+    return page(title or layout.title, *blocks, points(notes), scale=scale)
 
 
 def write_table(
-    table: Table,
+    name: Table,
     frame: pd.DataFrame,
     scale: str = "",
     *,
@@ -90,10 +83,9 @@ def write_table(
     Raises:
         LwdnaError: if a file cannot be written.
     """
-    text = to_markdown(table, frame, scale, title)
-    write_text(html, to_html(text))
-    write_text(csv, frame.to_csv(index=False, lineterminator="\n"))
-    write_text(markdown, text)
+    text = to_markdown(name, frame, scale, title)
+    data = frame.to_csv(index=False, lineterminator="\n")
+    write_page(text, data, csv=csv, markdown=markdown, html=html)
 
 
 def _notes(layout: Layout) -> list[str]:
@@ -161,7 +153,7 @@ def _markdown_rows(layout: Layout, part: pd.DataFrame) -> str:
         if layout.paper:
             titles.append(f"{quantity}{suffix}, paper")
     left = len(layout.keys)
-    lines = [titles, [":--"] * left + ["--:"] * (len(titles) - left)]
+    rows = []
     previous: list[str] = []
     for row in part.to_dict("records"):
         names = [_name_cell(column, row) for column in layout.keys]
@@ -172,9 +164,9 @@ def _markdown_rows(layout: Layout, part: pd.DataFrame) -> str:
             same += 1
         if layout.repeats:
             same = 0
-        lines.append([""] * same + cells[same:])
+        rows.append([""] * same + cells[same:])
         previous = names
-    return "\n".join("| " + " | ".join(map(escape, line)) + " |" for line in lines)
+    return table(titles, rows, "l" * left + "r" * (len(titles) - left))
 
 
 def _name_cell(column: str, row: Mapping[Any, Any]) -> str:

@@ -25,6 +25,7 @@ from lwdna.io.project import paper_table
 from lwdna.networks.build import build
 from lwdna.networks.registry import TABLES_WITHOUT_BATCH_NORM, input_shape
 from lwdna.results.layouts import layout_of
+from lwdna.results.markdown import page, points, table
 from lwdna.results.printed import read_paper
 
 AGREEMENT, FROM_MEAN = 0.025, 0.05
@@ -163,12 +164,12 @@ def to_markdown(number: int, summary: pd.DataFrame) -> str:
     """A table for people, with a sentence for each row of the paper."""
     head = ["Dataset", "Network", "Criterion", "rho", "tau", "FLOPs [G], paper", "ours"]
     head += ["Params [M], paper", "ours", "Difference [%]", "Agrees"]
-    lines = [head, [":--"] * 3 + ["--:"] * (len(head) - 3)]
+    rows = []
     sentences = []
     for group in _blocks(summary):
         for position, line in enumerate(group.to_dict("records")):
             first = position == 0
-            lines.append(
+            rows.append(
                 [
                     line["dataset"] if first else "",
                     line["network"] if first else "",
@@ -186,13 +187,11 @@ def to_markdown(number: int, summary: pd.DataFrame) -> str:
         row = group.iloc[0]
         name = f"{row['network']}, {row['dataset']}" if row["dataset"] else row["network"]
         name += "".join(f", {key} {row[key]:g}" for key in layout_of(number).settings)
-        sentences.append(f"- **{name}.** {sentence(group)}")
-    table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    notes = "\n".join(f"- {note}" for note in NOTES)
-    return (
-        f"# Table {number}: FLOPs and parameters of the LW-DNA networks, shrunk again\n\n"
-        f"{table}\n\n## In words\n\n" + "\n".join(sentences) + f"\n\n## Notes\n\n{notes}\n"
-    )
+        sentences.append(f"**{name}.** {sentence(group)}")
+    blocks = [table(head, rows, "l" * 3 + "r" * (len(head) - 3))]
+    blocks += ["## In words", points(sentences), "## Notes", points(NOTES)]
+    title = f"Table {number}: FLOPs and parameters of the LW-DNA networks, shrunk again"
+    return page(title, *blocks)
 
 
 def _mean_and_range(line: dict[Any, Any]) -> str:

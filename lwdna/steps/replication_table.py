@@ -7,8 +7,7 @@ from pathlib import Path
 import click
 
 from lwdna.errors import DataError
-from lwdna.io.atomic import write_text
-from lwdna.results.markdown import to_html
+from lwdna.results.markdown import write_page
 from lwdna.results.replication import summarise, to_markdown
 from lwdna.steps._options import FILE, read_tables, table_files
 
@@ -24,7 +23,5 @@ def main(*, number: int, results: tuple[Path, ...], files: dict[str, Path]) -> N
     if frame.empty:
         raise DataError(f"None of the results belongs to Table {number}; give those that do.")
     summary = summarise(frame)
-    text = to_markdown(number, summary)
-    write_text(files["csv"], summary.to_csv(index=False, lineterminator="\n", float_format="%.6g"))
-    write_text(files["markdown"], text)
-    write_text(files["html"], to_html(text))
+    data = summary.to_csv(index=False, lineterminator="\n", float_format="%.6g")
+    write_page(to_markdown(number, summary), data, **files)
