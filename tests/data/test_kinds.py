@@ -2,14 +2,14 @@
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 import yaml
-from running import ROOT, TINY, lwdna
+from pages import with_line
+from running import ROOT, TINY, copy_project, lwdna
 
 from lwdna.config.check import check
 from lwdna.data.catalog import DATASET_KINDS
@@ -25,35 +25,34 @@ NOISE = '''"""Images of noise."""
 import numpy as np
 from lwdna.data.images import write_image
 
-def lay_out(source, output, *, split, seed):
-    """Write three images, others for another seed or split."""
+def lay_out(source, output, *, split, seed, count):
+    """Write some images, others for another seed or split."""
     draw = np.random.default_rng([seed, split == "test"])
-    for index in range(3):
+    for index in range(count):
         image = draw.integers(0, 256, (100, 96, 3), dtype=np.uint8)
         write_image(output / f"{index}.png", image)
 '''
 NOISE_LINE = """\
-    "noise": DatasetKind("noise:lay_out", "noise", "generated", step="images", takes=("seed",)),
+    "noise": DatasetKind("noise:lay_out", "", "generated", "images", needs=("count", "seed")),
 """
-SHUFFLED = {"kind": "noise", "seed": 3, "crop": {"size": 96, "step": 80, "threshold": 12}}
+SHUFFLED = {
+    "kind": "noise",
+    "seed": 3,
+    "count": 2,
+    "crop": {"size": 96, "step": 80, "threshold": 12},
+}
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     """A copy of the project with two more kinds of datasets, and a configuration with both."""
     copy = tmp_path_factory.mktemp("project")
-    for name in ("lwdna", "rules", "config", "envs", "paper", "profiles", "report"):
-        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-    (copy / "data").mkdir()
-    for name in ("Snakefile", "config.yaml", "data/versions.csv"):
-        shutil.copy(ROOT / name, copy / name)
+    copy_project(copy)
     (copy / "lwdna/data/arrays.py").write_text(ARRAYS)
     (copy / "lwdna/data/noise.py").write_text(NOISE)
     catalog = copy / "lwdna/data/catalog.py"
-    table = "DATASET_KINDS: Mapping[str, DatasetKind] = {\n"
-    before = catalog.read_text()
-    assert table in before
-    catalog.write_text(before.replace(table, table + ARRAYS_LINE + NOISE_LINE))
+    lines = ARRAYS_LINE + NOISE_LINE
+    catalog.write_text(with_line(catalog.read_text(), "DATASET_KINDS", lines))
     config = yaml.safe_load(TINY.read_text())
     config["datasets"] = {
         "digits": {"kind": "arrays", "train": "my arrays/train", "test": "my arrays/test"},
@@ -96,7 +95,7 @@ def test_rules_need_no_change_for_a_new_kind(project):
         assert (
             f"--log results/logs/images/photographs-{split}.log images "
             f"--output results/images/photographs/{split} --kind noise --split {split} "
-            """--options '{"seed": 3}'"""
+            """--options '{"count": 2, "seed": 3}'"""
         ) in commands
     status, said = run(project, "lwdna", "plan", "--configfile", "mine.yaml")
     assert status == 0 and "not known of digits, photographs" in said, said
@@ -116,7 +115,7 @@ def test_a_new_kind_of_labelled_images_is_packed(project):
 
 def test_a_new_kind_of_other_images_is_laid_out(project):
     words = ("lwdna", "images", "--kind", "noise", "--output", "noise")
-    status, said = run(project, *words, "--options", '{"seed": 3}')
+    status, said = run(project, *words, "--options", '{"seed": 3, "count": 3}')
     assert status == 0, said
     assert [path.name for path in find_images(project / "noise")] == ["0.png", "1.png", "2.png"]
 

@@ -3,6 +3,7 @@
 import io
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -17,12 +18,29 @@ from lwdna.__main__ import main
 ROOT = Path(__file__).parents[2]
 TINY = Path(__file__).parent / "tiny.yaml"
 
+PROJECT = (
+    *("Snakefile", "config.yaml", "data/versions.csv"),
+    *("lwdna", "rules", "config", "envs", "paper", "profiles", "report"),
+)
+"""What a run needs of the project, beside its environment."""
+
 FRESH_PROCESS = {
     **{name: value for name, value in os.environ.items() if name != "LOCAL_RANK"},
     "PYTHONPATH": os.pathsep.join(map(str, (ROOT, Path(__file__).parent))),
     "OMP_NUM_THREADS": "1",
 }
 """The environment of a test's own process, which may start others by Lightning Fabric."""
+
+
+def copy_project(folder):
+    """Copy what a run needs into a folder, to change something there."""
+    for name in PROJECT:
+        if (ROOT / name).is_dir():
+            ignored = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+        else:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
 
 
 def start(folder, *arguments, config=TINY):

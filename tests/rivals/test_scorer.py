@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from pages import block_of, with_line
 from running import ROOT
 from torch import nn
 
@@ -16,19 +17,9 @@ from lwdna.config.methods import METHODS, SCORERS, SEARCHES, SHRINKAGES
 from lwdna.errors import ConfigError
 from lwdna.networks.weights import read_provenance
 
-FILE = '''"""Every other channel of each latent vector stays, and then the rest, in order."""
-
-import numpy as np
-
-
-def score(graph, model, loss_fn, settings):
-    scores = np.empty(graph.elements)
-    for channels in graph.sets:
-        place = np.arange(len(channels))
-        scores[channels.elements] = np.where(place % 2, 1, 2) - place / len(channels)
-    return scores
-'''
-LINE = '    "every-other": Method("Every other", Shrinkage(home="rivals.every_other:score")),\n'
+PAGE = (ROOT / "docs/extending.md").read_text()
+FILE = block_of(PAGE, "lwdna/rivals/every_other.py")
+LINE = block_of(PAGE, "lwdna/config/methods.py", "METHODS")
 NETWORK = """
 from torch import nn
 
@@ -97,10 +88,7 @@ def test_a_file_and_a_line_are_a_method_a_criterion_and_a_shrinkage(tmp_path):
     shutil.copytree(ROOT / "config", tmp_path / "config")
     (tmp_path / "lwdna/rivals/every_other.py").write_text(FILE)
     methods = tmp_path / "lwdna/config/methods.py"
-    table = '}\n"""By name in the configuration, in the order of a table."""'
-    before = methods.read_text()
-    assert before.count(table) == 1
-    methods.write_text(before.replace(table, LINE + table))
+    methods.write_text(with_line(methods.read_text(), "METHODS", LINE))
     (tmp_path / "net.py").write_text(NETWORK)
 
     def run(*arguments):

@@ -1,25 +1,22 @@
 """A kind of task of one's own: one class and one entry, trained and measured like the others."""
 
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 import yaml
-from running import TINY
+from pages import block_of
+from running import ROOT, TINY
 from torch import nn
-from torch.utils.data import Dataset
 
 from lwdna.config.check import check
-from lwdna.data.images import find_images, write_image
-from lwdna.data.restoration import DenoisingTest, DenoisingTrain
-from lwdna.data.stores import Store
+from lwdna.data.images import write_image
 from lwdna.errors import ConfigError
 from lwdna.io.hdf5 import create_store
 from lwdna.tasks.kinds import KINDS, Reference, TaskKind
-from lwdna.tasks.restoration import Restoration
-from lwdna.tasks.task import task_for
+from lwdna.tasks.task import Task, task_for
 from lwdna.training.evaluation import evaluate
 from lwdna.training.loop import train
 from lwdna.workflow import paths
@@ -27,36 +24,12 @@ from lwdna.workflow.references import References
 from lwdna.workflow.run import Run
 from lwdna.workflow.targets import Targets
 
-
-class Holes(Dataset):
-    """Clean images, in whose middle nothing is seen."""
-
-    def __init__(self, clean, side):
-        self.clean, self.side, self.patch_size = clean, side, getattr(clean, "patch_size", 0)
-
-    def __len__(self):
-        return len(self.clean)
-
-    def __getitem__(self, key):
-        _, clean = self.clean[key]
-        seen = clean.clone()
-        top, left = ((size - self.side) // 2 for size in clean.shape[1:])
-        seen[:, top : top + self.side, left : left + self.side] = 0
-        return seen, clean
+HOME = {"__name__": __name__}
+exec(block_of((ROOT / "docs/extending.md").read_text(), "lwdna/tasks/inpainting.py"), HOME)
 
 
-@dataclass(frozen=True)
-class Inpainting(Restoration):
-    def train_data(self, path, *, seed):
-        size, samples = self.key("patch_size"), self.section.get("samples_per_epoch")
-        store = Store(path)
-        clean = DenoisingTrain(
-            store, patch_size=size, sigma=0, samples_per_epoch=samples, seed=seed
-        )
-        return Holes(clean, self.key("hole"))
-
-    def test_data(self, path, *, seed=0):
-        return Holes(DenoisingTest(find_images(path), sigma=0, seed=seed), self.key("hole"))
+class Inpainting(HOME["Inpainting"]):
+    """As a page adds it, with a reference and a measure of its own."""
 
     def reference(self):
         return nn.Identity()
@@ -175,6 +148,9 @@ def test_a_configuration_and_a_run_know_it():
     experiment["task"]["hole"], experiment["tables"] = 4, [4]
     with pytest.raises(ConfigError, match="Table 4, which is for super-resolution"):
         check(config)
+    experiment["tables"], experiment["task"]["whole"] = [2], 4
+    with pytest.raises(ConfigError, match=r"no key 'whole' .* did you mean 'hole'"):
+        check(config)
 
 
 def test_without_a_table_of_the_paper_it_has_its_own(monkeypatch):
@@ -202,3 +178,9 @@ def test_without_a_table_of_the_paper_it_has_its_own(monkeypatch):
     experiment["task"] = {"kind": "denoising", "sigma": 70, "patch_size": 12}
     with pytest.raises(ConfigError, match="denoising lacks 'tables': denoising is shown in 2;"):
         check(config)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_home_is_there_and_follows_what_its_line_measures(name):
+    home = KINDS[name].make
+    assert issubclass(home, Task) and set(home.metric_names) <= set(KINDS[name].measures)
