@@ -40,7 +40,8 @@ from lwdna.results.statistics import paired_difference
 from lwdna.shrinkage.starts import STARTS
 from lwdna.tasks.restoration import input_multiple
 from lwdna.tasks.task import test_dataset, train_dataset
-from lwdna.training.loop import Companion, train
+from lwdna.training.companion import Companion
+from lwdna.training.loop import train
 from lwdna.training.sampler import batch_losses
 
 logger = logging.getLogger("starts")

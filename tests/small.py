@@ -12,6 +12,7 @@ from lwdna.graph.channels import ChannelGraph
 
 @pytest.fixture(autouse=True, scope="module")
 def one_thread():
+    """Results are equal for a given number of threads; more only cost time here."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -38,9 +38,7 @@ MAY = {"networks/weights.py", "networks/export.py"}
 """Files of ``networks`` that are no family: they save and export what was cut."""
 
 LINES, STEP_LINES = 400, 40
-LONG_FILES = {
-    "training/loop.py": "one run, which is stopped, resumed and shared by ranks at every step",
-}
+LONG_FILES: dict[str, str] = {}
 """Files that are longer, and why."""
 
 LONG_STEPS: dict[str, str] = {}
@@ -60,7 +58,7 @@ def against_the_rules(path, source):
     here = wing(path)
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ImportFrom):
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            names = [f"{module_of(path, node)}.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         else:
@@ -81,6 +79,15 @@ def against_the_rules(path, source):
             yield f"lwdna/{path}:{node.lineno} imports {name}: {here} -> {there}, but {why}"
 
 
+def module_of(path, node):
+    """The whole name of the module that an import takes names from, relative or not."""
+    if not node.level:
+        return node.module
+    folders = ("lwdna", *path.split("/")[:-1])
+    above = folders[: len(folders) - node.level + 1]
+    return ".".join((*above, *filter(None, [node.module])))
+
+
 def files():
     return {p.relative_to(HOUSE).as_posix(): p.read_text() for p in sorted(HOUSE.rglob("*.py"))}
 
@@ -99,11 +106,19 @@ def test_wings_import_what_lies_below_them():
         ("shrinkage/shrink.py", "from lwdna.training.loop import train", "at initialisation"),
         ("networks/resnet.py", "from lwdna.graph.channels import keeps", "will be shrunk"),
         ("io/logs.py", "if TYPE_CHECKING:\n    from lwdna import build", "imports lwdna.build"),
+        ("data/crops.py", "from ..tasks.metrics import psnr", "imports lwdna.tasks.metrics.psnr"),
+        ("data/crops.py", "from .. import tasks", "crops.py:1 imports lwdna.tasks: data -> tasks"),
+        ("errors.py", "from .io import logs", "errors.py:1 imports lwdna.io.logs: errors -> io"),
     ],
 )
 def test_a_planted_import_is_found(path, source, said):
     (line,) = against_the_rules(path, source)
     assert said in line
+
+
+@pytest.mark.parametrize("source", ["from . import images", "from .images import x", "import os"])
+def test_an_import_of_the_own_wing_is_none(source):
+    assert not list(against_the_rules("data/crops.py", source))
 
 
 def test_kinds_of_tasks_are_named_in_their_wing_alone():
@@ -169,16 +184,15 @@ def names_of(node):
 
 def test_private_names_stay_in_their_file():
     """What another file needs is public, and says in a docstring what it is."""
+    modules = {"lwdna." + path.removesuffix(".py").replace("/", ".") for path in files()}
     for path, text in files().items():
         for node in ast.walk(ast.parse(text)):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("lwdna"):
+            if isinstance(node, ast.ImportFrom) and module_of(path, node).startswith("lwdna"):
                 private = [
                     alias.name
                     for alias in node.names
                     if alias.name.startswith("_")
                     and not alias.name.startswith("__")
-                    and f"{node.module}.{alias.name}".removeprefix("lwdna.").replace(".", "/")
-                    + ".py"
-                    not in files()
+                    and f"{module_of(path, node)}.{alias.name}" not in modules
                 ]
                 assert not private, f"lwdna/{path}:{node.lineno} imports {private}"

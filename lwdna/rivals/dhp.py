@@ -34,7 +34,8 @@ from lwdna.shrinkage.budget import check_target, floors, protect, select
 from lwdna.shrinkage.hypernetwork import LatentVectors, attach_hypernetwork, detach_hypernetwork
 from lwdna.shrinkage.latents import EMBEDDING, draw_latents, scored_elements
 from lwdna.shrinkage.shrunk import derive
-from lwdna.training.loop import Companion, train
+from lwdna.training.companion import Companion
+from lwdna.training.loop import train
 
 logger = logging.getLogger(__name__)
 

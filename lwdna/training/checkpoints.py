@@ -59,7 +59,7 @@ class Checkpoint:
     finished: bool = False
     """Whether the training is complete; then ``optimizer`` is not needed and left empty."""
     record: dict[str, Tensor] = field(default_factory=dict)
-    """What was observed on the way, by name; see :class:`lwdna.training.loop.Companion`."""
+    """What was observed on the way, by name; see :class:`lwdna.training.companion.Companion`."""
 
 
 class _DamagedError(CheckpointError):

@@ -104,15 +104,6 @@ def run(folder, kind="sgd", hook=None, model=None, **changes):
     return digest(model.state_dict()), rows
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Results are equal for a given number of threads; more only cost time here."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def uninterrupted(one_thread, tmp_path_factory):
     """Weights and history of whole trainings, with SGD and with Adam."""
