@@ -32,7 +32,7 @@ class Use:
     """Uses of a module that the FLOPs convention may count."""
 
     positions: int
-    """Elements of the output for each of its channels, all uses of the module together."""
+    """Elements of the output for each of its channels, all images and all uses together."""
     labels: Tensor
     """Label of each channel of the output: ``(C,)``."""
 
@@ -130,7 +130,7 @@ class Labels:
             last: whether the module is an activation.
         """
         channels = labels.flatten()
-        positions = value[:1].numel() // len(channels)
+        positions = value.numel() // len(channels)
         earlier = self.uses.get(name)
         if earlier is not None and not last:
             positions += earlier.positions
