@@ -147,6 +147,7 @@ class ChannelGraph:
         self.costs = [(n, tuple(elements[a.numpy()] for a in axes)) for n, axes in found.costs]
         self.taught = [_by_element(call, elements) for call in found.taught]
         self.ends = self._among(elements, [*found.sources.values(), *found.results])
+        self._spread = {(int(elements[a]), int(elements[b])) for a, b in found.spread}
         held = [labels for labels, _ in found.held]
         self.frozen = self.ends | self._among(elements, found.frozen + held)
         self.sets = _sets(self, found, elements)
@@ -199,6 +200,7 @@ class ChannelGraph:
         # Labels that are elements: nothing new is to be drawn or tied.
         found = Labels(given={name: left(elements) for name, elements in made.items()})
         found.fresh = self.elements + 1
+        found.spread = {(a + 1, b + 1) for a, b in self._spread}
         operations = _follow(small, as_inputs(example_input), found)
         if operations != self._operations:
             raise GraphError(
