@@ -25,6 +25,7 @@ from scipy.sparse.csgraph import connected_components
 from torch import Tensor, fx, nn
 
 from lwdna.errors import GraphError
+from lwdna.graph.inputs import as_inputs, batch_of
 from lwdna.graph.labels import Given, Labels, TaughtCall
 from lwdna.graph.layer_rules import KNOWN_LAYERS, is_known
 from lwdna.graph.propagation import check_model, propagate
@@ -61,7 +62,7 @@ class Activity:
     name: str
     module: nn.Module
     positions: int
-    """Elements of the output for each of its channels, all uses of the module together."""
+    """Elements of the output for each of its channels, all images and all uses together."""
     channels: Elements
     """Element of each channel of the output."""
 
@@ -104,6 +105,7 @@ class ChannelGraph:
         example_input: a tensor ``(B, C, H, W)`` (or a tuple of the inputs) of the size in question.
 
     Attributes:
+        batch: how many images the example holds; activities and costs are those of all of them.
         sets: the channel sets, in the order of the network.
         layers: convolutions and linear layers by module name.
         axes: by name of a parameter or buffer, the elements along each of its axes; None for an
@@ -124,16 +126,15 @@ class ChannelGraph:
     def __init__(self, model: nn.Module, example_input: Tensor | Sequence[Tensor]) -> None:
         check_model(model)
         self.model = model
-        found = Labels()
-        self._operations = _follow(model, as_inputs(example_input), found)
+        inputs, found = as_inputs(example_input), Labels()
+        self.batch = batch_of(inputs)
+        self._operations = _follow(model, inputs, found)
         elements = found.elements()
         self.elements: int = int(elements.max(initial=-1)) + 1
         self.sources = _numbered(found.sources, elements)
         modules = dict(model.named_modules())
-        inputs, outputs = _numbered(found.inputs, elements), _numbered(found.outputs, elements)
-        self.layers = {
-            name: Layer(name, modules[name], inputs[name], outputs[name]) for name in outputs
-        }
+        read, made = _numbered(found.inputs, elements), _numbered(found.outputs, elements)
+        self.layers = {name: Layer(name, modules[name], read[name], made[name]) for name in made}
         self.axes: dict[str, tuple[Elements | None, ...]] = {
             name: tuple(None if labels is None else elements[labels.numpy()] for labels in axes)
             for name, axes in found.axes.items()
@@ -146,6 +147,7 @@ class ChannelGraph:
         self.costs = [(n, tuple(elements[a.numpy()] for a in axes)) for n, axes in found.costs]
         self.taught = [_by_element(call, elements) for call in found.taught]
         self.ends = self._among(elements, [*found.sources.values(), *found.results])
+        self._spread = {(int(elements[a]), int(elements[b])) for a, b in found.spread}
         held = [labels for labels, _ in found.held]
         self.frozen = self.ends | self._among(elements, found.frozen + held)
         self.sets = _sets(self, found, elements)
@@ -198,6 +200,7 @@ class ChannelGraph:
         # Labels that are elements: nothing new is to be drawn or tied.
         found = Labels(given={name: left(elements) for name, elements in made.items()})
         found.fresh = self.elements + 1
+        found.spread = {(a + 1, b + 1) for a, b in self._spread}
         operations = _follow(small, as_inputs(example_input), found)
         if operations != self._operations:
             raise GraphError(
@@ -266,11 +269,6 @@ def on_meta(model: nn.Module) -> nn.Module:
             empty = nn.Parameter(empty, requires_grad=tensor.requires_grad)
         memo[id(tensor)] = empty
     return copy.deepcopy(model, memo)
-
-
-def as_inputs(example_input: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """The inputs of a network: one tensor ``(B, C, H, W)``, or several in a tuple or list."""
-    return (example_input,) if isinstance(example_input, Tensor) else tuple(example_input)
 
 
 Operations = list[tuple[str, Any]]

@@ -1,10 +1,14 @@
 """FLOPs and parameters by the convention with which the paper's Table 1 was made.
 
-FLOPs are multiply-accumulates at batch 1 for convolutions (at their output size, transposed ones
-too) and linear layers, without biases; plus 2 operations an element for batch norm and 1 an
-element for ReLU-like *modules*, which count once a module, at the size of their last call.
-H-swish and h-sigmoid are such modules for the ReLU6 inside them; swish and sigmoid are not.
-Everything else, functional activations included, is free. Parameters are all parameters.
+FLOPs are multiply-accumulates of convolutions (at their output size, transposed ones too) and
+linear layers, without biases; plus 2 operations an element for batch norm and 1 an element for
+ReLU-like *modules*, which count once a module, at the size of their last call. H-swish and
+h-sigmoid are such modules for the ReLU6 inside them; swish and sigmoid are not. Everything else,
+functional activations included, is free. Parameters are all parameters.
+
+They are those for one image: whatever runs on the example input, divided by its batch size. A
+network that puts pairs, frames or crops along axis 0 computes all of them for an image, and one
+that squeezes the batch axis away computes what it does.
 
 Table 2's 9.10 G for DnCNN does not count batch norm: ``batch_norm=False``.
 """
@@ -13,6 +17,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,9 +29,11 @@ from torch import Tensor, fx, nn
 from torch.overrides import TorchFunctionMode
 
 from lwdna.errors import GraphError, first_line
-from lwdna.graph.channels import ChannelGraph, Elements, Mask, as_inputs, on_meta
+from lwdna.graph.channels import ChannelGraph, Elements, Mask, on_meta
+from lwdna.graph.inputs import as_inputs, batch_of, for_one
 from lwdna.graph.layer_rules import KNOWN_LAYERS, is_known
 from lwdna.graph.operations import BATCH_NORMS, CONVOLUTIONS
+from lwdna.graph.recount import Recount
 from lwdna.graph.rules import RuleError, rule_of
 from lwdna.graph.tracing import place, shapes
 
@@ -90,13 +97,38 @@ def complexity(
     Raises:
         GraphError: if the network does not run on the example input.
     """
+    counted = count(model, example_input, batch_norm=batch_norm)
+    return counted.flops, counted.params
+
+
+@dataclass(frozen=True)
+class Count:
+    """What a network costs, counted by running it without data."""
+
+    flops: int
+    """For one image."""
+    params: int
+    layers: int
+    """Multiply-accumulates of all convolutions and linear layers, for all images."""
+
+
+def count(
+    model: nn.Module,
+    example_input: Tensor | Sequence[Tensor],
+    *,
+    batch_norm: bool = True,
+    recount: Recount | None = None,
+) -> Count:
+    """As :func:`complexity`, in parts; a second counter may look on."""
+    inputs = as_inputs(example_input)
+    batch = batch_of(inputs)
     skeleton = on_meta(model).eval()
     activations: dict[nn.Module, int] = {}
 
-    def count(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        activations[module] = output[:1].numel()  # the last call
+    def note(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        activations[module] = output.numel()  # the last call
 
-    counter = _LayerCounter(batch_norm=batch_norm)
+    counter = _LayerCounter(batch=batch, batch_norm=batch_norm, recount=recount)
     taught = {module for module in skeleton.modules() if rule_of(module) is not None}
     inside = {part for module in taught for part in module.modules()}
     for module in skeleton.modules():
@@ -104,10 +136,9 @@ def complexity(
             module.register_forward_pre_hook(counter.enter)
             module.register_forward_hook(counter.leave, with_kwargs=True)
         elif isinstance(module, COUNTED_ACTIVATIONS) and is_known(module) and module not in inside:
-            module.register_forward_hook(count)
-    inputs = as_inputs(example_input)
+            module.register_forward_hook(note)
     try:
-        with torch.device("meta"), counter as layers, torch.no_grad():
+        with torch.device("meta"), recount or nullcontext(), counter as layers, torch.no_grad():
             skeleton(*(x.to("meta") for x in inputs))
     except RuleError:
         raise
@@ -135,17 +166,23 @@ def complexity(
             "counts convolutions, linear layers, batch norms and activations.",
             ", ".join(uncounted[:3]) + (", ..." if len(uncounted) > 3 else ""),
         )
-    flops = layers.flops + sum(activations.values())
-    return flops, sum(p.numel() for p in model.parameters())
+    return Count(
+        flops=for_one(layers.flops + sum(activations.values()), batch),
+        params=sum(p.numel() for p in model.parameters()),
+        layers=layers.called,
+    )
 
 
 class _LayerCounter(TorchFunctionMode):
     """Counts convolutions, linear layers and batch norms, called as modules or as functions."""
 
-    def __init__(self, *, batch_norm: bool) -> None:
+    def __init__(self, *, batch: int, batch_norm: bool, recount: Recount | None) -> None:
         super().__init__()
-        self.batch_norm = batch_norm
+        self.batch, self.batch_norm, self.recount = batch, batch_norm, recount
         self.flops = 0
+        """For all images, as everything here."""
+        self.called = 0
+        """Of convolutions and linear layers alone, those inside of layers of users too."""
         self.outside: list[int] = []
         """The count when each of the layers of users that run at the moment was called."""
 
@@ -156,7 +193,7 @@ class _LayerCounter(TorchFunctionMode):
     def leave(
         self, layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor
     ) -> None:
-        """Count a layer of a user, of whose output ``(B, ...)`` one image counts, by its rule.
+        """Count a layer of a user by its rule.
 
         Raises:
             RuleError: if it calls convolutions and linear layers of another count.
@@ -174,8 +211,9 @@ class _LayerCounter(TorchFunctionMode):
         )
         if seen and seen != flops:
             raise RuleError(
-                f"The rule of {type(layer).__name__} says that it takes {flops:,} FLOPs an image, "
-                f"but its forward calls convolutions and linear layers of {seen:,}; say by `flops` "
+                f"The rule of {type(layer).__name__} says that it takes "
+                f"{for_one(flops, self.batch):,} FLOPs an image, but its forward calls "
+                f"convolutions and linear layers of {for_one(seen, self.batch):,}; say by `flops` "
                 "how often each parameter is multiplied."
             )
         self.flops = before + flops
@@ -188,18 +226,23 @@ class _LayerCounter(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        result = func(*args, **kwargs)
         name = getattr(func, "__name__", "")
+        if name == "linear" and self.recount is not None:
+            result = self.recount.linear(func, *args, **kwargs)
+        else:
+            result = func(*args, **kwargs)
         if name == "linear" or name.startswith(("conv1d", "conv2d", "conv3d", "conv_transpose")):
             weight = args[1] if len(args) > 1 else kwargs["weight"]
             if name != "linear" and result.ndim != weight.ndim:
                 raise ValueError("a convolution gets an input without a batch axis")
             # Every weight takes part once in each position of the output.
             axis = -1 if name == "linear" else 1
-            self.flops += weight.numel() * result[:1].numel() // result.shape[axis]
+            macs = weight.numel() * result.numel() // result.shape[axis]
+            self.flops += macs
+            self.called += macs
         elif name == "batch_norm" and self.batch_norm and not self.outside:
             weight = args[3] if len(args) > 3 else kwargs.get("weight")
-            self.flops += (1 if weight is None else 2) * result[:1].numel()
+            self.flops += (1 if weight is None else 2) * result.numel()
         return result
 
 
@@ -211,6 +254,7 @@ class MaskedComplexity:
     """
 
     def __init__(self, graph: ChannelGraph, *, batch_norm: bool = True) -> None:
+        self._batch = graph.batch
         self._rows: dict[bytes, int] = {}
         self._axes: list[Elements] = []
         one = self._row(np.array([-1], np.int64))
@@ -237,7 +281,7 @@ class MaskedComplexity:
 
     def flops(self, mask: Mask) -> int:
         """FLOPs for one image when only the elements in ``mask``, ``(elements,)``, are kept."""
-        return self._flops.evaluate(self._counts(mask))
+        return for_one(self._flops.evaluate(self._counts(mask)), self._batch)
 
     def params(self, mask: Mask) -> int:
         """Parameters when only the elements in ``mask``, ``(elements,)``, are kept."""
@@ -253,9 +297,11 @@ class MaskedComplexity:
         Returns:
             ``(n,)``.
         """
-        slopes = self._incidence.T @ self._flops.slopes(self._counts(mask))
-        extra: NDArray[np.int64] = (slopes + self._own_flops)[elements]
-        return extra
+        counts = self._counts(mask)
+        slopes = self._incidence.T @ self._flops.slopes(counts)
+        now = self._flops.evaluate(counts)
+        whole: NDArray[np.int64] = now + (slopes + self._own_flops)[elements]
+        return -(-whole // self._batch) - for_one(now, self._batch)
 
     def same(self, elements: Elements) -> bool:
         """Whether elements, by number ``(n,)``, take part in the same and so cost the same."""

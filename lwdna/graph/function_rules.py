@@ -36,14 +36,13 @@ def elementwise(call: Call) -> Tensor:
     ndim = call.value.ndim
     result = no_channels(ndim)
     sources = [s for s in call.node.all_input_nodes if has_tensor(value_of(s))]
-    many = any(call.labels_of(source).numel() > 1 for source in sources)
-    for source in sources:
-        labels = call.labels_of(source)
-        if many and labels.numel() == 1:
+    given = [call.labels_of(source) for source in sources]
+    for some in given:
+        if some.numel() == 1 and call.found.spreads(some, given):
             # One channel for all of the others, such as a map that weighs positions.
-            call.freeze(labels.flatten())
+            call.freeze(some.flatten())
             continue
-        labels = labels.view([1] * (ndim - labels.ndim) + list(labels.shape))
+        labels = some.view([1] * (ndim - some.ndim) + list(some.shape))
         call.tie(result, labels)
         result, labels = torch.broadcast_tensors(result, labels)  # type: ignore
         result = torch.where(result != 0, result, labels)

@@ -15,7 +15,7 @@ some are gone: the channels that it counts are *held*, they all stay.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,7 +32,7 @@ class Use:
     """Uses of a module that the FLOPs convention may count."""
 
     positions: int
-    """Elements of the output for each of its channels, all uses of the module together."""
+    """Elements of the output for each of its channels, all images and all uses together."""
     labels: Tensor
     """Label of each channel of the output: ``(C,)``."""
 
@@ -72,6 +72,8 @@ class Labels:
     """Labels of channels that stay because the code fixes their number, and where."""
     frozen: list[Tensor] = field(default_factory=list)
     """Labels of other channels that always stay: of fixed layers, of one channel for many."""
+    spread: set[tuple[int, int]] = field(default_factory=set)
+    """Labels of one channel that met many, each with each of those."""
     results: list[Tensor] = field(default_factory=list)
     """Labels of the network's outputs; they stay, as do those of its inputs."""
     sources: dict[str, Tensor] = field(default_factory=dict)
@@ -112,6 +114,20 @@ class Labels:
         if both.any():
             self.pairs.append((a[both], b[both], reason))
 
+    def spreads(self, one: Tensor, given: Sequence[Tensor]) -> bool:
+        """Whether a label meets many channels, of which surgery may have left but one.
+
+        Args:
+            one: the label, of any shape.
+            given: labels of all tensors that meet, of any shapes.
+        """
+        label = int(one)
+        many = [labels for labels in given if labels.numel() > 1]
+        if label:
+            met = {other for labels in many for other in labels.flatten().tolist()}
+            self.spread.update((label, other) for other in met - {0, label})
+        return bool(many) or any((label, int(other)) in self.spread for other in given)
+
     def note_axes(self, name: str, axes: tuple[Tensor | None, ...], layer: str) -> None:
         """Note the labels ``(C,)`` along each axis of a parameter; a second use ties them."""
         for old, new in zip(self.axes.setdefault(name, axes), axes, strict=True):
@@ -130,7 +146,7 @@ class Labels:
             last: whether the module is an activation.
         """
         channels = labels.flatten()
-        positions = value[:1].numel() // len(channels)
+        positions = value.numel() // len(channels)
         earlier = self.uses.get(name)
         if earlier is not None and not last:
             positions += earlier.positions

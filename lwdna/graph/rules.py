@@ -117,7 +117,7 @@ class Rule:
     def positions(
         self, layer: nn.Module, inputs: Sequence[Tensor], output: Tensor
     ) -> dict[str, int]:
-        """By parameter how often one image multiplies it, which FLOPs are counted by.
+        """By parameter how often it is multiplied by all of axis 0, which FLOPs are counted by.
 
         Args:
             layer: the layer.
@@ -125,10 +125,10 @@ class Rule:
             output: what comes out, ``(B, ...)``.
         """
         if self.flops is not None:
-            return {
-                name: int(times) for name, times in self.flops(layer, tuple(inputs), output).items()
-            }
-        times = output[:1].numel() // output.shape[self.channel_axis]
+            images = 1 if self.channel_axis % output.ndim == 0 else output.shape[0]
+            said = self.flops(layer, tuple(inputs), output)
+            return {name: int(times) * images for name, times in said.items()}
+        times = output.numel() // output.shape[self.channel_axis]
         parameters = dict(layer.named_parameters())
         return {
             tensor: times

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from lwdna.errors import CheckpointError, GraphError
 from lwdna.graph.channels import ChannelGraph, Mask, keeps, on_meta
-from lwdna.graph.complexity import MaskedComplexity
-from lwdna.graph.complexity import complexity as count_complexity
+from lwdna.graph.complexity import MaskedComplexity, count
 from lwdna.graph.operations import BATCH_NORMS, CONVOLUTIONS, INSTANCE_NORMS, TRANSPOSED
+from lwdna.graph.recount import Recount
 from lwdna.graph.rules import RuleError, rule_of
 from lwdna.graph.trials import check_taught, silence_taught
 
@@ -62,8 +62,9 @@ def verify(
         GraphError: if it is not.
     """
     check_taught(graph, small, mask)
+    recount = Recount()
     try:
-        counted = count_complexity(small, example_input, batch_norm=batch_norm)
+        counted = count(small, example_input, batch_norm=batch_norm, recount=recount)
     except RuleError:
         raise
     except GraphError as error:
@@ -72,12 +73,19 @@ def verify(
             "number from the tensor's shape instead."
         ) from error
     predicted = complexity.flops(mask), complexity.params(mask)
-    if counted != predicted:
+    if (counted.flops, counted.params) != predicted:
         raise GraphError(
-            f"{type(small).__name__} has {counted[0]:,} FLOPs and {counted[1]:,} parameters after "
+            f"{type(small).__name__} has {counted.flops:,} FLOPs and {counted.params:,} parameters "
+            "after "
             f"shrinkage where {predicted[0]:,} and {predicted[1]:,} were predicted: its forward "
             "depends on the number of channels in a way that the channel graph does not see. "
             "Please report it with the network."
+        )
+    if counted.layers != recount.macs:
+        raise GraphError(
+            f"The convolutions and linear layers of the shrunk {type(small).__name__} take "
+            f"{counted.layers:,} FLOPs by lwdna's count, but {recount.macs:,} by PyTorch's own, so "
+            "that its budget would not be what it says. Please report it with the network."
         )
     graph.check_cut(small, example_input, mask)
 

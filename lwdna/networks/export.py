@@ -19,7 +19,7 @@ from torch.export import Dim, ExportedProgram
 from torch.utils import _pytree as pytree
 
 from lwdna.errors import ConfigError, LwdnaError, first_line, nearest
-from lwdna.graph.channels import as_inputs
+from lwdna.graph.inputs import as_inputs
 from lwdna.io.atomic import atomic
 from lwdna.tasks.restoration import input_multiple
 

@@ -11,8 +11,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from lwdna.errors import ConfigError
-from lwdna.graph.channels import ChannelGraph, Mask, as_inputs
+from lwdna.graph.channels import ChannelGraph, Mask
 from lwdna.graph.complexity import MaskedComplexity
+from lwdna.graph.inputs import as_inputs
 from lwdna.graph.surgery import cut, verify
 from lwdna.networks.provenance import Shrinkage, provenance_of, set_provenance, write_summary
 from lwdna.networks.weights import save

@@ -500,9 +500,10 @@ def test_batch_size_does_not_matter():
     model = build("ResNet8")
     one, four = (ChannelGraph(model, torch.zeros(n, 3, 32, 32)) for n in (1, 4))
     assert [s.makers for s in one.sets] == [s.makers for s in four.sets]
-    assert [(a.name, a.positions) for a in one.activities] == [
+    assert [(a.name, 4 * a.positions) for a in one.activities] == [
         (a.name, a.positions) for a in four.activities
     ]
+    assert (one.batch, four.batch) == (1, 4)
 
 
 def test_explain():
