@@ -13,12 +13,13 @@ from torch import Tensor, nn
 from lwdna.errors import BudgetError, ConfigError
 from lwdna.graph.channels import ChannelGraph
 from lwdna.graph.complexity import MaskedComplexity
+from lwdna.graph.drawing import check_drawable, drawn_layers
 from lwdna.shrinkage.budget import check_target, floors, held, protect, select
 from lwdna.shrinkage.gradients import LossFunction, latent_gradients
 from lwdna.shrinkage.latents import draw_latents, draw_weights, generator_for, scored_elements
 from lwdna.shrinkage.settings import Criterion, Scorer, Settings
 from lwdna.shrinkage.shrunk import Shrunk, derive
-from lwdna.shrinkage.starts import Start, begin, check_drawable, drawn_layers, put_back
+from lwdna.shrinkage.starts import OTHERWISE, Start, begin, put_back
 
 
 def shrink(
@@ -88,7 +89,8 @@ def shrink(
     graph = ChannelGraph(wide, example_input)
     complexity = MaskedComplexity(graph, batch_norm=batch_norm)
     layers = drawn_layers(graph, wide)
-    check_drawable(wide, start, layers)
+    if start != "generated":
+        check_drawable(wide, layers, OTHERWISE)
     floor = floors(graph.sets, rho, tau)
     if all(complexity.same(channels.elements) for channels in graph.sets):
         # Which channels are kept makes no difference: a hopeless target need cost no time.
