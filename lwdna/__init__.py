@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from lwdna.networks.build import build
     from lwdna.networks.export import export
     from lwdna.networks.weights import load
+    from lwdna.networks.widening import widen
     from lwdna.shrinkage.shrink import shrink
 
 __version__ = "0.1.0"
@@ -42,6 +43,7 @@ __all__ = [
     "load",
     "register_rule",
     "shrink",
+    "widen",
 ]
 
 _HOME = {
@@ -53,6 +55,7 @@ _HOME = {
     "load": "lwdna.networks.weights",
     "register_rule": "lwdna.graph.rules",
     "shrink": "lwdna.shrinkage.shrink",
+    "widen": "lwdna.networks.widening",
 }
 
 

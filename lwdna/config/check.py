@@ -80,8 +80,7 @@ def check(
             "count_batch_norm", not set(experiment["tables"]) & set(TABLES_WITHOUT_BATCH_NORM)
         )
         if is_own(experiment["network"]["name"]):
-            written = with_text_keys(config)["experiments"][name]
-            check_own_network(f"experiments.{name}", experiment, written, folder)
+            check_own_network(f"experiments.{name}", experiment, folder)
         _check_experiment(name, experiment, complete)
         _check_claim(f"experiments.{name}", experiment)
     selected(complete)

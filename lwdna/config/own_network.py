@@ -6,26 +6,22 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from lwdna.config.methods import SEARCHES
 from lwdna.errors import ConfigError
 from lwdna.networks.user_code import declared
 
 
 def check_own_network(
     where: str,
-    experiment: dict[str, Any],
-    written: Mapping[str, Any],
+    experiment: Mapping[str, Any],
     folder: str | os.PathLike[str],
 ) -> None:
     """Check the network of an experiment that names FILE:FUNCTION, and what would widen it.
 
-    A function without an argument ``width`` makes one network: it is shrunk from its own size, so
-    that ``shrink.widen``, where it is not written, becomes 1.
+    A function without an argument ``width`` makes one network, which is widened by its channels.
 
     Args:
         where: of the experiment, for the message.
         experiment: with the defaults of the schema.
-        written: the same as the user wrote it.
         folder: what the file is relative to.
 
     Raises:
@@ -57,26 +53,18 @@ def check_own_network(
             f"({error}); correct 'options', or the function."
         ) from error
     if not widens:
-        _check_one_width(where, name, experiment, written)
+        _check_only_wider(where, name, experiment)
 
 
-def _check_one_width(
-    where: str, name: str, experiment: dict[str, Any], written: Mapping[str, Any]
-) -> None:
-    """Refuse any width but 1, and make the default of ``shrink.widen`` 1."""
-    if "widen" not in written.get("shrink", {}) and "shrink" in experiment:
-        experiment["shrink"]["widen"] = 1
-    for section, key in (
-        ("network", "width"),
-        ("teacher", "width"),
-        ("shrink", "widen"),
-        *((search, "widen") for search in SEARCHES),
-    ):
-        width = experiment.get(section, {}).get(key, 1)
-        if width != 1:
+def _check_only_wider(where: str, name: str, experiment: Mapping[str, Any]) -> None:
+    """Refuse widths below 1: without an argument ``width`` channels can only become more."""
+    for section in ("network", "teacher"):
+        width = experiment.get(section, {}).get("width", 1)
+        if width < 1:
             raise ConfigError(
-                f"{where}.{section}.{key} is {width:g}, but '{name}' has no argument 'width'; give "
-                f"it one that multiplies every number of channels, or make {key} 1."
+                f"{where}.{section}.width is {width:g}, but '{name}' has no argument 'width', so "
+                "that it can only be made wider; give it one that multiplies every number of "
+                "channels, or make width 1 or more."
             )
 
 

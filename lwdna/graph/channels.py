@@ -36,6 +36,8 @@ Elements = NDArray[np.int64]
 """For each channel along an axis of a tensor its element, or -1 for one that is always there."""
 Mask = NDArray[np.bool_]
 """For each element of a graph whether it is kept."""
+Copies = NDArray[np.int64]
+"""For each element of a graph how many there are to be: 1 for one that stays as it is."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,7 @@ class ChannelGraph:
             found[numbers[numbers >= 0]] = True
         return found
 
-    def _makers(self) -> dict[str, Elements]:
+    def makers(self) -> dict[str, Elements]:
         """By what makes channels their elements ``(C,)``."""
         layers = {name: layer.outputs for name, layer in self.layers.items()}
         return self.sources | layers | self.inside
@@ -193,7 +195,7 @@ class ChannelGraph:
         def left(elements: Elements) -> Tensor:
             return torch.from_numpy(elements[keeps(mask, elements)]) + 1
 
-        made = self._makers()
+        made = self.makers()
         for name, axes in self.axes.items():
             along = [axis for axis in axes if axis is not None]
             made[name] = along[0] if len(along) == 1 else np.zeros(0, np.int64)
@@ -327,7 +329,7 @@ def _by_element(call: TaughtCall, elements: Elements) -> TaughtCall:
 
 def _sets(graph: ChannelGraph, found: Labels, elements: Elements) -> list[ChannelSet]:
     """The elements put together by the layers that make them."""
-    makers = graph._makers()
+    makers = graph.makers()
     pairs = [np.stack([np.full(len(made), made[0]), made]) for made in makers.values()]
     rows, columns = np.concatenate(pairs, 1)
     links = coo_array(

@@ -29,7 +29,7 @@ from torch import Tensor, fx, nn
 from torch.overrides import TorchFunctionMode
 
 from lwdna.errors import GraphError, first_line
-from lwdna.graph.channels import ChannelGraph, Elements, Mask, on_meta
+from lwdna.graph.channels import ChannelGraph, Copies, Elements, Mask, on_meta
 from lwdna.graph.inputs import as_inputs, batch_of, for_one
 from lwdna.graph.layer_rules import KNOWN_LAYERS, is_known
 from lwdna.graph.operations import BATCH_NORMS, CONVOLUTIONS
@@ -279,12 +279,15 @@ class MaskedComplexity:
         self._columns = self._incidence.tocsc()
         self._own_flops = self._flops.squares(self._incidence)
 
-    def flops(self, mask: Mask) -> int:
-        """FLOPs for one image when only the elements in ``mask``, ``(elements,)``, are kept."""
+    def flops(self, mask: Mask | Copies) -> int:
+        """FLOPs for one image when only the elements in ``mask``, ``(elements,)``, are kept.
+
+        Numbers in its place say how many copies of each element there are.
+        """
         return for_one(self._flops.evaluate(self._counts(mask)), self._batch)
 
-    def params(self, mask: Mask) -> int:
-        """Parameters when only the elements in ``mask``, ``(elements,)``, are kept."""
+    def params(self, mask: Mask | Copies) -> int:
+        """Parameters when only the elements in ``mask``, ``(elements,)``, are kept; or copies."""
         return self._params.evaluate(self._counts(mask))
 
     def extra_flops(self, mask: Mask, elements: Elements) -> NDArray[np.int64]:
@@ -328,7 +331,7 @@ class MaskedComplexity:
         shape = (len(self._axes), elements)
         return fixed, csr_array((ones, (rows[real], columns[real])), shape=shape)
 
-    def _counts(self, mask: Mask) -> NDArray[np.int64]:
+    def _counts(self, mask: Mask | Copies) -> NDArray[np.int64]:
         counts: NDArray[np.int64] = self._fixed + self._incidence @ mask.astype(np.int64)
         return counts
 

@@ -165,25 +165,36 @@ def fit(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
             "the two. Load them into the network they were saved from."
         )
     uncut = _uncut_axes(small)
-    for prefix, module in small.named_modules():
+    for name, tensor in tensors_of(small).items():
+        _check_shape(name, state[name].shape, tensor.shape, model, uncut.get(name))
+    return resized(small, state)
+
+
+def resized(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
+    """A copy of ``model`` whose layers have the sizes and values of ``state``, larger or smaller.
+
+    Args:
+        model: the network, perhaps on the meta device.
+        state: by name every parameter and buffer, of as many dimensions as the network's.
+    """
+    other = on_meta(model)
+    for prefix, module in other.named_modules():
         own = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
         shapes = {}
         for name, tensor in own:
-            key = f"{prefix}.{name}" if prefix else name
-            value = state[key]
-            _check_shape(key, value.shape, tensor.shape, model, uncut.get(key))
+            value = state[f"{prefix}.{name}" if prefix else name]
             shapes[name] = value.shape
             if isinstance(tensor, nn.Parameter):
                 module._parameters[name] = nn.Parameter(value, tensor.requires_grad)
             else:
                 module._buffers[name] = value
         _resize(module, shapes)
-    for module in small.modules():
+    for module in other.modules():
         rule = rule_of(module)
         sizes = rule.sizes(module) if rule is not None and rule.numbers else {}
         for attribute, axis in (rule.numbers if rule is not None else {}).items():
             setattr(module, attribute, sizes[axis])
-    return small
+    return other
 
 
 def _uncut_axes(model: nn.Module) -> dict[str, list[int]]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from os import PathLike
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from lwdna.errors import ConfigError
 from lwdna.networks.build import build as build_named
@@ -13,17 +15,35 @@ from lwdna.networks.provenance import Provenance, set_provenance
 from lwdna.networks.user_code import Own, is_own
 from lwdna.networks.weights import load as load_file
 from lwdna.networks.weights import read_provenance
+from lwdna.networks.widening import widen
 
 
-def build(
-    name: str, *, dataset: str | None = None, width: float = 1.0, **options: Any
-) -> nn.Module:
-    """Build a network by its name, or by FILE:FUNCTION, whose arguments width and options are.
+def builder(example: Sequence[Tensor] = ()) -> Callable[..., nn.Module]:
+    """What builds networks by name as :func:`lwdna.build`, or by FILE:FUNCTION.
 
-    Raises:
-        ConfigError: for an unknown name, dataset or option, or a function that fails or takes no
-            width where one is given.
+    The options of a network of one's own are arguments of its function, and so is the width, if it
+    has that argument. Otherwise the network is widened by ``lwdna.widen``, which takes an example.
+
+    Args:
+        example: inputs of the networks ``(B, C, H, W)``; only the shapes matter.
+
+    Returns:
+        A function that raises ConfigError for an unknown name, dataset or option, or a function
+        that fails or cannot have the width given.
     """
+    return partial(_build, tuple(example))
+
+
+def _build(
+    example: tuple[Tensor, ...],
+    name: str,
+    /,
+    *,
+    dataset: str | None = None,
+    width: float = 1.0,
+    **options: Any,
+) -> nn.Module:
+    """Build a network by its name, or by FILE:FUNCTION."""
     reserved = sorted({"name", "dataset", "width"} & set(options))
     if reserved:
         raise ConfigError(
@@ -38,13 +58,26 @@ def build(
             "for a dataset; leave it out."
         )
     if function.takes("width"):
-        options = options | {"width": width}
-    elif width != 1:
+        return _make(function, options | {"width": width})
+    if width < 1:
         raise ConfigError(
             f"'{name}' cannot be made at width {width:g}, because the function has no argument "
-            "'width'; give it one that multiplies every number of channels, or leave the width out."
+            "'width'; give it one that multiplies every number of channels, or a width of 1 or "
+            "more, by which its channels become more without it."
         )
-    return _make(function, options)
+    model = _make(function, options)
+    if width == 1:
+        return model
+    if not example:
+        raise ConfigError(
+            f"'{name}' has no argument 'width', and can be made at width {width:g} only for an "
+            "input of known shape; give that, such as --input 1x3x32x32, or 'input' beside 'name'."
+        )
+    return widen(model, example, width)
+
+
+build = builder()
+"""Of a network of one's own that is to be wider, the function must have an argument ``width``."""
 
 
 def _make(function: Own, arguments: dict[str, Any]) -> nn.Module:
@@ -57,13 +90,6 @@ def _make(function: Own, arguments: dict[str, Any]) -> nn.Module:
         )
     set_provenance(model, Provenance(arguments=arguments))
     return model
-
-
-def widening(name: str, asked: float | None) -> float:
-    """How often wider a network is made before it is shrunk: as asked, or 2 where that can be."""
-    if asked is not None:
-        return asked
-    return 2.0 if not is_own(name) or Own(name).takes("width") else 1.0
 
 
 def load(path: str | PathLike[str], network: str | None) -> nn.Module:

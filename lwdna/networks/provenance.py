@@ -54,19 +54,36 @@ class Shrinkage:
 
 
 @dataclass(frozen=True)
+class Widening:
+    """A widening by the channel graph: the arguments of ``lwdna.widen``."""
+
+    factor: float
+    inputs: list[list[int]]
+    """The shape of each input of the example."""
+
+
+@dataclass(frozen=True)
 class Provenance:
-    """How a network was made: built from ``spec``, then cut down to the channels ``kept``.
+    """How a network was made: from ``spec``, ``widened``, then cut to the channels ``kept``.
 
     ``spec`` is None for a module that ``lwdna.build`` did not make; ``kept`` is None for a
     network that was not shrunk, else it maps each layer to the indices of its output channels
-    in the network of ``spec`` that were kept. ``arguments`` are those with which the command line
-    called a user's function that made the widened network.
+    in the widened network that were kept. ``arguments`` are those with which the command line
+    called a user's function. ``widened`` are the widenings of what ``spec`` or that function made,
+    one after the other.
     """
 
     spec: NetworkSpec | None = None
     kept: dict[str, list[int]] | None = None
     shrinkage: Shrinkage | None = None
     arguments: dict[str, Any] = field(default_factory=dict)
+    widened: tuple[Widening, ...] = ()
+
+    def wider(self, widening: Widening) -> Provenance:
+        """The provenance after a widening; of a shrunk network nothing else is known."""
+        if self.kept is not None:
+            return Provenance(widened=(widening,))
+        return replace(self, widened=(*self.widened, widening))
 
     def shrunk(self, kept: dict[str, list[int]], shrinkage: Shrinkage) -> Provenance:
         """The provenance after shrinkage; of a network shrunk before, counted from its origin."""
@@ -127,6 +144,14 @@ def table(provenance: Provenance) -> str:
     )
 
 
+def noted_widenings(provenance: Provenance) -> dict[str, Any]:
+    """The widenings of a network for a file, as an entry ``widened``; nothing where there is none.
+
+    So the files of networks that were not widened are what they were before there was this.
+    """
+    return {"widened": [asdict(w) for w in provenance.widened]} if provenance.widened else {}
+
+
 def percent(before: int, after: int) -> float:
     """The share that is left, in percent to two decimals; of nothing, everything."""
     return round(100 * after / before, 2) if before else 100.0
@@ -147,6 +172,7 @@ def write_summary(provenance: Provenance, path: str | PathLike[str]) -> None:
     sections = {
         "network": provenance.spec and asdict(provenance.spec),
         "arguments": provenance.arguments,
+        **noted_widenings(provenance),
         "inputs": shrinkage.inputs,
         "flops": share(*flops[1:]),
         "params": share(*params[1:]),

@@ -23,6 +23,7 @@ from torch.nn.modules.module import (
 )
 
 from lwdna.errors import CheckpointError, LwdnaError, first_line
+from lwdna.graph.channels import on_meta
 from lwdna.graph.rules import rule_of
 from lwdna.graph.surgery import fit, tensors_of
 from lwdna.io.atomic import atomic
@@ -32,10 +33,13 @@ from lwdna.networks.provenance import (
     NetworkSpec,
     Provenance,
     Shrinkage,
+    Widening,
+    noted_widenings,
     provenance_of,
     set_provenance,
 )
 from lwdna.networks.registry import input_shape
+from lwdna.networks.widening import widen_again
 
 FORMAT = "lwdna-network"
 VERSION = 3
@@ -55,6 +59,7 @@ def save(model: nn.Module, path: str | PathLike[str]) -> None:
         "kept": provenance.kept,
         "shrinkage": provenance.shrinkage and asdict(provenance.shrinkage),
         "arguments": provenance.arguments,
+        **noted_widenings(provenance),
         "modules": _modules(model),
     }
     tensors = {
@@ -82,7 +87,8 @@ def load(path: str | PathLike[str], network: Callable[[], nn.Module] | None = No
     Args:
         path: a file of ``Shrunk.save`` or of the pipeline.
         network: for a network that ``lwdna.build`` did not make, a function that makes the
-            widened network it was shrunk from.
+            network that was given to ``lwdna.shrink`` or ``lwdna.widen``; what these widened is
+            widened again.
 
     Returns:
         A plain module on the CPU, without any hypernetwork.
@@ -106,6 +112,8 @@ def load(path: str | PathLike[str], network: Callable[[], nn.Module] | None = No
                 "It holds a network that lwdna.build did not make; say how to make it: "
                 "lwdna.load(path, network=function that returns the widened network)."
             )
+        for widening in provenance.widened:
+            wide = widen_again(on_meta(wide), widening)
         small = fit(wide, state)
         _check_kept(small, wide, provenance)
         if _modules(small) != modules:
@@ -178,9 +186,14 @@ def _check_kept(small: nn.Module, wide: nn.Module, provenance: Provenance) -> No
         before, after = (_made_by(m) for m in (origin, module))
         noted = provenance.shrinkage and provenance.shrinkage.channels_before.get(layer)
         if noted is not None and noted != before:
+            advice = (
+                "give the one that was given to lwdna, which widens it again"
+                if provenance.widened
+                else "make that as wide as the one that was shrunk"
+            )
             raise CheckpointError(
                 f"'{layer}' had {noted} channels before it was shrunk, but has {before} in the "
-                "network given; make that as wide as the one that was shrunk."
+                f"network given; {advice}."
             )
         rising = all(a < b for a, b in pairwise(indices))
         inside = bool(indices) and indices[0] >= 0 and indices[-1] < before
@@ -235,7 +248,8 @@ def _read(path: str | PathLike[str]) -> tuple[dict[str, Tensor], Provenance, str
         shrinkage = about["shrinkage"] and Shrinkage.read(about["shrinkage"])
         if (kept or {}).keys() != (shrinkage.channels_before if shrinkage else {}).keys():
             raise ValueError("it says only in part what was kept")
-        provenance = Provenance(spec, kept, shrinkage, dict(about["arguments"]))
+        widened = tuple(Widening(**widening) for widening in about.get("widened", ()))
+        provenance = Provenance(spec, kept, shrinkage, dict(about["arguments"]), widened)
         return state, provenance, str(about["modules"])
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(

@@ -13,12 +13,15 @@ from torch import Tensor, nn
 from lwdna.errors import BudgetError, ConfigError
 from lwdna.graph.channels import ChannelGraph
 from lwdna.graph.complexity import MaskedComplexity
+from lwdna.graph.drawing import check_drawable, drawn_layers
+from lwdna.graph.widening import check_factor
+from lwdna.networks.widening import widen_to_shrink
 from lwdna.shrinkage.budget import check_target, floors, held, protect, select
 from lwdna.shrinkage.gradients import LossFunction, latent_gradients
 from lwdna.shrinkage.latents import draw_latents, draw_weights, generator_for, scored_elements
 from lwdna.shrinkage.settings import Criterion, Scorer, Settings
 from lwdna.shrinkage.shrunk import Shrunk, derive
-from lwdna.shrinkage.starts import Start, begin, check_drawable, drawn_layers, put_back
+from lwdna.shrinkage.starts import OTHERWISE, Start, begin, put_back
 
 
 def shrink(
@@ -36,6 +39,7 @@ def shrink(
     embedding: int = Settings.embedding,
     batch_norm: bool = Settings.batch_norm,
     start: Start = Settings.start,
+    widen: float = 1,
 ) -> Shrunk:
     """Shrink a (widened) network to a FLOPs budget by its latent vectors (Sec. 1.2).
 
@@ -63,6 +67,8 @@ def shrink(
             kept. "fresh" are drawn by the ``reset_parameters()`` of each layer at its new size.
             "generated" are those that the latent vectors generate, as in the authors' code;
             "rescaled" the same, scaled layer by layer to the size of fresh ones.
+        widen: w: the network given is the baseline and is widened by :func:`lwdna.widen` first, as
+            in the paper (2). Left out, it is wide enough as it is.
 
     Returns:
         The largest network in the order of scores that is not above the target.
@@ -84,11 +90,14 @@ def shrink(
         batch_norm=batch_norm,
         start=start,
     )
+    if check_factor(widen) > 1:
+        model = widen_to_shrink(model, example_input, widen, seed=seed)
     wide = copy.deepcopy(model)
     graph = ChannelGraph(wide, example_input)
     complexity = MaskedComplexity(graph, batch_norm=batch_norm)
     layers = drawn_layers(graph, wide)
-    check_drawable(wide, start, layers)
+    if start != "generated":
+        check_drawable(wide, layers, OTHERWISE)
     floor = floors(graph.sets, rho, tau)
     if all(complexity.same(channels.elements) for channels in graph.sets):
         # Which channels are kept makes no difference: a hopeless target need cost no time.

@@ -18,7 +18,7 @@ from lwdna.errors import ConfigError
 from lwdna.graph.channels import ChannelGraph
 from lwdna.io.checksummed_csv import write_csv
 from lwdna.networks.build import build_seeded
-from lwdna.networks.own import build, widening
+from lwdna.networks.own import builder
 from lwdna.networks.provenance import provenance_of
 from lwdna.networks.registry import input_shape
 from lwdna.networks.user_code import is_own
@@ -59,7 +59,8 @@ def widen(asked: ToShrink) -> Widened:
         raise click.UsageError("Give either --target-flops or --flops-ratio.")
     name, dataset = asked["network"], asked["dataset"]
     example = example_of(name, dataset, asked["shapes"])
-    width = asked["width"] * widening(name, asked["widen"])
+    width = asked["width"] * (2 if asked["widen"] is None else asked["widen"])
+    build = builder(example)
     spec = {"name": name, "dataset": dataset, "width": asked["width"], "options": asked["options"]}
     baseline = build_seeded(spec, seed, build)
     if flops_ratio is not None:

@@ -188,7 +188,7 @@ network_to_shrink = bundle(
     click.option(
         "--widen",
         type=click.FloatRange(0, min_open=True),
-        help="Width multiplier w.  [default: 2; 1 for a function without an argument 'width']",
+        help="Width multiplier w.  [default: 2]",
     ),
     click.option("--options", type=Json(), default="{}", help="Other options of the network."),
     shapes,

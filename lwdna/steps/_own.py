@@ -31,6 +31,11 @@ def input_of(model: nn.Module, network: Mapping[str, Any] | None) -> Sequence[in
     return None if shrinkage is None else shrinkage.inputs[0]
 
 
+def example_in(network: Mapping[str, Any]) -> tuple[Tensor, ...]:
+    """An input without content ``(1, C, H, W)``, of the shape in a network's section, if any."""
+    return (torch.empty(1, *network["input"]),) if "input" in network else ()
+
+
 def check_own(task: Task, model: nn.Module, data: Any, shape: Sequence[int] | None) -> None:
     """Refuse images that a network of the user's own does not take, or gives something else for.
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import lwdna
 from lwdna.io.checksummed_csv import write_csv
-from lwdna.networks.own import build
+from lwdna.networks.own import builder
 from lwdna.results.replication import own_tables, paper_baselines
 from lwdna.steps._networks import example_of
 from lwdna.steps._options import FILE, Json, shapes
@@ -54,7 +54,7 @@ def main(
         _write_baselines(own_tables() if paper else tables, output)
     else:
         example = example_of(network, dataset, shapes)
-        _print(build(network, dataset=dataset, width=width, **options), example)
+        _print(builder(example)(network, dataset=dataset, width=width, **options), example)
 
 
 def _write_baselines(tables: Iterable[tuple[int, Path]], output: Path | None) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 import lwdna
-from lwdna.networks.own import build
+from lwdna.networks.own import builder
 from lwdna.steps._networks import example_of
 from lwdna.steps._options import Json, shapes
 
@@ -31,5 +31,5 @@ def main(
     NETWORK is a name, or FILE:FUNCTION for a function that makes a network of your own.
     """
     example = example_of(network, dataset, shapes)
-    model = build(network, dataset=dataset, width=width, **options)
+    model = builder(example)(network, dataset=dataset, width=width, **options)
     click.echo(lwdna.ChannelGraph(model, example).explain())

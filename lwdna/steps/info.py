@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
@@ -31,12 +32,20 @@ def main(weights: Path, network: str | None) -> None:
         click.echo(f"a network that lwdna.build did not make{arguments}")
     else:
         click.echo(f"{spec.name}, dataset {spec.dataset}, width {spec.width:g}, {spec.options}")
+    for widening in provenance.widened:
+        click.echo(f"widened by {widening.factor:g}, followed for inputs of {_by(widening.inputs)}")
     if shrinkage is not None:
-        sizes = ", ".join("x".join(map(str, shape)) for shape in shrinkage.inputs)
         settings = ", ".join(f"{name} {value}" for name, value in shrinkage.settings.items())
-        click.echo(f"shrunk for inputs of {sizes} by {settings}\n\n{table(provenance)}")
+        click.echo(
+            f"shrunk for inputs of {_by(shrinkage.inputs)} by {settings}\n\n{table(provenance)}"
+        )
         return
     if spec is not None and model is not None:
         flops, params = lwdna.complexity(model, example_for(model, weights, ()))
         click.echo(f"{flops:,} FLOPs, {params:,} parameters")
     click.echo("not shrunk")
+
+
+def _by(inputs: Iterable[Iterable[int]]) -> str:
+    """The shapes of inputs in words."""
+    return ", ".join("x".join(map(str, shape)) for shape in inputs)

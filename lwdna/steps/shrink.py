@@ -49,8 +49,8 @@ _loss = bundle(
 def main(*, asked: ToShrink, loss: dict[str, Any], settings: dict[str, Any]) -> None:
     """Widen NETWORK and shrink it by its latent vectors to a FLOPs budget.
 
-    NETWORK is a name, or FILE:FUNCTION for a function that makes a network of your own; it is
-    widened by the function's argument 'width'. The channels go into a JSON beside the output.
+    NETWORK is a name, or FILE:FUNCTION for a function that makes one of your own, which is widened
+    by its argument 'width', or else by its channels. The channels go into a JSON beside the output.
     """
     if (loss["task"] is None) != (loss["path"] is None):
         raise click.UsageError("Give --task and --train together.")

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import lwdna
 from lwdna.networks.build import build_seeded
-from lwdna.networks.own import build
+from lwdna.networks.own import builder
 from lwdna.networks.registry import input_shape
 from lwdna.networks.user_code import is_own
 from lwdna.shrinkage.latents import hypernetwork_size
@@ -61,7 +61,8 @@ def _made(network: Section, shape: tuple[int, ...]) -> tuple[nn.Module, Tensor]:
     """A network and an input of a shape, without data; with it if it is the user's own, whose
     function may compute with its weights."""
     with torch.device("cpu" if is_own(network["name"]) else "meta"):
-        return build_seeded(network, 0, build), torch.empty(shape)
+        example = torch.empty(shape)
+        return build_seeded(network, 0, builder((example,))), example
 
 
 def widened(network: Section, width: float) -> dict[str, Any]:

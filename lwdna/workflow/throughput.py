@@ -16,7 +16,7 @@ import torch
 from lwdna.errors import ConfigError, DataError
 from lwdna.io.atomic import write_text
 from lwdna.networks.build import build_seeded
-from lwdna.networks.own import build
+from lwdna.networks.own import builder
 from lwdna.tasks.task import task_for
 from lwdna.tasks.trees import Tree, batch_length
 from lwdna.training.devices import make_fabric
@@ -141,7 +141,7 @@ def measure(section: Section, protocol: Section, accelerator: str) -> float:
     images = max(2, settings.batch_size // int(protocol.get("accumulate", 1)))
     if fabric.device.type == "cpu":
         images = max(2, min(images, int(_CPU_STEP_FLOPS / (PASSES * flops))))
-    network = build_seeded(section["network"], 0, build)
+    network = build_seeded(section["network"], 0, builder((torch.empty(shape),)))
     task = task_for(section["task"])
     learner = Learner(fabric, settings, task, network)
     learner.network.train()

@@ -152,16 +152,37 @@ def test_file_that_does_not_exist(tmp_path):
 def test_width_and_options_are_arguments_of_the_function(net):
     model = own.build(f"{net}:make_scaled", width=0.5, classes=3)
     assert model[0].out_channels == 4 and model[-1].out_features == 3
-    with pytest.raises(ConfigError, match="no argument 'width'"):
+    with pytest.raises(ConfigError, match=r"no argument 'width'.* --input 1x3x32x32"):
         own.build(f"{net}:make_network", width=2.0)
+    with pytest.raises(ConfigError, match=r"no argument 'width'; .* a width of 1 or more"):
+        own.build(f"{net}:make_network", width=0.5)
     with pytest.raises(ConfigError, match=r"failed \(TypeError.*'depth'"):
         own.build(f"{net}:make_scaled", depth=3)
     with pytest.raises(ConfigError, match=r"'cifar10'.*leave it out"):
         own.build(f"{net}:make_scaled", dataset="cifar10")
-    assert own.widening(f"{net}:make_scaled", None) == 2
-    assert own.widening(f"{net}:make_network", None) == 1
-    assert own.widening("ResNet8", None) == 2
-    assert own.widening("ResNet8", 1.5) == 1.5
+
+
+def test_without_a_width_a_network_is_widened_by_its_channels(net, tmp_path):
+    """The teacher's way, and the way back from its file."""
+    wide = own.builder((torch.empty(1, 3, 8, 8),))(f"{net}:make_network", width=1.5)
+    assert (wide[0].out_channels, wide[2].out_channels, wide[6].out_features) == (18, 12, 5)
+    save(wide, tmp_path / "wide.safetensors")
+    again = own.load(tmp_path / "wide.safetensors", f"{net}:make_network")
+    assert all(map(torch.equal, again.state_dict().values(), wide.state_dict().values()))
+    _, output = command("info", tmp_path / "wide.safetensors", "--network", f"{net}:make_network")
+    assert "widened by 1.5, followed for inputs of 1x3x8x8" in output
+
+
+def test_shrink_without_a_width(net, tmp_path):
+    path = tmp_path / "small.safetensors"
+    status, output = shrink(net, path, "--criterion", "magnitude", "--tau", 0.2)
+    assert status == 0 and "at width 2" in output, output
+    summary = json.loads(path.with_suffix(".json").read_text())
+    assert summary["widened"] == [{"factor": 2.0, "inputs": [[1, 3, 8, 8]]}]
+    assert summary["arguments"] == {} and summary["layers"]["0"]["before"] == 24
+    own.load(path, f"{net}:make_network")
+    status, output = command("export", path, "--to", "torch", "--network", f"{net}:make_network")
+    assert status == 0, output
 
 
 def test_shrink_info_export(net, tmp_path):
@@ -293,7 +314,7 @@ def test_bad_input(net, tmp_path):
     path = tmp_path / "small.safetensors"
     refused(shrink(net, path), "Gradients need a loss", "--loss FILE:FUNCTION")
     refused(shrink(net, path, "--loss", f"{net}:bad_loss"), "bad_loss' failed at line 21")
-    refused(shrink(net, path, "--widen", 2, "--criterion", "magnitude"), "no argument 'width'")
+    refused(shrink(net, path, "--width", 0.25, "--criterion", "magnitude"), "no argument 'width'")
     refused(
         command("shrink", f"{net}:make_network", "--flops-ratio", 0.5, "--output", path),
         "give its shape, for example --input 1x3x32x32",

@@ -53,15 +53,16 @@ def without(key, **changes):
             "options has 'width', a key of the network",
         ),
         (
-            OWN | {"name": "net.py:narrow", "width": 2},
-            {"teacher": {"width": 1}},
-            "digits.network.width is 2, but 'net.py:narrow' has no argument 'width'",
+            OWN | {"name": "net.py:narrow", "width": 0.5},
+            {},
+            "digits.network.width is 0.5, but 'net.py:narrow' has no argument 'width', so that it "
+            "can only be made wider",
         ),
-        (OWN | {"name": "net.py:narrow"}, {}, "digits.teacher.width is 2"),
+        (OWN | {"name": "net.py:narrow"}, {"teacher": {"width": 0.5}}, "teacher.width is 0.5"),
         (
             OWN | {"name": "net.py:narrow"},
-            {"teacher": {"width": 1}, "shrink": {"widen": 2, "flops_ratio": 0.9}},
-            "digits.shrink.widen is 2",
+            {"shrink": {"widen": 0.5, "flops_ratio": 0.9}},
+            "shrink.widen",
         ),
     ],
 )
@@ -70,15 +71,10 @@ def test_refused_before_anything_is_imported(tmp_path, network, changes, words):
         experiment(tmp_path, network, **changes)
 
 
-def test_without_a_width_it_is_shrunk_from_its_own_size(tmp_path):
-    section, _ = experiment(
-        tmp_path,
-        OWN | {"name": "net.py:narrow"},
-        teacher={"width": 1},
-        shrink={"flops_ratio": 0.9},
-    )
-    assert section["shrink"]["widen"] == 1 and section["label"] == "narrow"
-    assert experiment(tmp_path, OWN, shrink={"flops_ratio": 0.9})[0]["shrink"]["widen"] == 2
+def test_without_a_width_it_is_widened_all_the_same(tmp_path):
+    for name in ("net.py:narrow", "net.py:wide"):
+        section, _ = experiment(tmp_path, OWN | {"name": name}, shrink={"flops_ratio": 0.9})
+        assert section["shrink"]["widen"] == section["teacher"]["width"] == 2
 
 
 def test_what_steps_are_given(tmp_path, monkeypatch):

@@ -1,0 +1,182 @@
+"""Widening: a network with more channels of every kind that is free, read off its channel graph.
+
+Where surgery keeps an element or not, widening says how many copies of it there are. Both are
+followed along the same axes, so what can be cut can be widened.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from numbers import Real
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from lwdna.errors import ConfigError, GraphError
+from lwdna.graph.channels import ChannelGraph, Copies, Elements
+from lwdna.graph.complexity import MaskedComplexity, complexity
+from lwdna.graph.rules import RuleError
+from lwdna.graph.surgery import resized, tensors_of
+
+
+def check_factor(factor: Any) -> float:
+    """The factor of a widening as a number.
+
+    Raises:
+        ConfigError: if it is none, or below 1.
+    """
+    number = isinstance(factor, Real) and not isinstance(factor, bool)
+    if not number or not 1 <= factor < math.inf:
+        raise ConfigError(
+            f"A network is to be {factor!r} times as wide; give a number of 1 or more, such as 2."
+        )
+    return float(factor)
+
+
+def copies(graph: ChannelGraph, factor: float) -> Copies:
+    """How many copies of every element make the free channels ``factor`` times as many.
+
+    Of each channel set the n channels that are not frozen become ``factor`` n, rounded down; an
+    element of several channels, such as a group, is copied whole. Where the factor is no whole
+    number, the elements that have one copy more are spread evenly over the set, for a layer may
+    make only a part of it.
+
+    Args:
+        graph: of the network.
+        factor: w, at least 1.
+
+    Returns:
+        ``(elements,)``.
+
+    Raises:
+        GraphError: if no channel is free.
+    """
+    made = np.concatenate(list(graph.makers().values()))
+    sizes = np.bincount(made[made >= 0], minlength=graph.elements)
+    counts = np.ones(graph.elements, np.int64)
+    for channels in graph.sets:
+        before = after = 0
+        for element in channels.elements[~channels.frozen].tolist():
+            size = int(sizes[element])
+            before += size
+            # The tiny addend keeps 1.1 * 10 = 11.000000000000002 and its like where they belong.
+            counts[element] = max(1, math.floor((factor * before - after) / size + 1e-9))
+            after += size * int(counts[element])
+    if not any(channels.prunable for channels in graph.sets):
+        holds = [reason for channels in graph.sets for reason in channels.holds]
+        raise GraphError(
+            f"No channel of {type(graph.model).__name__} is free, so that it cannot be widened"
+            + (
+                f": {holds[0]} names their number; take it from the tensor's shape."
+                if holds
+                else "."
+            )
+        )
+    return counts
+
+
+def widened(graph: ChannelGraph, model: nn.Module, counts: Copies) -> nn.Module:
+    """A plain network with so many copies of every element; values are those of the original.
+
+    Args:
+        graph: the channel graph of ``model``, or of a network of the same structure.
+        model: the network, perhaps on the meta device; it is not changed.
+        counts: ``(elements,)``.
+    """
+    state = {}
+    for name, whole in tensors_of(model).items():
+        tensor = whole.detach()
+        for axis, elements in enumerate(graph.axes.get(name, ())):
+            if elements is not None and tensor.is_meta:
+                shape = list(tensor.shape)
+                shape[axis] = int(along(elements, counts).sum())
+                tensor = tensor.new_empty(shape)
+            elif elements is not None:
+                index = torch.from_numpy(spread(elements, counts))
+                tensor = tensor.index_select(axis, index.to(tensor.device))
+        state[name] = tensor.clone()
+    return resized(model, state)
+
+
+def spread(elements: Elements, counts: Copies) -> NDArray[np.int64]:
+    """Which channels of an axis stand along the axis of a widened network.
+
+    Channels of one element that stand side by side, such as a group, are copied together.
+
+    Args:
+        elements: of the channels, ``(C,)``.
+        counts: ``(elements,)``.
+
+    Returns:
+        Indices of channels, of a length that is the sum of their copies.
+    """
+    ends = np.flatnonzero(np.diff(elements, append=elements[-1:] - 1)) + 1
+    starts = np.concatenate([[0], ends[:-1]])
+    times = along(elements[starts], counts)
+    runs = [
+        np.tile(np.arange(start, end), n) for start, end, n in zip(starts, ends, times, strict=True)
+    ]
+    return np.concatenate(runs)
+
+
+def along(elements: Elements, counts: Copies) -> Copies:
+    """The copies of each channel of an axis, ``(C,)``; what is always there stays one."""
+    return np.where(elements < 0, 1, counts[elements])
+
+
+def check_widened(
+    graph: ChannelGraph,
+    wide: nn.Module,
+    example_input: Tensor | Sequence[Tensor],
+    counts: Copies,
+) -> None:
+    """Follow a widened network again, and let it run without data.
+
+    Args:
+        graph: of the original.
+        wide: the widened network.
+        example_input: ``(B, C, H, W)``, or a tuple of inputs, as the graph was given.
+        counts: ``(elements,)``.
+
+    Raises:
+        GraphError: if it does not run, its channels are coupled in another way, or their numbers,
+            the FLOPs or parameters are not what was predicted.
+    """
+    name = type(graph.model).__name__
+    try:
+        found = ChannelGraph(wide, example_input)
+        counted = complexity(wide, example_input)
+    except RuleError:
+        raise
+    except GraphError as error:
+        raise GraphError(
+            f"{name} cannot be widened: its forward fixes a number of channels somewhere; take "
+            f"that number from the tensor's shape instead. Widened, {error}"
+        ) from error
+    prediction = MaskedComplexity(graph)
+    predicted = prediction.flops(counts), prediction.params(counts)
+    if _coupled(found) != _coupled(graph) or any(
+        len(axis) != along(graph.layers[layer].inputs, counts).sum()
+        for layer, axis in ((key, value.inputs) for key, value in found.layers.items())
+    ):
+        raise GraphError(
+            f"{name} cannot be widened: with more channels they are coupled in another way, so "
+            "that a condition in its forward depends on their number; make it depend on something "
+            "else."
+        )
+    if counted != predicted:
+        raise GraphError(
+            f"{name} has {counted[0]:,} FLOPs and {counted[1]:,} parameters after widening where "
+            f"{predicted[0]:,} and {predicted[1]:,} were predicted: its forward depends on the "
+            "number of channels in a way that the channel graph does not see. Please report it "
+            "with the network."
+        )
+
+
+def _coupled(graph: ChannelGraph) -> list[tuple[str, ...]]:
+    """By channel set the layers that make it, and those that read it."""
+    return [(*channels.makers, *channels.readers) for channels in graph.sets]
