@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from lwdna.config.paper import PAPER_TABLES
 from lwdna.errors import ConfigError, DataError, nearest
 from lwdna.io import project
 from lwdna.results.cells import as_text, require_columns, same
@@ -39,6 +40,12 @@ class Printed:
 def read_paper(path: str | PathLike[str]) -> pd.DataFrame:
     """As :func:`lwdna.io.project.read_paper`, as a data frame."""
     return pd.DataFrame(project.read_paper(path))
+
+
+def read_published(table: Table, path: str | PathLike[str]) -> pd.DataFrame:
+    """As :func:`read_paper`, with columns for what all rows of a table are about."""
+    paper = PAPER_TABLES.get(table)
+    return read_paper(path).assign(**paper.about if paper else {})
 
 
 def printed_rows(table: Table, paper: pd.DataFrame | None) -> list[Printed]:

@@ -83,7 +83,8 @@ def published_rows(
     """The LW-DNA rows of the paper for a network; Table 3 states its own rho and tau.
 
     Args:
-        tables: number and content of the paper's tables.
+        tables: number and content of the paper's tables, with "network" and "method", and "dataset"
+            or "rho" and "tau" where they have them.
         network: as printed in the tables.
         dataset: as printed, None for image restoration.
         rho: what the paper states for rows of Tables 1 and 2, None if it does not.
@@ -92,16 +93,12 @@ def published_rows(
     rows = []
     for number, table in tables:
         for line in table.to_dict("records"):
-            if "rho" in line:  # the ablation
-                if (network, dataset) == ("MobileNetV1", "tiny-imagenet"):
+            about = line["network"], line.get("dataset"), line["method"]
+            if about == (network, dataset, "LW-DNA"):
+                stated = (rho, tau)
+                if "rho" in line:  # the ablation
                     stated = float(line["rho"]), float(line["tau"])
-                    rows.append(Row(number, line["flops_g"], line["params_m"], *stated))
-            elif (line["network"], line.get("dataset"), line["method"]) == (
-                network,
-                dataset,
-                "LW-DNA",
-            ):
-                rows.append(Row(number, line["flops_g"], line["params_m"], rho, tau))
+                rows.append(Row(number, line["flops_g"], line["params_m"], *stated))
     if not rows:
         where = f" on {dataset}" if dataset else ""
         raise DataError(f"The paper's tables have no LW-DNA row of {network}{where}.")

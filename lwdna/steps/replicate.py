@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from lwdna.io.checksummed_csv import write_csv
-from lwdna.results.printed import read_paper
+from lwdna.results.printed import read_published
 from lwdna.shrinkage.replicate import published_rows, replicate
 from lwdna.steps._options import FILE, FOLDER, output, threads
 
@@ -42,7 +42,7 @@ def main(
     **settings: Any,
 ) -> None:
     """Shrink NETWORK to the sizes of its rows in the paper's tables, from photographs."""
-    paper = [(number, read_paper(path)) for number, path in tables]
+    paper = [(number, read_published(number, path)) for number, path in tables]
     rows = published_rows(paper, network, dataset, rho, tau)
     frame = replicate(network, dataset, rows, photographs, **settings)
     write_csv(output, frame.to_csv(index=False, lineterminator="\n"))

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from lwdna.config.paper import PAPER_TABLES
 from lwdna.tasks.kinds import Table, tables
 
 TABLES: Mapping[str, Table] = {
@@ -17,7 +18,7 @@ TABLES: Mapping[str, Table] = {
 CONSTRAINTS = {
     "format": "csv|md|html|png|svg|gif",
     "job": ".+",
-    "number": "[1-3]",
+    "number": "|".join(map(str, PAPER_TABLES)),
     "seed": r"\d+",
     "split": "train|test",
     "table": "|".join(map(re.escape, TABLES)),

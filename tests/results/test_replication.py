@@ -11,7 +11,7 @@ import lwdna.shrinkage.hypernetwork
 from lwdna.data.photographs import export_photographs
 from lwdna.errors import DataError
 from lwdna.io.project import ROOT, paper_table
-from lwdna.results.printed import read_paper
+from lwdna.results.printed import read_published
 from lwdna.results.replication import own_tables, sentence, summarise, to_markdown
 from lwdna.shrinkage.replicate import (
     CRITERIA,
@@ -25,7 +25,7 @@ from lwdna.shrinkage.replicate import (
 @pytest.fixture(scope="module")
 def paper():
     files = dict(own_tables()) | {3: paper_table(3)}
-    return [(number, read_paper(path)) for number, path in files.items()]
+    return [(number, read_published(number, path)) for number, path in files.items()]
 
 
 @pytest.fixture(scope="module")
