@@ -9,12 +9,15 @@ import pandas as pd
 import pytest
 import yaml
 from PIL import Image
-from running import ROOT, TINY, planned, snakemake
+from running import ROOT, TINY, copy_project, planned, snakemake
 from running import lwdna as command
 
 import lwdna
 from lwdna.config.methods import METHODS
 from lwdna.rivals.dhp_record import read_latents
+
+PRINTED = {"table", "training_logs", "remaining_channels", "strip", "latents", "agreement"}
+"""The rules that make tables and figures."""
 
 
 def changed(tmp_path, change):
@@ -155,15 +158,28 @@ def test_a_new_label_redraws_and_does_not_retrain(finished, tmp_path):
     config = changed(tmp_path, lambda c: c.update(scale="Another label"))
     status, output = snakemake(finished, "-n", config=config)
     assert status == 0
-    assert set(planned(output)) == {
-        "all",
-        "table",
-        "training_logs",
-        "remaining_channels",
-        "strip",
-        "latents",
-        "agreement",
-    }
+    assert set(planned(output)) == {"all", *PRINTED}
+
+
+def test_a_changed_title_is_printed_anew_and_trains_nothing(copy, tmp_path):
+    """Tables and figures depend on all of the wing that makes them, and on where titles stand."""
+    project = tmp_path / "project"
+    copy_project(project)
+
+    def run(*arguments):
+        status, output = snakemake(copy, "--snakefile", project / "Snakefile", *arguments)
+        assert status == 0, output
+        return output
+
+    run("--touch")
+    assert "Nothing to be done" in run("-n")
+    for name in ("config/methods.py", "results/cells.py", "results/panels.py"):
+        path = project / "lwdna" / name
+        former = path.read_text()
+        path.write_text(f"{former}# A line more.\n")
+        jobs = planned(run("-n"))
+        path.write_text(former)
+        assert jobs.pop("all") and set(jobs) == PRINTED
 
 
 def test_another_part_of_an_image_is_drawn_alone(finished, tmp_path):
