@@ -27,7 +27,7 @@ COMMANDS = {
     "train": "Train a network, with knowledge distillation if there is a teacher.",
     "evaluate": "Measure a trained network on test sets.",
     "reference": "Measure the noisy input, or bicubic interpolation, on a test set.",
-    "table": "Make one of the paper's tables, ours beside theirs.",
+    "table": "Make a table of results, ours beside the paper's.",
     "training-logs": "Draw the training and testing logs (Fig. 1).",
     "channels": "Draw the percentage of remaining channels (Fig. 2).",
     "latents": "Draw the distribution of latent vectors during the search by DHP (Fig. 3).",

@@ -1,4 +1,4 @@
-"""Make one of the paper's tables."""
+"""Make a table of results."""
 
 from __future__ import annotations
 
