@@ -156,7 +156,7 @@ def _own(name: str, kind: TaskKind) -> Layout:
     trained = {"dataset": "Dataset"} if kind.labelled else {}
     return Layout(
         title=name.replace("-", " ").capitalize(),
-        caption=f"What the experiments of {name} gave; the paper has none.",
+        caption=f"What the experiments of {name} gave; the paper has no such table.",
         measures=tuple(_measure(column) for column in kind.measures.values()),
         keys=trained | {"network": "Network", "method": "Method"} | tested,
         flops_decimals=4,
