@@ -24,6 +24,7 @@ from lwdna.graph.complexity import complexity as count_complexity
 from lwdna.io.project import paper_table
 from lwdna.networks.build import build
 from lwdna.networks.registry import TABLES_WITHOUT_BATCH_NORM, input_shape
+from lwdna.results.cells import versus
 from lwdna.results.layouts import layout_of
 from lwdna.results.markdown import page, points, table
 from lwdna.results.printed import read_paper
@@ -70,16 +71,11 @@ def paper_baselines(number: int, path: Path) -> list[dict[str, Any]]:
                 "params": params,
                 "paper_flops_g": line["flops_g"],
                 "paper_params_m": line["params_m"],
-                "matches": _prints_as(flops / 1e9, line["flops_g"])
-                and _prints_as(params / 1e6, line["params_m"]),
+                "matches": versus(flops / 1e9, line["flops_g"]) == "="
+                and versus(params / 1e6, line["params_m"]) == "=",
             }
         )
     return rows
-
-
-def _prints_as(value: float, printed: str) -> bool:
-    """Whether ``value``, rounded to as many decimals, is the number printed."""
-    return f"{value:.{len(printed.partition('.')[2])}f}" == printed
 
 
 KEYS = ["table", "dataset", "network", "paper_flops_g", "paper_params_m", "rho_paper", "tau"]
