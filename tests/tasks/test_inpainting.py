@@ -24,8 +24,10 @@ from lwdna.tasks.task import Task, task_for
 from lwdna.training.evaluation import evaluate
 from lwdna.training.loop import train
 from lwdna.workflow import paths
+from lwdna.workflow.cost import Plan
 from lwdna.workflow.references import References
 from lwdna.workflow.run import Run
+from lwdna.workflow.snakemake import DryRun, Job
 from lwdna.workflow.targets import Targets
 
 HOME = {"__name__": __name__}
@@ -193,6 +195,17 @@ def test_without_a_table_of_the_paper_it_has_its_own(monkeypatch):
     experiment["task"] = {"kind": "denoising", "sigma": 70, "patch_size": 12}
     with pytest.raises(ConfigError, match="denoising lacks 'tables': denoising is shown in 2;"):
         check(config)
+
+
+def test_a_plan_takes_the_size_of_the_network_where_a_task_has_no_patches():
+    config = check(configured()[0])
+    task, jobs = config["experiments"]["denoising"]["task"], []
+    for size in (128, 64, None):
+        task.pop("patch_size")
+        task |= {} if size is None else {"patch_size": size}
+        job = Job("evaluate", {"experiment": "denoising", "method": "baseline"})
+        jobs.append(Plan(config, DryRun([job])).frame(lambda _: 1.0)["tests_hours"].max())
+    assert jobs[0] > 0 and jobs == pytest.approx(3 * jobs[:1])
 
 
 @pytest.mark.parametrize("hole", [0, 2.5, "big"])
