@@ -90,7 +90,8 @@ def _restore(
     data: Any = test_dataset(task, test)
     if not kind_of(task).restores:
         raise ConfigError("A strip shows restored images; give a task of restoration.")
-    number = _number_of(image, data.names)
+    names = getattr(data, "names", None) or [str(i + 1) for i in range(len(data))]
+    number = _number_of(image, names)
     inputs, target = data[number]
     reference = kind_of(task).reference
     models = {} if reference is None else {reference.title: reference_network(task)}
@@ -102,7 +103,7 @@ def _restore(
         restored = infer_example(model, inputs, task=task, multiple=input_multiple(model))
         shown[caption] = to_bytes(restored)
         quality[caption] = psnr(restored, target, **arguments)
-    return data.names[number], shown, quality
+    return names[number], shown, quality
 
 
 def _number_of(image: str | None, names: Sequence[str]) -> int:

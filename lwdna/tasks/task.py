@@ -107,6 +107,8 @@ class Task(ABC):
     def test_data(self, path: PathLike, *, seed: int = 0) -> Dataset[Any]:
         """A test set: ``data[index]`` is a pair (input, target) of trees.
 
+        Figures call its images by its ``names``, one for each in order, or number them from 1.
+
         Args:
             path: of the store, or a folder of images.
             seed: of whatever is random.

@@ -249,7 +249,8 @@ class Plan:
             each = flops
             if self.run.kind(section).tests == "images":
                 scale = section["task"].get("scale", 1)
-                each *= size.pixels / scale**2 / section["task"]["patch_size"] ** 2
+                height, width = shape_of(section)[2:]
+                each *= size.pixels / scale**2 / (height * width)
             dataset = self.config["datasets"][name]
             left = 1 - float(dataset.get("train_fraction", 0))
             total += each * self._known(name, size.test) * left

@@ -1,5 +1,6 @@
 """A kind of task of one's own: one class and one entry, trained and measured like the others."""
 
+import json
 import sys
 from dataclasses import replace
 
@@ -9,19 +10,24 @@ import torch
 import yaml
 from pages import block_of
 from running import ROOT, TINY
+from running import lwdna as command
 from torch import nn
 
+import lwdna
 from lwdna.config.check import check
 from lwdna.data.images import write_image
 from lwdna.errors import ConfigError
 from lwdna.io.hdf5 import create_store
+from lwdna.networks.weights import save
 from lwdna.tasks.kinds import KINDS, Reference, TaskKind
 from lwdna.tasks.task import Task, task_for
 from lwdna.training.evaluation import evaluate
 from lwdna.training.loop import train
 from lwdna.workflow import paths
+from lwdna.workflow.cost import Plan
 from lwdna.workflow.references import References
 from lwdna.workflow.run import Run
+from lwdna.workflow.snakemake import DryRun, Job
 from lwdna.workflow.targets import Targets
 
 HOME = {"__name__": __name__}
@@ -125,6 +131,17 @@ def test_another_hole_is_another_training(folder):
     assert len(list((folder / "run").iterdir())) == 2
 
 
+def test_a_strip_numbers_images_without_names(folder):
+    save(lwdna.build("DnCNN", blocks=1, channels=2), folder / "net.safetensors")
+    words = ("--network", "Net", "net.safetensors", "--task", json.dumps(TASK), "--test", "images")
+    status, said = command("strip", *words, "--image", "2", "--output", "a.svg", cwd=folder)
+    assert status == 0, said
+    picture = (folder / "a.svg").read_text()
+    assert "whole image '2'" in picture and "<!-- Holes -->" in picture
+    status, said = command("strip", *words, "--image", "3", "--output", "b.svg", cwd=folder)
+    assert status == 1 and "There is no test image '3'" in said and "Traceback" not in said
+
+
 def configured():
     """A configuration, and the experiment of it that learns to fill holes."""
     config = yaml.safe_load(TINY.read_text())
@@ -178,6 +195,23 @@ def test_without_a_table_of_the_paper_it_has_its_own(monkeypatch):
     experiment["task"] = {"kind": "denoising", "sigma": 70, "patch_size": 12}
     with pytest.raises(ConfigError, match="denoising lacks 'tables': denoising is shown in 2;"):
         check(config)
+
+
+def test_a_plan_takes_the_size_of_the_network_where_a_task_has_no_patches():
+    config = check(configured()[0])
+    task, jobs = config["experiments"]["denoising"]["task"], []
+    for size in (128, 64, None):
+        task.pop("patch_size")
+        task |= {} if size is None else {"patch_size": size}
+        job = Job("evaluate", {"experiment": "denoising", "method": "baseline"})
+        jobs.append(Plan(config, DryRun([job])).frame(lambda _: 1.0)["tests_hours"].max())
+    assert jobs[0] > 0 and jobs == pytest.approx(3 * jobs[:1])
+
+
+@pytest.mark.parametrize("hole", [0, 2.5, "big"])
+def test_what_its_key_may_hold_is_its_own_to_say(folder, hole):
+    with pytest.raises(ConfigError, match=f"^hole is {hole}; it must be a whole number above 0"):
+        task_for(TASK | {"hole": hole}).train_data(folder / "gray.h5", seed=0)
 
 
 @pytest.mark.parametrize("name", KINDS)
