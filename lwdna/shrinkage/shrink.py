@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lwdna.errors import BudgetError, ConfigError
+from lwdna.errors import ConfigError
 from lwdna.graph.channels import ChannelGraph
 from lwdna.graph.complexity import MaskedComplexity
-from lwdna.shrinkage.budget import check_target, floors, held, protect, select
+from lwdna.graph.inputs import as_inputs, check_data, unwrapped
+from lwdna.shrinkage.budget import check_target, floors, select
 from lwdna.shrinkage.gradients import LossFunction, latent_gradients
 from lwdna.shrinkage.latents import draw_latents, draw_weights, generator_for, scored_elements
-from lwdna.shrinkage.settings import Criterion, Scorer, Settings
+from lwdna.shrinkage.settings import Criterion, Scorer, Settings, asked_budget
 from lwdna.shrinkage.shrunk import Shrunk, derive
 from lwdna.shrinkage.starts import Start, begin, check_drawable, drawn_layers, put_back
 
@@ -26,7 +28,9 @@ def shrink(
     example_input: Tensor | Sequence[Tensor],
     loss_fn: LossFunction | None,
     *,
-    target_flops: float,
+    target_flops: float | None = None,
+    flops_ratio: float | None = None,
+    multiple_of: int = Settings.multiple_of,
     rho: float = Settings.rho,
     tau: float = Settings.tau,
     criterion: Criterion | Scorer = Settings.criterion,
@@ -46,6 +50,9 @@ def shrink(
         loss_fn: called once a batch with a copy of the network in training mode; draws the next
             batch itself and returns the scalar loss. Needed for gradients and for warm-up.
         target_flops: upper bound of the FLOPs by the paper's convention.
+        flops_ratio: the same as a share of the FLOPs of ``model``; one of both.
+        multiple_of: every channel set that is not frozen keeps a multiple of so many channels, or
+            all of its own, so that hardware that works on 8 at a time, say, is used in full.
         rho: least share of each latent vector that survives (rounded down, at least 1).
         tau: the same for latent vectors that feed the classifier.
         criterion: "gradient" scores a latent element z by abs(dL/dz), "magnitude" by abs(z). As
@@ -73,7 +80,8 @@ def shrink(
         ConfigError: for arguments out of range, or if a layer cannot be drawn anew.
     """
     settings = Settings(
-        target_flops=target_flops,
+        target_flops=asked_budget(target_flops, flops_ratio),
+        multiple_of=multiple_of,
         rho=rho,
         tau=tau,
         criterion=criterion,
@@ -84,24 +92,28 @@ def shrink(
         batch_norm=batch_norm,
         start=start,
     )
+    if loss_fn is not None and not callable(loss_fn):
+        raise ConfigError(
+            f"The loss is a {type(loss_fn).__name__}; give a function that is called with the "
+            "network and returns its loss on the next batch."
+        )
+    model, example_input = check_data(unwrapped(model)), as_inputs(example_input)
     wide = copy.deepcopy(model)
     graph = ChannelGraph(wide, example_input)
     complexity = MaskedComplexity(graph, batch_norm=batch_norm)
+    if flops_ratio is not None:
+        whole = complexity.flops(graph.full_mask())
+        settings = replace(settings, target_flops=flops_ratio * whole)
+    budget = settings.target_flops
     layers = drawn_layers(graph, wide)
     check_drawable(wide, start, layers)
     floor = floors(graph.sets, rho, tau)
     if all(complexity.same(channels.elements) for channels in graph.sets):
         # Which channels are kept makes no difference: a hopeless target need cost no time.
         unscored = np.where(scored_elements(graph, wide), 0.0, np.inf)
-        try:
-            check_target(complexity, protect(graph, unscored, floor), target_flops)
-        except BudgetError as error:
-            raise BudgetError(f"{error}{held(graph)}") from None
+        check_target(graph, complexity, unscored, floor, budget, multiple_of=multiple_of)
     scores = score(graph, wide, loss_fn, settings)
-    try:
-        mask = select(graph, complexity, scores, floor, target_flops)
-    except BudgetError as error:
-        raise BudgetError(f"{error}{held(graph)}") from None
+    mask = select(graph, complexity, scores, floor, budget, multiple_of=multiple_of)
     if start != "generated":
         put_back(wide, model, layers)
     result = derive(
@@ -113,7 +125,7 @@ def shrink(
         modes=[module.training for module in model.modules()],
         settings=settings.noted(),
     )
-    begin(result.model, start, layers=layers, seed=seed)
+    begin(result.model, start, layers=layers, seed=settings.seed)
     return result
 
 
