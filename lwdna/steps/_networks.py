@@ -44,6 +44,8 @@ class Widened:
     example: tuple[Tensor, ...]
     """Inputs without content, of the size for which FLOPs are meant."""
     target_flops: float
+    baseline: tuple[int, int]
+    """FLOPs and parameters of the baseline."""
 
 
 def widen(
@@ -74,9 +76,9 @@ def widen(
     example = example_of(spec["name"], spec["dataset"], shapes)
     width = spec["width"] * widening(spec["name"], wider)
     baseline = build_seeded(spec, seed, build)
+    counted = lwdna.complexity(baseline, example, batch_norm=batch_norm)
     if flops_ratio is not None:
-        flops, _ = lwdna.complexity(baseline, example, batch_norm=batch_norm)
-        target_flops = flops_ratio * flops
+        target_flops = flops_ratio * counted[0]
     return Widened(
         name=spec["name"],
         graph=lwdna.ChannelGraph(baseline, example),
@@ -84,6 +86,7 @@ def widen(
         width=width,
         example=example,
         target_flops=float(target_flops or 0),
+        baseline=counted,
     )
 
 
@@ -101,6 +104,7 @@ def write_shrunk(shrunk: Shrunk, widened: Widened, output: Path, channels: Path 
     Raises:
         LwdnaError: if a file cannot be written.
     """
+    shrunk = shrunk.beside(*widened.baseline)
     logger.info("Shrunk %s at width %g:\n%s", widened.name, widened.width, shrunk.report())
     shrunk.save(output)
     if channels is not None:
