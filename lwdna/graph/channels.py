@@ -25,7 +25,7 @@ from scipy.sparse.csgraph import connected_components
 from torch import Tensor, fx, nn
 
 from lwdna.errors import GraphError
-from lwdna.graph.inputs import as_inputs, batch_of
+from lwdna.graph.inputs import as_inputs, batch_of, check_arguments, unwrapped
 from lwdna.graph.labels import Given, Labels, TaughtCall
 from lwdna.graph.layer_rules import KNOWN_LAYERS, is_known
 from lwdna.graph.propagation import check_model, propagate
@@ -126,9 +126,10 @@ class ChannelGraph:
     """
 
     def __init__(self, model: nn.Module, example_input: Tensor | Sequence[Tensor]) -> None:
-        check_model(model)
-        self.model = model
         inputs, found = as_inputs(example_input), Labels()
+        self.model = model = unwrapped(model)
+        check_model(model)
+        check_arguments(model, inputs)
         self.batch = batch_of(inputs)
         self._operations = _follow(model, inputs, found)
         elements = found.elements()

@@ -26,11 +26,12 @@ import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from torch import Tensor, fx, nn
+from torch.nn.utils import parametrize
 from torch.overrides import TorchFunctionMode
 
 from lwdna.errors import GraphError, first_line
 from lwdna.graph.channels import ChannelGraph, Copies, Elements, Mask, on_meta
-from lwdna.graph.inputs import as_inputs, batch_of, for_one
+from lwdna.graph.inputs import as_inputs, batch_of, for_one, unwrapped
 from lwdna.graph.layer_rules import KNOWN_LAYERS, is_known
 from lwdna.graph.operations import BATCH_NORMS, CONVOLUTIONS
 from lwdna.graph.recount import Recount
@@ -120,7 +121,7 @@ def count(
     recount: Recount | None = None,
 ) -> Count:
     """As :func:`complexity`, in parts; a second counter may look on."""
-    inputs = as_inputs(example_input)
+    model, inputs = unwrapped(model), as_inputs(example_input)
     batch = batch_of(inputs)
     skeleton = on_meta(model).eval()
     activations: dict[nn.Module, int] = {}
@@ -157,6 +158,7 @@ def count(
         name or type(model).__name__
         for name, module in skeleton.named_modules()
         if not isinstance(module, KNOWN_LAYERS)
+        and not isinstance(module, parametrize.ParametrizationList)  # the layer's own weight
         and module not in inside
         and any(sum(n > 1 for n in p.shape) > 1 for p in module.parameters(recurse=False))
     ]

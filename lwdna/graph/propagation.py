@@ -51,19 +51,20 @@ class _Walk:
 
     def visit(self, n: fx.Node) -> None:
         if n.op == "placeholder":
-            self.labels[n] = self._input(n)
+            self.labels[n] = self._input(n.name, value_of(n))
         elif n.op == "output":
             self._output(n)
         elif n.op != "get_attr":  # what it means depends on who uses it
             self.labels[n] = self._operation(n)
 
-    def _input(self, n: fx.Node) -> Any:
-        value = value_of(n)
+    def _input(self, called: str, value: Any) -> Any:
+        if isinstance(value, tuple):  # *args
+            return tuple(self._input(f"{called}_{i}", x) for i, x in enumerate(value))
         if not isinstance(value, Tensor):
             return None
         if value.ndim < 2:  # one number for each image, such as a time step
             return no_channels(value.ndim)
-        name = f"input {n.name}"
+        name = f"input {called}"
         if name not in self.found.sources:
             self.found.sources[name] = self.found.draw(name, value.shape[1])
         return lay(self.found.sources[name], value.ndim, 1)

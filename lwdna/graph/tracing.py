@@ -161,9 +161,18 @@ class _Tracer(fx.Tracer):
             node.meta["value"] = self._evaluate(node)
         return node
 
+    def _argument(self, node: fx.Node) -> Any:
+        """The next of the inputs, or the default; all that are left for ``*args``."""
+        if str(node.target).startswith("**"):
+            return {}
+        if str(node.target).startswith("*"):
+            rest, self.waiting = tuple(self.waiting), []
+            return rest
+        return self.waiting.pop(0) if self.waiting else next(iter(node.args), None)
+
     def _evaluate(self, node: fx.Node) -> Any:
         if node.op == "placeholder":
-            return self.waiting.pop(0) if self.waiting else next(iter(node.args), None)
+            return self._argument(node)
         args, kwargs = fx.node.map_arg((node.args, node.kwargs), value_of)
         self.evaluating = True
         try:

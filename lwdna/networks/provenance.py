@@ -36,6 +36,8 @@ class Shrinkage:
     """The shape of each input at which the FLOPs were counted."""
     settings: dict[str, Any] = field(default_factory=dict)
     """``target_flops``, ``rho``, ``tau`` and the other arguments of ``lwdna.shrink``."""
+    baseline: dict[str, int] | None = None
+    """"flops" and "params" of the network before it was widened, where that is known."""
 
     @classmethod
     def read(cls, values: dict[str, Any]) -> Shrinkage:
@@ -45,7 +47,11 @@ class Shrinkage:
             AttributeError, KeyError, TypeError, ValueError: if it is anything else.
         """
         counts = ("flops_before", "flops_after", "params_before", "params_after")
+        baseline = values.get("baseline")
+        if baseline is not None:
+            baseline = {name: int(baseline[name]) for name in ("flops", "params")}
         return cls(
+            baseline=baseline,
             channels_before={str(k): int(n) for k, n in values["channels_before"].items()},
             inputs=[[int(size) for size in shape] for shape in values["inputs"]],
             settings=dict(values["settings"]),
@@ -103,6 +109,7 @@ class Provenance:
                 channels_before=self.shrinkage.channels_before,
                 flops_before=self.shrinkage.flops_before,
                 params_before=self.shrinkage.params_before,
+                baseline=self.shrinkage.baseline,
             )
         return replace(self, kept=kept, shrinkage=shrinkage)
 
@@ -138,9 +145,18 @@ def table(provenance: Provenance) -> str:
     ]
     lines = [("layer", "before", "after", "percent"), *body]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
+    printed = "\n".join(
         "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])])
         for line in lines
+    )
+    shrinkage = cast(Shrinkage, provenance.shrinkage)
+    if shrinkage.baseline is None:
+        return printed
+    flops, params = shrinkage.baseline["flops"], shrinkage.baseline["params"]
+    return (
+        f"{printed}\n\n{percent(flops, shrinkage.flops_after):.1f} % of the baseline's "
+        f"{flops:,} FLOPs, {percent(params, shrinkage.params_after):.1f} % of its {params:,} "
+        "parameters"
     )
 
 
@@ -169,13 +185,19 @@ def write_summary(provenance: Provenance, path: str | PathLike[str]) -> None:
     def share(before: int, after: int) -> dict[str, Any]:
         return {"before": before, "after": after, "percent": percent(before, after)}
 
+    def beside(name: str, after: int) -> dict[str, Any]:
+        baseline = (shrinkage.baseline or {}).get(name)
+        if baseline is None:
+            return {}
+        return {"baseline": baseline, "percent_of_baseline": percent(baseline, after)}
+
     sections = {
         "network": provenance.spec and asdict(provenance.spec),
         "arguments": provenance.arguments,
         **noted_widenings(provenance),
         "inputs": shrinkage.inputs,
-        "flops": share(*flops[1:]),
-        "params": share(*params[1:]),
+        "flops": share(*flops[1:]) | beside("flops", flops[2]),
+        "params": share(*params[1:]) | beside("params", params[2]),
         "settings": shrinkage.settings,
     }
     lines = [f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in sections.items()]

@@ -120,8 +120,10 @@ def search(
     latents = attach_hypernetwork(graph, wide, z, seed=seed, embedding=settings.embedding)
     proximal = _ProximalSteps(graph, wide, complexity, latents, settings)
     check_target(
+        graph,
         complexity,
-        proximal.protected(proximal.scores()),
+        proximal.scores(),
+        proximal.floor,
         settings.target_flops,
         limits="rho, tau or least" if settings.least > 1 else "rho or tau",
     )

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from lwdna.errors import BudgetError
 from lwdna.graph.channels import ChannelGraph, ChannelSet, Mask
 from lwdna.graph.complexity import MaskedComplexity
+from lwdna.shrinkage.portions import portions, round_up
+
+Scores = NDArray[np.float64]
 
 
 def floors(sets: list[ChannelSet], rho: float, tau: float) -> list[int]:
@@ -21,43 +24,51 @@ def floors(sets: list[ChannelSet], rho: float, tau: float) -> list[int]:
 def select(
     graph: ChannelGraph,
     complexity: MaskedComplexity,
-    scores: NDArray[np.float64],
+    scores: Scores,
     floor: list[int],
     target_flops: float,
+    *,
+    multiple_of: int = 1,
+    limits: str = "rho or tau",
 ) -> Mask:
     """The channels to keep: those of the highest scores, best first, wherever one still fits.
 
     That is one threshold for all latent vectors, the lowest that meets the target; and below it,
     where a channel that many layers share does not fit, cheaper ones that do, in the order of
-    their scores, until none fits any more.
+    their scores, until none fits any more. Where numbers of channels are to be multiples, as many
+    channels as that takes are added at once, by their mean score.
 
     Args:
         scores: ``(elements,)``; what has an infinite score is never dropped.
         floor: for each set of the graph, how many elements always stay.
         target_flops: upper bound of the FLOPs.
+        multiple_of: every set that is not frozen keeps a multiple of so many channels, or all.
+        limits: the settings that make ``floor``, for the error.
 
     Raises:
         BudgetError: if the target cannot be reached.
     """
-    protected = protect(graph, scores, floor)
-    check_target(complexity, protected, target_flops)
-    mask, rest = protected, np.flatnonzero(~protected)
-    rest = rest[np.argsort(scores[rest], kind="stable")][::-1]
+    mask = check_target(
+        graph, complexity, scores, floor, target_flops, multiple_of=multiple_of, limits=limits
+    )
+    rest = portions(graph, mask, scores, multiple_of)
     while True:
         # What does not fit now never will: channels only become dearer as others come in.
         slack = target_flops - complexity.flops(mask)
-        rest = rest[complexity.extra_flops(mask, rest) <= slack]
+        rest = rest.only(rest.sums(complexity.extra_flops(mask, rest.elements)) <= slack)
         if not len(rest):
             return mask
         # All of these fit one by one if they fit together.
-        fitting, too_many = 1, len(rest) + 1
+        fitting, too_many = 0, len(rest) + 1
         while too_many - fitting > 1:
             middle = (fitting + too_many) // 2
-            if complexity.flops(_with(mask, rest[:middle])) <= target_flops:
+            if complexity.flops(_with(mask, rest.first(middle))) <= target_flops:
                 fitting = middle
             else:
                 too_many = middle
-        mask, rest = _with(mask, rest[:fitting]), rest[fitting:]
+        mask = _with(mask, rest.first(fitting))
+        # The channels of a portion may be too dear together, though their sum is not.
+        rest = rest.after(fitting) if fitting else rest.without_first()
 
 
 def _with(mask: Mask, elements: NDArray[np.int64]) -> Mask:
@@ -67,33 +78,76 @@ def _with(mask: Mask, elements: NDArray[np.int64]) -> Mask:
 
 
 def check_target(
+    graph: ChannelGraph,
     complexity: MaskedComplexity,
-    protected: Mask,
+    scores: Scores,
+    floor: list[int],
     target_flops: float,
     *,
+    multiple_of: int = 1,
     limits: str = "rho or tau",
-) -> None:
-    """Raise BudgetError, naming the reachable interval, if no mask can meet the target.
+) -> Mask:
+    """What always stays, if a mask can meet the target; the arguments are those of ``select``.
 
-    Args:
-        protected: what always stays: ``(elements,)``.
-        limits: the settings that make it stay.
+    Returns:
+        ``(elements,)``.
+
+    Raises:
+        BudgetError: naming the reachable interval, and what keeps the FLOPs up.
     """
-    least = complexity.flops(protected)
-    most = complexity.flops(np.ones_like(protected))
-    if not least <= target_flops <= most:
-        raise BudgetError(
-            f"The target of {target_flops:,.0f} FLOPs cannot be reached: with this rho, tau and "
-            f"width a network has between {least:,} and {most:,} FLOPs. Give a target in that "
-            + (
-                f"interval, or lower {limits}."
-                if target_flops < least
-                else "interval, or widen the network."
+    protected = protect(graph, scores, floor, multiple_of)
+    least, most = complexity.flops(protected), complexity.flops(graph.full_mask())
+    if least <= target_flops <= most:
+        return protected
+    if target_flops > most:
+        advice = "Give a target in that interval, or widen the network."
+    else:
+
+        def least_of(counts: list[int], multiple: int) -> int:
+            return complexity.flops(protect(graph, scores, counts, multiple))
+
+        none = [1] * len(floor)
+        lower = {
+            limits: least_of(none, multiple_of),
+            "multiple_of": least_of(floor, 1),
+            f"multiple_of and {limits.replace(' or ', ' and ')}": least_of(none, 1),
+        }
+        helps = next((name for name, flops in lower.items() if flops <= target_flops), None)
+        advice = f"Give a target in that interval, or lower {helps}."
+        if helps is None:
+            advice = (
+                f"To lower {limits} would not do: the least is then {least_of(none, 1):,}. Give a "
+                f"target of that or more.{_tied(graph)}"
             )
-        )
+    settings = "rho, tau and width" if multiple_of == 1 else "rho, tau, width and multiple_of"
+    raise BudgetError(
+        f"The target of {target_flops:,.0f} FLOPs cannot be reached: with this {settings} a "
+        f"network has between {least:,} and {most:,} FLOPs. {advice}{_held(graph)}"
+    )
 
 
-def held(graph: ChannelGraph) -> str:
+def _tied(graph: ChannelGraph) -> str:
+    """What keeps channels that may go, but only all at once."""
+    return "".join(
+        f" The channels of {_named(channels.makers)} stay whole, since they can only go together: "
+        f"{'; '.join(channels.reasons[:2])}."
+        for channels in graph.sets
+        if channels.prunable and channels.reasons and _is_tied(graph, channels)
+    )
+
+
+def _is_tied(graph: ChannelGraph, channels: ChannelSet) -> bool:
+    """Whether some layer makes several of its channels as one element, and has no other."""
+    made = [graph.layers[name].outputs for name in channels.makers if name in graph.layers]
+    return any(len(outputs) > len(set(outputs.tolist())) == 1 for outputs in made)
+
+
+def _named(layers: tuple[str, ...]) -> str:
+    """Some names of layers, for a sentence."""
+    return ", ".join(f"'{name}'" for name in layers[:3]) + (", ..." if len(layers) > 3 else "")
+
+
+def _held(graph: ChannelGraph) -> str:
     """What keeps channels besides rho and tau."""
     return "".join(
         f" The channels of '{channels.name}' all stay: {channels.holds[0]} names their number; "
@@ -103,12 +157,13 @@ def held(graph: ChannelGraph) -> str:
     )
 
 
-def protect(graph: ChannelGraph, scores: NDArray[np.float64], floor: list[int]) -> Mask:
+def protect(graph: ChannelGraph, scores: Scores, floor: list[int], multiple_of: int = 1) -> Mask:
     """What is never removed: frozen and unscored elements, the best of each set, strays.
 
     Args:
         scores: ``(elements,)``; infinite for what has none.
         floor: for each set of the graph, how many elements always stay.
+        multiple_of: as of ``select``.
 
     Returns:
         ``(elements,)``.
@@ -124,4 +179,5 @@ def protect(graph: ChannelGraph, scores: NDArray[np.float64], floor: list[int]) 
             if (elements >= 0).all() and not keep[elements].any():
                 # Its channels are a part of a set: one of them stays, or nothing is left to read.
                 keep[elements[np.argmax(scores[elements])]] = True
-    return keep | np.isinf(scores)
+    keep |= np.isinf(scores)
+    return keep if multiple_of == 1 else round_up(graph, keep, scores, multiple_of)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -44,6 +46,13 @@ class Settings:
     seed: int = 0
     embedding: int = field(default=EMBEDDING, metadata={"min": 1})
     batch_norm: bool = True
+    multiple_of: int = field(
+        default=1,
+        metadata={
+            "min": 1,
+            "help": "Keep a multiple of so many channels of every set, or all of its own.",
+        },
+    )
     start: Start = field(
         default=START,
         metadata={
@@ -53,6 +62,7 @@ class Settings:
     )
 
     def __post_init__(self) -> None:
+        self._check_types()
         for name in ("rho", "tau"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; give a share between 0 and 1.")
@@ -64,9 +74,29 @@ class Settings:
             raise ConfigError(f"There is no start '{self.start}': {nearest(self.start, STARTS)}")
         if self.warmup_steps < 0:
             raise ConfigError(f"warmup_steps is {self.warmup_steps}; give 0 or more.")
-        for name in ("batches", "embedding"):
+        for name in ("batches", "embedding", "multiple_of"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; give at least 1.")
+
+    def _check_types(self) -> None:
+        """Refuse what is no number, or no name, where one is expected."""
+        for name in ("target_flops", "rho", "tau"):
+            value = getattr(self, name)
+            if not _is_number(value, Real):
+                raise ConfigError(f"{name} is {value!r}; give a number.")
+        for name in ("warmup_steps", "batches", "seed", "embedding", "multiple_of"):
+            value = getattr(self, name)
+            if not _is_number(value, Integral):
+                raise ConfigError(f"{name} is {value!r}; give a whole number.")
+            object.__setattr__(self, name, int(value))  # NumPy's are not PyTorch's
+        if not -(2**63) <= self.seed < 2**63:
+            raise ConfigError(f"seed is {self.seed}; give a number of at most 63 bits.")
+        for name in ("criterion", "start"):
+            value = getattr(self, name)
+            if not isinstance(value, str) and not (name == "criterion" and callable(value)):
+                raise ConfigError(f"{name} is {value!r}; give a name.")
+        if not isinstance(self.batch_norm, bool):
+            raise ConfigError(f"batch_norm is {self.batch_norm!r}; give True or False.")
 
     @property
     def needs_loss(self) -> bool:
@@ -88,5 +118,28 @@ class Settings:
             "seed": int(self.seed),
             "embedding": int(self.embedding),
             "batch_norm": bool(self.batch_norm),
+            "multiple_of": int(self.multiple_of),
             "start": self.start,
         }
+
+
+def asked_budget(target_flops: float | None, flops_ratio: float | None) -> float:
+    """The one of two ways to name a budget that was given: FLOPs, or a share of them.
+
+    Raises:
+        ConfigError: unless exactly one is given, and a share is above 0.
+    """
+    if (target_flops is None) == (flops_ratio is None):
+        raise ConfigError(
+            ("No budget was given" if target_flops is None else "Two budgets were given")
+            + "; give either target_flops, or flops_ratio, the share of the network's own FLOPs."
+        )
+    if target_flops is not None:
+        return target_flops
+    if not _is_number(flops_ratio, Real) or not 0 < flops_ratio < math.inf:  # type: ignore
+        raise ConfigError(f"flops_ratio is {flops_ratio!r}; give a share above 0, such as 0.5.")
+    return flops_ratio  # type: ignore[return-value]
+
+
+def _is_number(value: Any, kind: Any) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool) and not math.isnan(value)

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lwdna.errors import BudgetError, ConfigError
+from lwdna.errors import ConfigError
 from lwdna.graph.channels import ChannelGraph
 from lwdna.graph.complexity import MaskedComplexity
+from lwdna.graph.complexity import complexity as count_complexity
 from lwdna.graph.drawing import check_drawable, drawn_layers
+from lwdna.graph.inputs import as_inputs, check_data, unwrapped
 from lwdna.graph.widening import check_factor
 from lwdna.networks.widening import widen_to_shrink
-from lwdna.shrinkage.budget import check_target, floors, held, protect, select
+from lwdna.shrinkage.budget import check_target, floors, select
 from lwdna.shrinkage.gradients import LossFunction, latent_gradients
 from lwdna.shrinkage.latents import draw_latents, draw_weights, generator_for, scored_elements
-from lwdna.shrinkage.settings import Criterion, Scorer, Settings
+from lwdna.shrinkage.settings import Criterion, Scorer, Settings, asked_budget
 from lwdna.shrinkage.shrunk import Shrunk, derive
 from lwdna.shrinkage.starts import OTHERWISE, Start, begin, put_back
 
@@ -29,7 +32,9 @@ def shrink(
     example_input: Tensor | Sequence[Tensor],
     loss_fn: LossFunction | None,
     *,
-    target_flops: float,
+    target_flops: float | None = None,
+    flops_ratio: float | None = None,
+    multiple_of: int = Settings.multiple_of,
     rho: float = Settings.rho,
     tau: float = Settings.tau,
     criterion: Criterion | Scorer = Settings.criterion,
@@ -50,6 +55,9 @@ def shrink(
         loss_fn: called once a batch with a copy of the network in training mode; draws the next
             batch itself and returns the scalar loss. Needed for gradients and for warm-up.
         target_flops: upper bound of the FLOPs by the paper's convention.
+        flops_ratio: the same as a share of the FLOPs of ``model``, as it is given; one of both.
+        multiple_of: every channel set that is not frozen keeps a multiple of so many channels, or
+            all of its own, so that hardware that works on 8 at a time, say, is used in full.
         rho: least share of each latent vector that survives (rounded down, at least 1).
         tau: the same for latent vectors that feed the classifier.
         criterion: "gradient" scores a latent element z by abs(dL/dz), "magnitude" by abs(z). As
@@ -79,7 +87,8 @@ def shrink(
         ConfigError: for arguments out of range, or if a layer cannot be drawn anew.
     """
     settings = Settings(
-        target_flops=target_flops,
+        target_flops=asked_budget(target_flops, flops_ratio),
+        multiple_of=multiple_of,
         rho=rho,
         tau=tau,
         criterion=criterion,
@@ -90,11 +99,23 @@ def shrink(
         batch_norm=batch_norm,
         start=start,
     )
+    if loss_fn is not None and not callable(loss_fn):
+        raise ConfigError(
+            f"The loss is a {type(loss_fn).__name__}; give a function that is called with the "
+            "network and returns its loss on the next batch."
+        )
+    model, example_input = check_data(unwrapped(model)), as_inputs(example_input)
+    baseline = None
     if check_factor(widen) > 1:
+        baseline = count_complexity(model, example_input, batch_norm=batch_norm)
         model = widen_to_shrink(model, example_input, widen, seed=seed)
     wide = copy.deepcopy(model)
     graph = ChannelGraph(wide, example_input)
     complexity = MaskedComplexity(graph, batch_norm=batch_norm)
+    if flops_ratio is not None:
+        whole = complexity.flops(graph.full_mask()) if baseline is None else baseline[0]
+        settings = replace(settings, target_flops=flops_ratio * whole)
+    budget = settings.target_flops
     layers = drawn_layers(graph, wide)
     if start != "generated":
         check_drawable(wide, layers, OTHERWISE)
@@ -102,15 +123,9 @@ def shrink(
     if all(complexity.same(channels.elements) for channels in graph.sets):
         # Which channels are kept makes no difference: a hopeless target need cost no time.
         unscored = np.where(scored_elements(graph, wide), 0.0, np.inf)
-        try:
-            check_target(complexity, protect(graph, unscored, floor), target_flops)
-        except BudgetError as error:
-            raise BudgetError(f"{error}{held(graph)}") from None
+        check_target(graph, complexity, unscored, floor, budget, multiple_of=multiple_of)
     scores = score(graph, wide, loss_fn, settings)
-    try:
-        mask = select(graph, complexity, scores, floor, target_flops)
-    except BudgetError as error:
-        raise BudgetError(f"{error}{held(graph)}") from None
+    mask = select(graph, complexity, scores, floor, budget, multiple_of=multiple_of)
     if start != "generated":
         put_back(wide, model, layers)
     result = derive(
@@ -122,8 +137,8 @@ def shrink(
         modes=[module.training for module in model.modules()],
         settings=settings.noted(),
     )
-    begin(result.model, start, layers=layers, seed=seed)
-    return result
+    begin(result.model, start, layers=layers, seed=settings.seed)
+    return result if baseline is None else result.beside(*baseline)
 
 
 def score(

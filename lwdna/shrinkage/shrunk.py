@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,13 @@ from lwdna.graph.channels import ChannelGraph, Mask
 from lwdna.graph.complexity import MaskedComplexity
 from lwdna.graph.inputs import as_inputs
 from lwdna.graph.surgery import cut, verify
-from lwdna.networks.provenance import Shrinkage, provenance_of, set_provenance, write_summary
+from lwdna.networks.provenance import (
+    Shrinkage,
+    percent,
+    provenance_of,
+    set_provenance,
+    write_summary,
+)
 from lwdna.networks.weights import save
 
 
@@ -33,6 +39,21 @@ class Shrunk:
     """By layer the number of output channels of the widened network."""
     flops_before: int
     params_before: int
+    baseline: tuple[int, int] | None = None
+    """FLOPs and parameters of the network before it was widened, where that is known."""
+
+    def beside(self, flops: int, params: int) -> Shrunk:
+        """The same, with its share of the baseline in all that it reports and writes.
+
+        Args:
+            flops: of the network before it was widened, counted in the same way.
+            params: of that network.
+        """
+        origin = provenance_of(self.model)
+        if origin.shrinkage is not None:
+            shrinkage = replace(origin.shrinkage, baseline={"flops": flops, "params": params})
+            set_provenance(self.model, replace(origin, shrinkage=shrinkage))
+        return replace(self, baseline=(flops, params))
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the network as safetensors, to be read by ``lwdna.load``.
@@ -54,12 +75,15 @@ class Shrunk:
 
     def report(self) -> str:
         """Complexity before and after, and the channels kept by layer."""
-        lines = [
-            f"FLOPs  {self.flops_before:>15,} -> {self.flops:>15,} "
-            f"({100 * self.flops / self.flops_before:.2f} %)",
-            f"params {self.params_before:>15,} -> {self.params:>15,} "
-            f"({100 * self.params / self.params_before:.2f} %)",
-        ]
+        lines = []
+        for title, before, after, baseline in (
+            ("FLOPs", self.flops_before, self.flops, self.baseline and self.baseline[0]),
+            ("params", self.params_before, self.params, self.baseline and self.baseline[1]),
+        ):
+            shares = f"{percent(before, after):.2f} %"
+            if baseline:
+                shares += f"; {percent(baseline, after):.2f} % of the baseline's {baseline:,}"
+            lines.append(f"{title:<6} {before:>15,} -> {after:>15,} ({shares})")
         width = max(map(len, self.kept))
         for name, kept in self.kept.items():
             before = self.channels_before[name]

@@ -44,6 +44,8 @@ class Widened:
     example: tuple[Tensor, ...]
     """Inputs without content, of the size for which FLOPs are meant."""
     target_flops: float
+    baseline: tuple[int, int]
+    """FLOPs and parameters of the baseline."""
 
 
 def widen(asked: ToShrink) -> Widened:
@@ -63,9 +65,9 @@ def widen(asked: ToShrink) -> Widened:
     build = builder(example)
     spec = {"name": name, "dataset": dataset, "width": asked["width"], "options": asked["options"]}
     baseline = build_seeded(spec, seed, build)
+    counted = lwdna.complexity(baseline, example, batch_norm=asked["batch_norm"])
     if flops_ratio is not None:
-        flops, _ = lwdna.complexity(baseline, example, batch_norm=asked["batch_norm"])
-        target_flops = flops_ratio * flops
+        target_flops = flops_ratio * counted[0]
     return Widened(
         name=name,
         graph=lwdna.ChannelGraph(baseline, example),
@@ -73,6 +75,7 @@ def widen(asked: ToShrink) -> Widened:
         width=width,
         example=example,
         target_flops=float(target_flops or 0),
+        baseline=counted,
     )
 
 
@@ -82,6 +85,7 @@ def write_shrunk(shrunk: Shrunk, widened: Widened, asked: ToShrink) -> None:
     Raises:
         LwdnaError: if a file cannot be written.
     """
+    shrunk = shrunk.beside(*widened.baseline)
     logger.info("Shrunk %s at width %g:\n%s", widened.name, widened.width, shrunk.report())
     shrunk.save(asked["output"])
     if asked["channels"] is not None:

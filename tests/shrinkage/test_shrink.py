@@ -1,6 +1,7 @@
 """Shrinkage: a budget met exactly, floors, the order of the scores, and what is refused."""
 
 import copy
+import json
 import re
 
 import numpy as np
@@ -14,6 +15,7 @@ from lwdna.graph.channels import ChannelGraph
 from lwdna.graph.complexity import MaskedComplexity, complexity
 from lwdna.graph.surgery import cut
 from lwdna.networks.build import build
+from lwdna.networks.provenance import table
 from lwdna.shrinkage.budget import floors, select
 from lwdna.shrinkage.gradients import latent_gradients
 
@@ -608,3 +610,21 @@ def test_hidden_linear_layer_does_not_pay_for_everything(stream):
     # Equal scores of 0 would cut one piece out of it: what is dropped follows from the order.
     assert 40 <= len(kept) < 200
     assert np.count_nonzero(np.diff(kept) > 1) > 1
+
+
+def test_every_report_gives_the_share_of_a_known_baseline(tmp_path):
+    alone = shrunk("DnCNN", criterion="magnitude")
+    assert "baseline" not in alone.report()
+    result = alone.beside(2 * alone.flops, 4 * alone.params)
+    lines = result.report().splitlines()
+    assert lines[0].endswith(f" %; 50.00 % of the baseline's {2 * alone.flops:,})")
+    assert lines[1].endswith(f" %; 25.00 % of the baseline's {4 * alone.params:,})")
+    result.save(tmp_path / "small.safetensors")
+    summary = json.loads((tmp_path / "small.json").read_text())
+    assert summary["flops"]["baseline"] == 2 * alone.flops
+    assert summary["params"]["percent_of_baseline"] == 25.0
+    loaded = lwdna.load(tmp_path / "small.safetensors").provenance
+    assert table(loaded).endswith(
+        f"50.0 % of the baseline's {2 * alone.flops:,} FLOPs, 25.0 % of its {4 * alone.params:,} "
+        "parameters"
+    )
