@@ -12,6 +12,7 @@ from torch import nn
 
 from lwdna.errors import ConfigError, nearest
 from lwdna.graph.channels import ChannelGraph
+from lwdna.graph.labels import Groups, check_groups
 from lwdna.shrinkage.gradients import LossFunction
 from lwdna.shrinkage.latents import EMBEDDING
 from lwdna.shrinkage.starts import START, STARTS, Start
@@ -52,7 +53,15 @@ class Settings:
         },
     )
 
+    groups: Groups = field(
+        default="whole",
+        metadata={
+            "help": "What grouped convolutions lose: whole groups, or equal positions of each."
+        },
+    )
+
     def __post_init__(self) -> None:
+        check_groups(self.groups)
         for name in ("rho", "tau"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; give a share between 0 and 1.")
@@ -89,4 +98,5 @@ class Settings:
             "embedding": int(self.embedding),
             "batch_norm": bool(self.batch_norm),
             "start": self.start,
+            **({} if self.groups == "whole" else {"groups": self.groups}),
         }
