@@ -11,7 +11,6 @@ concatenation and the like.
 from __future__ import annotations
 
 import copy
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -20,16 +19,16 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from torch import Tensor, fx, nn
 
 from lwdna.errors import GraphError
 from lwdna.graph.inputs import as_inputs, batch_of, check_arguments, unwrapped
-from lwdna.graph.labels import Given, Labels, TaughtCall
+from lwdna.graph.labels import Given, Groups, Labels, TaughtCall, check_groups
 from lwdna.graph.layer_rules import KNOWN_LAYERS, is_known
+from lwdna.graph.operations import CONVOLUTIONS
 from lwdna.graph.propagation import check_model, propagate
 from lwdna.graph.rules import rule_of
+from lwdna.graph.sets import sets_of
 from lwdna.graph.tracing import trace
 
 Elements = NDArray[np.int64]
@@ -50,11 +49,21 @@ class Layer:
     """Element of each input channel; of a linear layer after a flatten, of each input feature."""
     outputs: Elements
     """Element of each output channel."""
+    by_position: bool = False
+    """Whether it is a grouped convolution that loses equal positions of every group."""
 
     @property
     def mixes(self) -> bool:
-        """Whether every output channel reads every input channel (no groups)."""
-        return getattr(self.module, "groups", 1) == 1
+        """Whether an output channel reads inputs that may go while it stays."""
+        return self.by_position or getattr(self.module, "groups", 1) == 1
+
+    @property
+    def read(self) -> Elements:
+        """Element of each input channel that one output channel reads, if it is in the first group.
+
+        By position the other groups have the same; by whole groups no output stays without them.
+        """
+        return self.inputs[: len(self.inputs) // getattr(self.module, "groups", 1)]
 
 
 @dataclass(frozen=True)
@@ -69,35 +78,6 @@ class Activity:
     """Element of each channel of the output."""
 
 
-@dataclass(frozen=True)
-class ChannelSet:
-    """Channels that several layers share: what one latent vector controls."""
-
-    name: str
-    """The first layer that makes these channels."""
-    elements: Elements
-    """Its elements, in the order of that layer's channels."""
-    frozen: NDArray[np.bool_]
-    """Which elements must stay: those of the network's inputs and outputs."""
-    makers: tuple[str, ...]
-    readers: tuple[str, ...]
-    followers: tuple[str, ...]
-    """Other modules with parameters for these channels, such as batch norms."""
-    reasons: tuple[str, ...]
-    holds: tuple[str, ...]
-    """Operations that name the number of these channels, so that all of them stay."""
-    feeds_classifier: bool
-    """Whether a linear layer turns these channels into the network's output."""
-
-    def __len__(self) -> int:
-        return len(self.elements)
-
-    @property
-    def prunable(self) -> bool:
-        """Whether any element may be removed."""
-        return not bool(self.frozen.all())
-
-
 class ChannelGraph:
     """The channels of a network and how its layers share them.
 
@@ -105,6 +85,9 @@ class ChannelGraph:
         model: any ``nn.Module`` that torch.fx can trace. It is neither run nor changed: the graph
             is read off a copy without data on the meta device.
         example_input: a tensor ``(B, C, H, W)`` (or a tuple of the inputs) of the size in question.
+        groups: what a grouped convolution loses, "whole" groups, so that their width stays, or
+            equal "positions" of every group, so that their number stays. Depthwise convolutions
+            lose whole groups, which are single channels.
 
     Attributes:
         batch: how many images the example holds; activities and costs are those of all of them.
@@ -123,24 +106,37 @@ class ChannelGraph:
     Raises:
         GraphError: for a network that torch.fx cannot trace, or an operation whose effect on
             channels is not known; the message names the module and the operation.
+        ConfigError: for another word for ``groups``.
     """
 
-    def __init__(self, model: nn.Module, example_input: Tensor | Sequence[Tensor]) -> None:
-        inputs, found = as_inputs(example_input), Labels()
+    def __init__(
+        self,
+        model: nn.Module,
+        example_input: Tensor | Sequence[Tensor],
+        *,
+        groups: Groups = "whole",
+    ) -> None:
+        inputs = as_inputs(example_input)
         self.model = model = unwrapped(model)
         check_model(model)
         check_arguments(model, inputs)
+        check_groups(groups)
+        self.groups: Groups = groups
         self.batch = batch_of(inputs)
+        found = Labels(groups=groups)
         self._operations = _follow(model, inputs, found)
         elements = found.elements()
         self.elements: int = int(elements.max(initial=-1)) + 1
         self.sources = _numbered(found.sources, elements)
         modules = dict(model.named_modules())
         read, made = _numbered(found.inputs, elements), _numbered(found.outputs, elements)
-        self.layers = {name: Layer(name, modules[name], read[name], made[name]) for name in made}
         self.axes: dict[str, tuple[Elements | None, ...]] = {
             name: tuple(None if labels is None else elements[labels.numpy()] for labels in axes)
             for name, axes in found.axes.items()
+        }
+        self.layers = {
+            name: Layer(name, modules[name], read[name], made[name], self._divides(name))
+            for name in made
         }
         self.activities = [
             Activity(name, modules[name], use.positions, elements[use.labels.numpy()])
@@ -153,7 +149,7 @@ class ChannelGraph:
         self._spread = {(int(elements[a]), int(elements[b])) for a, b in found.spread}
         held = [labels for labels, _ in found.held]
         self.frozen = self.ends | self._among(elements, found.frozen + held)
-        self.sets = _sets(self, found, elements)
+        self.sets = sets_of(self, found, elements)
 
     def _among(self, elements: Elements, labels: Sequence[Tensor]) -> Mask:
         """Which elements some labels belong to."""
@@ -167,6 +163,13 @@ class ChannelGraph:
         """By what makes channels their elements ``(C,)``."""
         layers = {name: layer.outputs for name, layer in self.layers.items()}
         return self.sources | layers | self.inside
+
+    def _divides(self, name: str) -> bool:
+        """Whether channels inside of the groups of a convolution may go."""
+        module = self.model.get_submodule(name)
+        if self.groups == "whole" or not isinstance(module, CONVOLUTIONS) or rule_of(module):
+            return False
+        return module.groups > 1 and all(x is not None for x in self.axes[f"{name}.weight"][:2])
 
     def full_mask(self) -> Mask:
         """The mask that keeps every channel: ``(elements,)``."""
@@ -201,7 +204,9 @@ class ChannelGraph:
             along = [axis for axis in axes if axis is not None]
             made[name] = along[0] if len(along) == 1 else np.zeros(0, np.int64)
         # Labels that are elements: nothing new is to be drawn or tied.
-        found = Labels(given={name: left(elements) for name, elements in made.items()})
+        given = {name: left(elements) for name, elements in made.items()}
+        divided = frozenset(name for name, layer in self.layers.items() if layer.by_position)
+        found = Labels(given=given, by_position=divided)
         found.fresh = self.elements + 1
         found.spread = {(a + 1, b + 1) for a, b in self._spread}
         operations = _follow(small, as_inputs(example_input), found)
@@ -326,69 +331,6 @@ def _by_element(call: TaughtCall, elements: Elements) -> TaughtCall:
 
     output = torch.from_numpy(elements[call.output.numpy()])
     return TaughtCall(call.name, fx.node.map_aggregate(call.arguments, number), output)
-
-
-def _sets(graph: ChannelGraph, found: Labels, elements: Elements) -> list[ChannelSet]:
-    """The elements put together by the layers that make them."""
-    makers = graph.makers()
-    pairs = [np.stack([np.full(len(made), made[0]), made]) for made in makers.values()]
-    rows, columns = np.concatenate(pairs, 1)
-    links = coo_array(
-        (np.ones(len(rows), np.int8), (rows, columns)), shape=(graph.elements, graph.elements)
-    )
-    _, component = connected_components(links, directed=False)
-
-    def components(of: Elements) -> list[int]:
-        return [int(c) for c in np.unique(component[of[of >= 0]])]
-
-    made_by, read_by, followed_by, coupled_by, held_by = (
-        defaultdict[int, list[str]](list) for _ in range(5)
-    )
-    for name, made in makers.items():
-        made_by[components(made)[0]].append(name)
-    for name, layer in graph.layers.items():
-        for c in components(layer.inputs):
-            read_by[c].append(name)
-    for parameter, axes in graph.axes.items():
-        owner = parameter.rpartition(".")[0] or parameter
-        if owner not in graph.layers:
-            for axis in axes:
-                for c in [] if axis is None else components(axis):
-                    if owner not in followed_by[c]:
-                        followed_by[c].append(owner)
-    for reasons, noted in (
-        (coupled_by, [(labels, reason) for labels, _, reason in found.pairs]),
-        (held_by, found.held),
-    ):
-        for labels, reason in noted:
-            for c in components(elements[labels.numpy()]):
-                if reason not in reasons[c]:
-                    reasons[c].append(reason)
-
-    results = [elements[labels.numpy()] for labels in found.results]
-    answers = set(np.concatenate([np.zeros(0, np.int64), *results]).tolist()) - {-1}
-    fed: set[int] = set()
-    for layer in graph.layers.values():
-        if isinstance(layer.module, nn.Linear) and answers & set(layer.outputs.tolist()):
-            fed.update(components(layer.inputs))
-
-    sets = []
-    for c in sorted(made_by, key=lambda c: int(np.flatnonzero(component == c)[0])):
-        members = np.flatnonzero(component == c)
-        sets.append(
-            ChannelSet(
-                name=made_by[c][0],
-                elements=members,
-                frozen=graph.frozen[members],
-                makers=tuple(made_by[c]),
-                readers=tuple(read_by[c]),
-                followers=tuple(followed_by[c]),
-                reasons=tuple(coupled_by[c]),
-                holds=tuple(held_by[c]),
-                feeds_classifier=c in fed,
-            )
-        )
-    return sets
 
 
 def _count(number: int, noun: str) -> str:

@@ -265,7 +265,10 @@ class MaskedComplexity:
             cost = module_cost(activity.module, batch_norm=batch_norm)
             if cost is not None:
                 outputs = self._row(activity.channels)
-                inputs = self._row(graph.layers[activity.name].inputs) if cost.reads else one
+                layer = graph.layers.get(activity.name)
+                if layer is not None and layer.by_position:
+                    cost = Cost(cost.coefficient // len(layer.read), reads=True)
+                inputs = self._row(layer.read) if layer is not None and cost.reads else one
                 flops.append((cost.coefficient * activity.positions, inputs, outputs))
         for coefficient, elements in graph.costs:
             first, second = ([self._row(a) for a in elements] + [one, one])[:2]

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -25,6 +25,22 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
+
+from lwdna.errors import ConfigError, nearest
+
+Groups = Literal["whole", "positions"]
+GROUPS: tuple[str, ...] = get_args(Groups)
+"""What a grouped convolution loses: whole groups, or equal positions of every group."""
+
+
+def check_groups(groups: str) -> None:
+    """Refuse another word.
+
+    Raises:
+        ConfigError: naming the allowed ones.
+    """
+    if groups not in GROUPS:
+        raise ConfigError(f"Groups cannot be cut by {groups!r}: {nearest(str(groups), GROUPS)}")
 
 
 @dataclass
@@ -64,6 +80,10 @@ class Labels:
 
     given: Mapping[str, Tensor] = field(default_factory=dict)
     """Labels to use instead of fresh ones, by the name of what makes them."""
+    groups: Groups = "whole"
+    """What a grouped convolution loses."""
+    by_position: frozenset[str] = frozenset()
+    """Names of those that lost positions before; with a single one left they look depthwise."""
     fresh: int = 1
     """The next label to draw."""
     pairs: list[tuple[Tensor, Tensor, str]] = field(default_factory=list)

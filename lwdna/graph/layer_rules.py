@@ -32,7 +32,11 @@ LayerRule = Callable[[Call], Any]
 
 
 def convolution(call: Call) -> Tensor:
-    """A convolution ``(B, c, ...)`` -> ``(B, n, ...)``; one in groups keeps whole groups."""
+    """A convolution ``(B, c, ...)`` -> ``(B, n, ...)``; one in groups loses whole groups.
+
+    Or, where the graph is asked for that, the same positions of every group: they are tied over the
+    groups, apart for inputs and outputs. A depthwise one has no positions to lose.
+    """
     module = call.module
     if call.tensor.ndim != module.weight.ndim:
         raise GraphError(
@@ -42,14 +46,21 @@ def convolution(call: Call) -> Tensor:
     inputs = call.along(1)
     outputs = call.make(inputs, module.out_channels)
     groups = module.groups
+    inside: Tensor | None = None
+    weight: tuple[Tensor | None, ...]
     if groups > 1:
+        read, made = inputs.view(groups, -1), outputs.view(groups, -1)
         depthwise = groups == module.in_channels
-        reason = "depthwise convolution" if depthwise else "whole groups of"
-        first = inputs.view(groups, -1)[:, :1]
-        call.tie(first, inputs.view(groups, -1), f"{reason} {call.name}")
-        call.tie(first, outputs.view(groups, -1), f"{reason} {call.name}")
-        weight: tuple[Tensor | None, ...]
-        weight = (inputs if isinstance(module, TRANSPOSED) else outputs, None)
+        divided = call.found.groups == "positions" and not depthwise
+        if divided or call.name in call.found.by_position:
+            for each in (read, made):
+                call.tie(each[:1], each, f"equal positions in the groups of {call.name}")
+            inside = made[0] if isinstance(module, TRANSPOSED) else read[0]
+        else:
+            reason = "depthwise convolution" if depthwise else "whole groups of"
+            call.tie(read[:, :1], read, f"{reason} {call.name}")
+            call.tie(read[:, :1], made, f"{reason} {call.name}")
+        weight = (inputs if isinstance(module, TRANSPOSED) else outputs, inside)
     else:
         weight = (inputs, outputs) if isinstance(module, TRANSPOSED) else (outputs, inputs)
     call.note_axes("weight", *weight, *(None,) * (module.weight.ndim - 2))

@@ -36,7 +36,7 @@ def cut(graph: ChannelGraph, model: nn.Module, mask: Mask) -> nn.Module:
                 index = torch.from_numpy(np.flatnonzero(keeps(mask, elements)))
                 tensor = tensor.index_select(axis, index.to(tensor.device))
         state[name] = tensor.clone()
-    return fit(model, state)
+    return fit(model, state, graph.kept(mask))
 
 
 def verify(
@@ -121,8 +121,8 @@ def silence(graph: ChannelGraph, model: nn.Module, mask: Mask) -> nn.Module:
     for name, layer in graph.layers.items():
         if layer.mixes and name not in taught:
             module = silent.get_submodule(name)
-            dropped = torch.from_numpy(~keeps(mask, layer.inputs))
             axis = 0 if isinstance(module, TRANSPOSED) else 1
+            dropped = torch.from_numpy(~keeps(mask, layer.read if axis else layer.inputs))
             module.weight.index_fill_(axis, torch.nonzero(dropped).flatten(), 0)  # type: ignore
     return silent
 
@@ -146,13 +146,19 @@ class _Among(nn.Module):
         return torch.zeros_like(x).index_copy(self.axis, self.index, left)  # type: ignore[arg-type]
 
 
-def fit(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
+def fit(
+    model: nn.Module,
+    state: Mapping[str, Tensor],
+    kept: Mapping[str, Sequence[int]] | None = None,
+) -> nn.Module:
     """A copy of ``model`` whose layers have the sizes and values of the tensors in ``state``.
 
     Args:
         model: the network at full width, perhaps on the meta device.
         state: by name every parameter and buffer; a convolution's is ``(n, c, k, k)``, where n and
             c are at most those of ``model``.
+        kept: by layer the output channels of ``model`` that are left, which tell how many groups a
+            convolution still has; without them a group has the width that it had.
 
     Raises:
         CheckpointError: if the tensors are not those of a network of this structure.
@@ -167,15 +173,27 @@ def fit(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
     uncut = _uncut_axes(small)
     for name, tensor in tensors_of(small).items():
         _check_shape(name, state[name].shape, tensor.shape, model, uncut.get(name))
-    return resized(small, state)
+    return resized(small, state, _groups_left(small, kept or {}))
 
 
-def resized(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
+def _groups_left(model: nn.Module, kept: Mapping[str, Sequence[int]]) -> dict[str, int]:
+    """By grouped convolution of a network the number of groups that still have an output."""
+    groups = {}
+    for name, module in model.named_modules():
+        if isinstance(module, CONVOLUTIONS) and module.groups > 1 and name in kept:
+            each = module.out_channels // module.groups
+            groups[name] = len({channel // each for channel in kept[name]})
+    return groups
+
+
+def resized(model: nn.Module, state: Mapping[str, Tensor], groups: Mapping[str, int]) -> nn.Module:
     """A copy of ``model`` whose layers have the sizes and values of ``state``, larger or smaller.
 
     Args:
         model: the network, perhaps on the meta device.
         state: by name every parameter and buffer, of as many dimensions as the network's.
+        groups: by name of a grouped convolution how many groups it is to have; where it is left
+            out, its groups keep their width.
     """
     other = on_meta(model)
     for prefix, module in other.named_modules():
@@ -188,7 +206,7 @@ def resized(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
                 module._parameters[name] = nn.Parameter(value, tensor.requires_grad)
             else:
                 module._buffers[name] = value
-        _resize(module, shapes)
+        _resize(module, shapes, groups.get(prefix))
     for module in other.modules():
         rule = rule_of(module)
         sizes = rule.sizes(module) if rule is not None and rule.numbers else {}
@@ -224,12 +242,14 @@ def _check_shape(
         )
 
 
-def _resize(module: nn.Module, shapes: Mapping[str, torch.Size]) -> None:
+def _resize(module: nn.Module, shapes: Mapping[str, torch.Size], groups: int | None) -> None:
     """Set the sizes that a layer holds beside its tensors."""
     if isinstance(module, CONVOLUTIONS):
         first, second = shapes["weight"][:2]
         transposed = isinstance(module, TRANSPOSED)
-        if module.groups > 1:  # a group keeps its width
+        if groups is not None:
+            module.groups = groups
+        elif module.groups > 1:  # a group keeps its width
             before = module.in_channels if transposed else module.out_channels
             module.groups = module.groups * first // before
         outside = (first, second * module.groups)

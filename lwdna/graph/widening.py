@@ -99,7 +99,12 @@ def widened(graph: ChannelGraph, model: nn.Module, counts: Copies) -> nn.Module:
                 index = torch.from_numpy(spread(elements, counts))
                 tensor = tensor.index_select(axis, index.to(tensor.device))
         state[name] = tensor.clone()
-    return resized(model, state)
+    steady = {
+        name: int(layer.module.groups)  # type: ignore[arg-type]
+        for name, layer in graph.layers.items()
+        if layer.by_position
+    }
+    return resized(model, state, steady)
 
 
 def spread(elements: Elements, counts: Copies) -> NDArray[np.int64]:
@@ -148,7 +153,7 @@ def check_widened(
     """
     name = type(graph.model).__name__
     try:
-        found = ChannelGraph(wide, example_input)
+        found = ChannelGraph(wide, example_input, groups=graph.groups)
         counted = complexity(wide, example_input)
     except RuleError:
         raise

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from lwdna.errors import ConfigError
+from lwdna.graph.labels import Groups
 from lwdna.networks.build import build as build_named
 from lwdna.networks.provenance import Provenance, set_provenance
 from lwdna.networks.user_code import Own, is_own
@@ -18,7 +19,7 @@ from lwdna.networks.weights import read_provenance
 from lwdna.networks.widening import widen
 
 
-def builder(example: Sequence[Tensor] = ()) -> Callable[..., nn.Module]:
+def builder(example: Sequence[Tensor] = (), groups: Groups = "whole") -> Callable[..., nn.Module]:
     """What builds networks by name as :func:`lwdna.build`, or by FILE:FUNCTION.
 
     The options of a network of one's own are arguments of its function, and so is the width, if it
@@ -26,16 +27,18 @@ def builder(example: Sequence[Tensor] = ()) -> Callable[..., nn.Module]:
 
     Args:
         example: inputs of the networks ``(B, C, H, W)``; only the shapes matter.
+        groups: of ``lwdna.widen``.
 
     Returns:
         A function that raises ConfigError for an unknown name, dataset or option, or a function
         that fails or cannot have the width given.
     """
-    return partial(_build, tuple(example))
+    return partial(_build, tuple(example), groups)
 
 
 def _build(
     example: tuple[Tensor, ...],
+    groups: Groups,
     name: str,
     /,
     *,
@@ -73,7 +76,7 @@ def _build(
             f"'{name}' has no argument 'width', and can be made at width {width:g} only for an "
             "input of known shape; give that, such as --input 1x3x32x32, or 'input' beside 'name'."
         )
-    return widen(model, example, width)
+    return widen(model, example, width, groups=groups)
 
 
 build = builder()

@@ -66,6 +66,7 @@ class Widening:
     factor: float
     inputs: list[list[int]]
     """The shape of each input of the example."""
+    groups: str = "whole"
 
 
 @dataclass(frozen=True)

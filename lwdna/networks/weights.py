@@ -114,7 +114,7 @@ def load(path: str | PathLike[str], network: Callable[[], nn.Module] | None = No
             )
         for widening in provenance.widened:
             wide = widen_again(on_meta(wide), widening)
-        small = fit(wide, state)
+        small = fit(wide, state, provenance.kept)
         _check_kept(small, wide, provenance)
         if _modules(small) != modules:
             raise CheckpointError(

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from lwdna.graph.channels import ChannelGraph
 from lwdna.graph.drawing import check_drawable, drawn_anew, drawn_layers, undrawable
 from lwdna.graph.inputs import as_inputs
+from lwdna.graph.labels import Groups
 from lwdna.graph.widening import check_factor, check_widened, copies, widened
 from lwdna.networks.provenance import Widening, provenance_of, set_provenance
 
@@ -22,6 +23,7 @@ def widen(
     example_input: Tensor | Sequence[Tensor],
     factor: float,
     *,
+    groups: Groups = "whole",
     seed: int | None = None,
 ) -> nn.Module:
     """Make a network of a wider shape, as the paper does before it shrinks one (Sec. 1.2).
@@ -29,8 +31,8 @@ def widen(
     Every channel set becomes ``factor`` times as large, rounded down, by the channel graph: the
     number of its channels is the same wherever they are. What is frozen stays: inputs and outputs
     of the network, fixed layers, channels whose number is written in the code. Of a grouped
-    convolution the number of groups grows, and so it does of a group norm. Channels that can only
-    go together are copied together.
+    convolution the number of groups grows, or their width; of a group norm their number. Channels
+    that can only go together are copied together.
 
     Weights are those of a new network: what ``reset_parameters()`` of each layer draws at its new
     size, and then that of the modules it is put into. What is no convolution or linear layer, such
@@ -40,6 +42,7 @@ def widen(
         model: any convolutional network that torch.fx can trace; it is not changed.
         example_input: ``(B, C, H, W)``, or a tuple of inputs, of a size that it accepts.
         factor: w, a number of 1 or more.
+        groups: whether grouped convolutions get more "whole" groups, or more "positions" in each.
         seed: of the weights; if left out, they are drawn from PyTorch's generator.
 
     Returns:
@@ -49,17 +52,22 @@ def widen(
         ConfigError: if the factor is no number of 1 or more, or a layer cannot be drawn anew.
         GraphError: if the channels cannot be followed, or nothing can be widened.
     """
-    return _widen(model, example_input, factor, seed, strict=True)
+    return _widen(model, example_input, factor, groups, seed, strict=True)
 
 
 def widen_to_shrink(
-    model: nn.Module, example_input: Tensor | Sequence[Tensor], factor: float, *, seed: int
+    model: nn.Module,
+    example_input: Tensor | Sequence[Tensor],
+    factor: float,
+    *,
+    groups: Groups,
+    seed: int,
 ) -> nn.Module:
     """As :func:`widen`, for a network whose weights latent vectors will generate.
 
     A layer that cannot be drawn anew has copies of its weights until then.
     """
-    return _widen(model, example_input, factor, seed, strict=False)
+    return _widen(model, example_input, factor, groups, seed, strict=False)
 
 
 def widen_again(model: nn.Module, widening: Widening) -> nn.Module:
@@ -70,7 +78,7 @@ def widen_again(model: nn.Module, widening: Widening) -> nn.Module:
         widening: from the provenance of the network after.
     """
     example = tuple(torch.empty(shape, device="meta") for shape in widening.inputs)
-    graph = ChannelGraph(model, example)
+    graph = ChannelGraph(model, example, groups=widening.groups)  # type: ignore[arg-type]
     return widened(graph, model, copies(graph, widening.factor))
 
 
@@ -79,13 +87,14 @@ def _widen(
     model: nn.Module,
     example_input: Tensor | Sequence[Tensor],
     factor: float,
+    groups: Groups,
     seed: int | None,
     *,
     strict: bool,
 ) -> nn.Module:
     """Widen a network; ``strict`` refuses layers that cannot be drawn anew."""
     factor = check_factor(factor)
-    graph = ChannelGraph(model, example_input)
+    graph = ChannelGraph(model, example_input, groups=groups)
     layers = drawn_layers(graph, model) | _mixing(graph)
     if strict:
         check_drawable(model, layers, _OTHERWISE)
@@ -96,7 +105,7 @@ def _widen(
         wide = widened(graph, model, counts)
         check_widened(graph, wide, example_input, counts)
         inputs = [list(x.shape) for x in as_inputs(example_input)]
-        set_provenance(wide, provenance_of(model).wider(Widening(factor, inputs)))
+        set_provenance(wide, provenance_of(model).wider(Widening(factor, inputs, groups)))
     drawn = drawn_anew(wide, seed, _OTHERWISE)
     for name in layers:
         layer = wide.get_submodule(name)

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lwdna.errors import BudgetError
-from lwdna.graph.channels import ChannelGraph, ChannelSet, Mask
+from lwdna.graph.channels import ChannelGraph, Mask
 from lwdna.graph.complexity import MaskedComplexity
+from lwdna.graph.sets import ChannelSet
 from lwdna.shrinkage.portions import portions, round_up
 
 Scores = NDArray[np.float64]

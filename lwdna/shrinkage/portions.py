@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lwdna.graph.channels import ChannelGraph, ChannelSet, Elements, Mask
+from lwdna.graph.channels import ChannelGraph, Elements, Mask
+from lwdna.graph.sets import ChannelSet
 
 Numbers = NDArray[np.int64]
 

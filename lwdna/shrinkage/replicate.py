@@ -28,6 +28,7 @@ from lwdna.data.images import find_images, read_image, to_gray, to_rgb
 from lwdna.errors import BudgetError, DataError, TrainingError
 from lwdna.graph.channels import ChannelGraph, Mask
 from lwdna.graph.complexity import MaskedComplexity
+from lwdna.graph.labels import Groups
 from lwdna.graph.surgery import cut, verify
 from lwdna.networks.build import build
 from lwdna.networks.registry import TABLES_WITHOUT_BATCH_NORM, input_shape
@@ -117,6 +118,7 @@ def replicate(
     batches: int = 2,
     embedding: int = 8,
     patch_size: int | None = None,
+    groups: Groups = "whole",
 ) -> pd.DataFrame:
     """Shrink a network to the sizes of its rows, by every criterion and seed.
 
@@ -131,6 +133,7 @@ def replicate(
         batches: drawn for each gradient.
         embedding: dimension m of the hypernetwork.
         patch_size: height and width of the images; by default that of the dataset.
+        groups: what grouped convolutions lose; see :func:`lwdna.shrink`.
 
     Returns:
         A row for each row of the paper, criterion and seed, with FLOPs and parameters.
@@ -143,7 +146,7 @@ def replicate(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         wide = build(network, dataset=dataset, width=width)
-    graph = ChannelGraph(wide, example)
+    graph = ChannelGraph(wide, example, groups=groups)
     complexity = MaskedComplexity(graph, batch_norm=batch_norm)
     results = []
     progress = tqdm(total=len(CRITERIA) * len(seeds), desc=network, unit="shrinkage")

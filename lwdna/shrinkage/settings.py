@@ -14,6 +14,7 @@ from torch import nn
 
 from lwdna.errors import ConfigError, nearest
 from lwdna.graph.channels import ChannelGraph
+from lwdna.graph.labels import Groups, check_groups
 from lwdna.shrinkage.gradients import LossFunction
 from lwdna.shrinkage.latents import EMBEDDING
 from lwdna.shrinkage.starts import START, STARTS, Start
@@ -61,8 +62,16 @@ class Settings:
         },
     )
 
+    groups: Groups = field(
+        default="whole",
+        metadata={
+            "help": "What grouped convolutions lose: whole groups, or equal positions of each."
+        },
+    )
+
     def __post_init__(self) -> None:
         self._check_types()
+        check_groups(self.groups)
         for name in ("rho", "tau"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; give a share between 0 and 1.")
@@ -118,8 +127,9 @@ class Settings:
             "seed": int(self.seed),
             "embedding": int(self.embedding),
             "batch_norm": bool(self.batch_norm),
-            "multiple_of": int(self.multiple_of),
             "start": self.start,
+            **({} if self.multiple_of == 1 else {"multiple_of": int(self.multiple_of)}),
+            **({} if self.groups == "whole" else {"groups": self.groups}),
         }
 
 

@@ -17,6 +17,7 @@ from lwdna.graph.complexity import MaskedComplexity
 from lwdna.graph.complexity import complexity as count_complexity
 from lwdna.graph.drawing import check_drawable, drawn_layers
 from lwdna.graph.inputs import as_inputs, check_data, unwrapped
+from lwdna.graph.labels import Groups
 from lwdna.graph.widening import check_factor
 from lwdna.networks.widening import widen_to_shrink
 from lwdna.shrinkage.budget import check_target, floors, select
@@ -44,6 +45,7 @@ def shrink(
     embedding: int = Settings.embedding,
     batch_norm: bool = Settings.batch_norm,
     start: Start = Settings.start,
+    groups: Groups = Settings.groups,
     widen: float = 1,
 ) -> Shrunk:
     """Shrink a (widened) network to a FLOPs budget by its latent vectors (Sec. 1.2).
@@ -75,6 +77,10 @@ def shrink(
             kept. "fresh" are drawn by the ``reset_parameters()`` of each layer at its new size.
             "generated" are those that the latent vectors generate, as in the authors' code;
             "rescaled" the same, scaled layer by layer to the size of fresh ones.
+        groups: what grouped convolutions lose: "whole" groups, whose width stays, as in the
+            authors' RegNets for CIFAR; or the same "positions" of every group, as in their code
+            for ImageNet, so that the number of groups stays and the latent vector has an element
+            for each position.
         widen: w: the network given is the baseline and is widened by :func:`lwdna.widen` first, as
             in the paper (2). Left out, it is wide enough as it is.
 
@@ -98,6 +104,7 @@ def shrink(
         embedding=embedding,
         batch_norm=batch_norm,
         start=start,
+        groups=groups,
     )
     if loss_fn is not None and not callable(loss_fn):
         raise ConfigError(
@@ -108,9 +115,9 @@ def shrink(
     baseline = None
     if check_factor(widen) > 1:
         baseline = count_complexity(model, example_input, batch_norm=batch_norm)
-        model = widen_to_shrink(model, example_input, widen, seed=seed)
+        model = widen_to_shrink(model, example_input, widen, groups=groups, seed=seed)
     wide = copy.deepcopy(model)
-    graph = ChannelGraph(wide, example_input)
+    graph = ChannelGraph(wide, example_input, groups=groups)
     complexity = MaskedComplexity(graph, batch_norm=batch_norm)
     if flops_ratio is not None:
         whole = complexity.flops(graph.full_mask()) if baseline is None else baseline[0]

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 import lwdna
 from lwdna.errors import ConfigError
 from lwdna.graph.channels import ChannelGraph
+from lwdna.graph.labels import Groups
 from lwdna.io.checksummed_csv import write_csv
 from lwdna.networks.build import build_seeded
 from lwdna.networks.own import builder
@@ -48,8 +49,12 @@ class Widened:
     """FLOPs and parameters of the baseline."""
 
 
-def widen(asked: ToShrink) -> Widened:
+def widen(asked: ToShrink, groups: Groups = "whole") -> Widened:
     """Make a network wider, and say what its budget is in FLOPs.
+
+    Args:
+        asked: the options.
+        groups: of ``lwdna.widen``, where the network has no argument ``width``.
 
     Raises:
         ConfigError, click.UsageError: unless there is one budget, and the outputs are different
@@ -62,7 +67,7 @@ def widen(asked: ToShrink) -> Widened:
     name, dataset = asked["network"], asked["dataset"]
     example = example_of(name, dataset, asked["shapes"])
     width = asked["width"] * (2 if asked["widen"] is None else asked["widen"])
-    build = builder(example)
+    build = builder(example, groups)
     spec = {"name": name, "dataset": dataset, "width": asked["width"], "options": asked["options"]}
     baseline = build_seeded(spec, seed, build)
     counted = lwdna.complexity(baseline, example, batch_norm=asked["batch_norm"])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lwdna.errors import ConfigError, first_line
+from lwdna.networks.own import builder
 from lwdna.networks.provenance import provenance_of
 from lwdna.networks.user_code import fingerprint
 from lwdna.tasks.task import Task
@@ -31,9 +32,10 @@ def input_of(model: nn.Module, network: Mapping[str, Any] | None) -> Sequence[in
     return None if shrinkage is None else shrinkage.inputs[0]
 
 
-def example_in(network: Mapping[str, Any]) -> tuple[Tensor, ...]:
-    """An input without content ``(1, C, H, W)``, of the shape in a network's section, if any."""
-    return (torch.empty(1, *network["input"]),) if "input" in network else ()
+def builder_for(network: Mapping[str, Any]) -> Callable[..., nn.Module]:
+    """What builds the network of a section, which may hold ``input``, and how ``groups`` widen."""
+    example = (torch.empty(1, *network["input"]),) if "input" in network else ()
+    return builder(example, network.get("groups", "whole"))
 
 
 def check_own(task: Task, model: nn.Module, data: Any, shape: Sequence[int] | None) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 import lwdna
+from lwdna.graph.labels import GROUPS, Groups
 from lwdna.networks.own import builder
 from lwdna.steps._networks import example_of
 from lwdna.steps._options import Json, shapes
@@ -17,6 +18,13 @@ from lwdna.steps._options import Json, shapes
 @click.option("--dataset", help="Dataset the network is built for.")
 @click.option("--width", type=float, default=1.0, show_default=True)
 @click.option("--options", type=Json(), default="{}", help="Other options of the network.")
+@click.option(
+    "--groups",
+    type=click.Choice(GROUPS),
+    default="whole",
+    show_default=True,
+    help="What grouped convolutions lose: whole groups, or equal positions of each.",
+)
 @shapes
 def main(
     *,
@@ -24,6 +32,7 @@ def main(
     dataset: str | None,
     width: float,
     options: dict[str, Any],
+    groups: Groups,
     shapes: tuple[tuple[int, ...], ...],
 ) -> None:
     """Print each channel set of NETWORK, its layers, and why they are coupled.
@@ -31,5 +40,5 @@ def main(
     NETWORK is a name, or FILE:FUNCTION for a function that makes a network of your own.
     """
     example = example_of(network, dataset, shapes)
-    model = builder(example)(network, dataset=dataset, width=width, **options)
-    click.echo(lwdna.ChannelGraph(model, example).explain())
+    model = builder(example, groups)(network, dataset=dataset, width=width, **options)
+    click.echo(lwdna.ChannelGraph(model, example, groups=groups).explain())

@@ -56,7 +56,7 @@ def main(*, asked: ToShrink, loss: dict[str, Any], settings: dict[str, Any]) -> 
         raise click.UsageError("Give --task and --train together.")
     if loss["path"] is not None and loss["function"] is not None:
         raise click.UsageError("Give either --loss, or --task and --train.")
-    widened, seed = widen(asked), asked["seed"]
+    widened, seed = widen(asked, settings["groups"]), asked["seed"]
     if settings["criterion"] in SCORERS:
         settings["criterion"] = SCORERS[settings["criterion"]].load()
     settings |= {"target_flops": widened.target_flops, "batch_norm": asked["batch_norm"]}

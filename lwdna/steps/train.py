@@ -8,11 +8,11 @@ from typing import Any
 import click
 
 from lwdna.networks.build import build_seeded
-from lwdna.networks.own import builder, load
+from lwdna.networks.own import load
 from lwdna.networks.user_code import is_own
 from lwdna.networks.weights import save
 from lwdna.steps._options import FILE, Network, bundle, output, seed, threads, training_run
-from lwdna.steps._own import example_in, input_of
+from lwdna.steps._own import builder_for, input_of
 from lwdna.steps._training import training
 from lwdna.training.loop import train, write_history
 
@@ -46,7 +46,7 @@ def main(*, start: dict[str, Any], run: dict[str, Any], output: Path, seed: int)
     network, teacher = start["network"], start["teacher"]
     name = "" if network is None else network["name"]
     if start["weights"] is None and network is not None:
-        model = build_seeded(network, seed, builder(example_in(network)))
+        model = build_seeded(network, seed, builder_for(network))
     elif start["weights"] is not None and (network is None or is_own(name)):
         model = load(start["weights"], name or None)
     else:

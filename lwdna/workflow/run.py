@@ -210,16 +210,18 @@ class Run:
         # Not of the inputs, or Snakemake would not notice a change of the network.
         shrunk, teacher = self.shrunk(wildcards), self.teacher(wildcards)
         section = self.section(wildcards)
-        width = section["network"]["width"]
+        network = dict(section["network"])
         if wildcards.method == TEACHER:
-            width *= section["teacher"]["width"]
+            network["width"] *= section["teacher"]["width"]
+            if section.get("shrink", {}).get("groups", "whole") != "whole":
+                network["groups"] = section["shrink"]["groups"]
         words = ["--teacher", str(teacher)] if teacher else []
         if teacher:
             owner = section["teacher"].get("experiment", wildcards.experiment)
             words += maker("--teacher-network", self.experiments[owner]["network"])
         if shrunk:
             return ["--weights", str(shrunk), *maker("--network", section["network"]), *words]
-        return ["--network", as_json({**section["network"], "width": width}), *words]
+        return ["--network", as_json(network), *words]
 
     def weights(self, wildcards: Wildcards) -> list[str]:
         """The trained networks of a method, one for each seed."""

@@ -480,7 +480,6 @@ def test_summary_beside_the_weights(tmp_path):
         "seed": 0,
         "embedding": 8,
         "batch_norm": True,
-        "multiple_of": 1,
         "start": "fresh",
     }
     assert list(summary["layers"]) == list(result.kept)
