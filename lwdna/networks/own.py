@@ -10,13 +10,12 @@ from typing import Any
 from torch import Tensor, nn
 
 from lwdna.errors import ConfigError
-from lwdna.graph.labels import Groups
 from lwdna.networks.build import build as build_named
 from lwdna.networks.provenance import Provenance, set_provenance
 from lwdna.networks.user_code import Own, is_own
 from lwdna.networks.weights import load as load_file
 from lwdna.networks.weights import read_provenance
-from lwdna.networks.widening import widen
+from lwdna.networks.widening import Groups, widen
 
 
 def builder(example: Sequence[Tensor] = (), groups: Groups = "whole") -> Callable[..., nn.Module]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from lwdna.graph.channels import ChannelGraph
 from lwdna.graph.drawing import check_drawable, drawn_anew, drawn_layers, undrawable
 from lwdna.graph.inputs import as_inputs
-from lwdna.graph.labels import Groups
+from lwdna.graph.labels import Groups as Groups
 from lwdna.graph.widening import check_factor, check_widened, copies, widened
 from lwdna.networks.provenance import Widening, provenance_of, set_provenance
 
