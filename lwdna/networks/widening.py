@@ -11,9 +11,11 @@ from torch import Tensor, nn
 from lwdna.graph.channels import ChannelGraph
 from lwdna.graph.drawing import check_drawable, drawn_anew, drawn_layers, undrawable
 from lwdna.graph.inputs import as_inputs
-from lwdna.graph.labels import Groups as Groups
+from lwdna.graph.labels import Groups
 from lwdna.graph.widening import check_factor, check_widened, copies, widened
 from lwdna.networks.provenance import Widening, provenance_of, set_provenance
+
+__all__ = ["Groups", "widen", "widen_again", "widen_to_shrink"]
 
 _OTHERWISE = "make the network at the width that it is to have"
 
