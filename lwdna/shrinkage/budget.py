@@ -10,9 +10,7 @@ from numpy.typing import NDArray
 from lwdna.errors import BudgetError
 from lwdna.graph.channels import ChannelGraph, ChannelSet, Mask
 from lwdna.graph.complexity import MaskedComplexity
-from lwdna.shrinkage.portions import portions, round_up
-
-Scores = NDArray[np.float64]
+from lwdna.shrinkage.portions import Scores, portions, round_up
 
 
 def floors(sets: list[ChannelSet], rho: float, tau: float) -> list[int]:
