@@ -146,7 +146,8 @@ class ChannelGraph:
         self.costs = [(n, tuple(elements[a.numpy()] for a in axes)) for n, axes in found.costs]
         self.taught = [_by_element(call, elements) for call in found.taught]
         self.ends = self._among(elements, [*found.sources.values(), *found.results])
-        self._spread = {(int(elements[a]), int(elements[b])) for a, b in found.spread}
+        met = {(int(elements[a]), int(elements[b])) for a, b in found.spread}
+        self._spread = {(a, b) for a, b in met if a != b}
         held = [labels for labels, _ in found.held]
         self.frozen = self.ends | self._among(elements, found.frozen + held)
         self.sets = sets_of(self, found, elements)

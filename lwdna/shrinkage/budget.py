@@ -11,9 +11,7 @@ from lwdna.errors import BudgetError
 from lwdna.graph.channels import ChannelGraph, Mask
 from lwdna.graph.complexity import MaskedComplexity
 from lwdna.graph.sets import ChannelSet
-from lwdna.shrinkage.portions import portions, round_up
-
-Scores = NDArray[np.float64]
+from lwdna.shrinkage.portions import Scores, portions, round_up
 
 
 def floors(sets: list[ChannelSet], rho: float, tau: float) -> list[int]:

@@ -12,6 +12,7 @@ from lwdna.graph.channels import ChannelGraph, Elements, Mask
 from lwdna.graph.sets import ChannelSet
 
 Numbers = NDArray[np.int64]
+Scores = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -61,9 +62,7 @@ class Portions:
         return self.only(np.arange(len(self)) > 0)
 
 
-def portions(
-    graph: ChannelGraph, mask: Mask, scores: NDArray[np.float64], multiple_of: int
-) -> Portions:
+def portions(graph: ChannelGraph, mask: Mask, scores: Scores, multiple_of: int) -> Portions:
     """What a mask may be added to, by the mean score of each portion.
 
     Args:
@@ -71,35 +70,51 @@ def portions(
         scores: ``(elements,)``.
         multiple_of: of how many channels of a layer the number is to be a multiple.
     """
-    found: list[tuple[Elements, int, float, bool]] = []
+    found = [_of_one_size(np.zeros(0, np.int64), 1, 0, last=False)]
+    worth = [np.zeros(0)]
     for number, channels in enumerate(graph.sets):
         lowest, left = np.inf, [np.zeros(0, np.int64)]
-        for elements, step in _blocks(graph, channels, multiple_of):
-            rest = elements[~mask[elements]]
-            rest = rest[np.argsort(-scores[rest], kind="stable")]
+        for block, step in _blocks(graph, channels, multiple_of):
+            rest = _best(block[~mask[block]], scores)
             whole = len(rest) // step * step
-            for portion in rest[:whole].reshape(-1, step):
-                lowest = min(lowest, float(scores[portion].mean()))
-                found.append((portion, number, float(scores[portion].mean()), False))
+            means = scores[rest[:whole]].reshape(-1, step).mean(1)
+            lowest = min([lowest, *means[-1:]])
+            found.append(_of_one_size(rest[:whole], step, number, last=False))
+            worth.append(means)
             left.append(rest[whole:])
-        last = np.concatenate(left)
-        if len(last):
-            worth = min(float(scores[last].mean()), float(np.nextafter(lowest, -np.inf)))
-            found.append((last, number, worth, True))
-    found.sort(key=lambda portion: int(portion[0][0]))
-    order = np.argsort([worth for _, _, worth, _ in found], kind="stable")[::-1]
-    ordered = [found[i] for i in order]
-    return Portions(
-        np.concatenate([np.zeros(0, np.int64), *(elements for elements, *_ in ordered)]),
-        np.array([len(elements) for elements, *_ in ordered], np.int64),
-        np.array([number for _, number, *_ in ordered], np.int64),
-        np.array([last for *_, last in ordered], np.bool_),
+        if len(rest := np.concatenate(left)):
+            found.append(_of_one_size(rest, len(rest), number, last=True))
+            worth.append(np.array([min(scores[rest].mean(), np.nextafter(lowest, -np.inf))]))
+    return _ordered(found, np.concatenate(worth))
+
+
+def _of_one_size(elements: Elements, size: int, number: int, *, last: bool) -> Portions:
+    """Portions of one set, ``size`` elements each."""
+    count = len(elements) // size
+    return Portions(elements, np.full(count, size), np.full(count, number), np.full(count, last))
+
+
+def _ordered(found: list[Portions], worth: Scores) -> Portions:
+    """Portions by what they are worth, the best first."""
+    elements, sizes, sets = (
+        np.concatenate(parts)
+        for parts in zip(*((p.elements, p.sizes, p.sets) for p in found), strict=True)
     )
+    last = np.concatenate([p.last for p in found])
+    starts = np.cumsum(sizes) - sizes
+    order = np.argsort(elements[starts])
+    order = order[np.argsort(worth[order], kind="stable")][::-1]
+    sizes, starts = sizes[order], starts[order]
+    shift = np.repeat(starts - (np.cumsum(sizes) - sizes), sizes)
+    return Portions(elements[shift + np.arange(len(shift))], sizes, sets[order], last[order])
 
 
-def round_up(
-    graph: ChannelGraph, mask: Mask, scores: NDArray[np.float64], multiple_of: int
-) -> Mask:
+def _best(elements: Elements, scores: Scores) -> Elements:
+    """Elements by their scores, the best first."""
+    return elements[np.argsort(-scores[elements], kind="stable")]
+
+
+def round_up(graph: ChannelGraph, mask: Mask, scores: Scores, multiple_of: int) -> Mask:
     """The mask with the best channels added until each set has a multiple, or all of its own.
 
     Args:
@@ -118,7 +133,7 @@ def round_up(
             if short > len(rest):
                 mask[channels.elements] = True
                 break
-            mask[rest[np.argsort(-scores[rest], kind="stable")][:short]] = True
+            mask[_best(rest, scores)[:short]] = True
     return mask
 
 

@@ -107,6 +107,54 @@ def test_shrunk_to_any_budget(gate, share):
     assert small.flops <= target
 
 
+class Norm(nn.Module):
+    """A layer norm over channels, written by hand."""
+
+    def __init__(self, n):
+        super().__init__()
+        self.gamma = nn.Parameter(torch.ones(1, n, 1, 1))
+
+    def forward(self, x):
+        apart = x - x.mean(1, keepdim=True)
+        return self.gamma * apart / (x.var(1, keepdim=True) + 1e-5).sqrt()
+
+
+class Both(nn.Module):
+    """Of which channels and of which places, added before they weigh, as in BAM."""
+
+    def __init__(self, n):
+        super().__init__()
+        self.channels = nn.Sequential(nn.Linear(n, n // 4), nn.ReLU(), nn.Linear(n // 4, n))
+        self.places = nn.Sequential(conv(n, n // 4, 1), nn.ReLU(), conv(n // 4, 1, 1))
+
+    def forward(self, x):
+        which = self.channels(x.mean((2, 3)))[:, :, None, None].expand_as(x)
+        return x * (1 + (which * self.places(x).expand_as(x)).sigmoid())
+
+
+class TwoMaps(nn.Module):
+    """Two maps of one layer, which weigh two branches."""
+
+    def __init__(self, n):
+        super().__init__()
+        self.maps = conv(n, 2, 1)
+
+    def forward(self, x):
+        weights = self.maps(x).softmax(1)
+        return x * weights[:, :1] + weights[:, 1:] * x.flip(3)
+
+
+@pytest.mark.parametrize("make", [Norm, Both, TwoMaps])
+@pytest.mark.parametrize("share", [0.15, 0.4, 0.7])
+def test_other_kinds_of_attention(make, share):
+    model = nn.Sequential(conv(3, 16), make(16), conv(16, 32), nn.ReLU(), conv(32, 4, 1))
+    for seed in range(3):
+        small = lwdna.shrink(
+            model, X, None, flops_ratio=share, rho=0.0, criterion="magnitude", seed=seed
+        )
+        assert len(small.kept["2"]) < 32
+
+
 @pytest.mark.parametrize(
     "attention", [(Spatial(),), (Channels(16), Spatial())], ids=["spatial", "CBAM"]
 )
