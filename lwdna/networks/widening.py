@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lwdna.graph.channels import ChannelGraph
 from lwdna.graph.drawing import check_drawable, drawn_anew, drawn_layers, undrawable
-from lwdna.graph.inputs import as_inputs
+from lwdna.graph.inputs import as_inputs, check_data, unwrapped
 from lwdna.graph.labels import Groups
 from lwdna.graph.widening import check_factor, wider
 from lwdna.networks.provenance import Widening, provenance_of, set_provenance
@@ -96,6 +96,7 @@ def _widen(
 ) -> nn.Module:
     """Widen a network; ``strict`` refuses layers that cannot be drawn anew."""
     factor = check_factor(factor)
+    model, example_input = check_data(unwrapped(model)), as_inputs(example_input)
     graph = ChannelGraph(model, example_input, groups=groups)
     layers = drawn_layers(graph, model) | _mixing(graph)
     if strict:
@@ -104,7 +105,7 @@ def _widen(
         wide = copy.deepcopy(model)
     else:
         wide = wider(graph, model, example_input, factor)
-        inputs = [list(x.shape) for x in as_inputs(example_input)]
+        inputs = [list(x.shape) for x in example_input]
         set_provenance(wide, provenance_of(model).wider(Widening(factor, inputs, groups)))
     drawn = drawn_anew(wide, seed, _OTHERWISE)
     for name in layers:
