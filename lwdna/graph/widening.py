@@ -6,8 +6,10 @@ followed along the same axes, so what can be cut can be widened.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from numbers import Real
 from typing import Any
 
@@ -35,6 +37,96 @@ def check_factor(factor: Any) -> float:
             f"A network is to be {factor!r} times as wide; give a number of 1 or more, such as 2."
         )
     return float(factor)
+
+
+def wider(
+    graph: ChannelGraph,
+    model: nn.Module,
+    example_input: Tensor | Sequence[Tensor],
+    factor: float,
+) -> nn.Module:
+    """A plain network whose free channels are ``factor`` times as many, checked.
+
+    Where only whole copies would leave a set as it is, since all its channels are one element, its
+    channels become more one by one, if the network runs with that.
+
+    Args:
+        graph: of ``model``.
+        model: the network, perhaps on the meta device; it is not changed.
+        example_input: ``(B, C, H, W)``, or a tuple of inputs, as the graph was given.
+        factor: w, at least 1.
+
+    Returns:
+        The network; its values are copies of those of the original.
+
+    Raises:
+        GraphError: if no channel is free, or the network cannot be widened.
+    """
+    fine = divided(graph)
+    if fine.elements > graph.elements and factor != int(factor):
+        try:
+            return _checked(fine, model, example_input, copies(fine, factor))
+        except GraphError:
+            pass  # these channels come in groups that the network knows the size of
+    return _checked(graph, model, example_input, copies(graph, factor))
+
+
+def _checked(
+    graph: ChannelGraph,
+    model: nn.Module,
+    example_input: Tensor | Sequence[Tensor],
+    counts: Copies,
+) -> nn.Module:
+    """The network with so many copies of every element, if it is what was predicted."""
+    wide = widened(graph, model, counts)
+    check_widened(graph, wide, example_input, counts)
+    return wide
+
+
+def divided(graph: ChannelGraph) -> ChannelGraph:
+    """The graph with one element for each channel of sets that are a single element.
+
+    Such channels are mixed, by a mean over them or by shuffles, so that none can go alone; but
+    there may be one more. Where an axis has several times as many, it has as many of each part.
+    """
+    alone = [int(s.elements[0]) for s in graph.sets if len(s) == 1 and s.prunable]
+    arrays = [*graph.makers().values(), *(layer.inputs for layer in graph.layers.values())]
+    arrays += [axis for axes in graph.axes.values() for axis in axes if axis is not None]
+    parts, total = {}, graph.elements
+    for element in alone:
+        size = math.gcd(*(int((axis == element).sum()) for axis in arrays))
+        parts[element] = np.concatenate([[element], np.arange(total, total + size - 1)])
+        total += size - 1
+
+    def divide(axis: Elements) -> Elements:
+        axis = axis.copy()
+        for element, numbers in parts.items():
+            places = np.flatnonzero(axis == element)
+            axis[places] = numbers[np.arange(len(places)) * len(numbers) // max(1, len(places))]
+        return axis
+
+    fine = copy.copy(graph)
+    fine.elements = total
+    fine.frozen, fine.ends = (
+        np.pad(m, (0, total - graph.elements)) for m in (graph.frozen, graph.ends)
+    )
+    fine.axes = {
+        name: tuple(None if axis is None else divide(axis) for axis in axes)
+        for name, axes in graph.axes.items()
+    }
+    fine.layers = {
+        name: replace(layer, inputs=divide(layer.inputs), outputs=divide(layer.outputs))
+        for name, layer in graph.layers.items()
+    }
+    fine.activities = [replace(a, channels=divide(a.channels)) for a in graph.activities]
+    fine.inside = {name: divide(axis) for name, axis in graph.inside.items()}
+    fine.costs = [(n, tuple(divide(axis) for axis in axes)) for n, axes in graph.costs]
+    fine.sets = [
+        replace(s, elements=new, frozen=fine.frozen[new])
+        for s in graph.sets
+        for new in [parts.get(int(s.elements[0]), s.elements)]
+    ]
+    return fine
 
 
 def copies(graph: ChannelGraph, factor: float) -> Copies:
@@ -182,6 +274,6 @@ def check_widened(
         )
 
 
-def _coupled(graph: ChannelGraph) -> list[tuple[str, ...]]:
-    """By channel set the layers that make it, and those that read it."""
-    return [(*channels.makers, *channels.readers) for channels in graph.sets]
+def _coupled(graph: ChannelGraph) -> list[tuple[Any, ...]]:
+    """By channel set the layers that make it, those that read it, and whether any of it may go."""
+    return [(s.makers, s.readers, s.prunable) for s in graph.sets]

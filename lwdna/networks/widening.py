@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from lwdna.graph.channels import ChannelGraph
 from lwdna.graph.drawing import check_drawable, drawn_anew, drawn_layers, undrawable
-from lwdna.graph.inputs import as_inputs
+from lwdna.graph.inputs import as_inputs, check_data, unwrapped
 from lwdna.graph.labels import Groups
-from lwdna.graph.widening import check_factor, check_widened, copies, widened
+from lwdna.graph.widening import check_factor, wider
 from lwdna.networks.provenance import Widening, provenance_of, set_provenance
 
 __all__ = ["Groups", "widen", "widen_again", "widen_to_shrink"]
@@ -34,7 +34,7 @@ def widen(
     number of its channels is the same wherever they are. What is frozen stays: inputs and outputs
     of the network, fixed layers, channels whose number is written in the code. Of a grouped
     convolution the number of groups grows, or their width; of a group norm their number. Channels
-    that can only go together are copied together.
+    that can only go together are copied together, but where they are all of their set.
 
     Weights are those of a new network: what ``reset_parameters()`` of each layer draws at its new
     size, and then that of the modules it is put into. What is no convolution or linear layer, such
@@ -81,7 +81,7 @@ def widen_again(model: nn.Module, widening: Widening) -> nn.Module:
     """
     example = tuple(torch.empty(shape, device="meta") for shape in widening.inputs)
     graph = ChannelGraph(model, example, groups=widening.groups)  # type: ignore[arg-type]
-    return widened(graph, model, copies(graph, widening.factor))
+    return wider(graph, model, example, widening.factor)
 
 
 @torch.no_grad()
@@ -96,6 +96,7 @@ def _widen(
 ) -> nn.Module:
     """Widen a network; ``strict`` refuses layers that cannot be drawn anew."""
     factor = check_factor(factor)
+    model, example_input = check_data(unwrapped(model)), as_inputs(example_input)
     graph = ChannelGraph(model, example_input, groups=groups)
     layers = drawn_layers(graph, model) | _mixing(graph)
     if strict:
@@ -103,10 +104,8 @@ def _widen(
     if factor == 1:
         wide = copy.deepcopy(model)
     else:
-        counts = copies(graph, factor)
-        wide = widened(graph, model, counts)
-        check_widened(graph, wide, example_input, counts)
-        inputs = [list(x.shape) for x in as_inputs(example_input)]
+        wide = wider(graph, model, example_input, factor)
+        inputs = [list(x.shape) for x in example_input]
         set_provenance(wide, provenance_of(model).wider(Widening(factor, inputs, groups)))
     drawn = drawn_anew(wide, seed, _OTHERWISE)
     for name in layers:

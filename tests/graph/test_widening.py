@@ -175,6 +175,24 @@ CASES = {
         1.1,
         {"a": 5, "b": 2},
     ),
+    "a softmax over channels": (
+        lambda self, x: self.b(self.a(x).softmax(1)),
+        {"a": conv(3, 12), "b": conv(12, 2)},
+        1.5,
+        {"a": 18, "b": 2},
+    ),
+    "one element in two halves": (
+        lambda self, x: self.b(torch.mul(*self.a(x).softmax(1).chunk(2, 1))),
+        {"a": conv(3, 6), "b": conv(3, 2)},
+        1.5,
+        {"a": 8, "b": 2},
+    ),
+    "one element that is shuffled in pairs stays even": (
+        lambda self, x: self.b(nn.functional.channel_shuffle(self.a(x).softmax(1), 2)),
+        {"a": conv(3, 6), "b": conv(6, 2)},
+        1.5,
+        {"a": 6, "b": 2},
+    ),
     "a pixel shuffle": (
         lambda self, x: self.b(nn.functional.pixel_shuffle(self.a(x), 2)),
         {"a": conv(3, 12), "b": conv(3, 2)},

@@ -9,7 +9,7 @@ from running import ROOT, TINY
 
 from lwdna.config.check import check
 from lwdna.errors import ConfigError
-from lwdna.workflow.run import Run
+from lwdna.workflow.run import TEACHER, Run
 from lwdna.workflow.targets import Targets
 
 SOURCE = """
@@ -97,6 +97,20 @@ def test_what_steps_are_given(tmp_path, monkeypatch):
     assert json.loads(start[1]) == OWN | {"width": 1} and len(start) == 2
     assert run.own_sources(of("lw-dna")) == ["net.py"]
     assert Targets(run, None).strip_titles(of("lw-dna"))[-2:] == ["--made-by", "net.py:wide"]
+
+
+@pytest.mark.parametrize("groups", [None, "whole", "positions"])
+def test_a_teacher_is_widened_as_the_network_that_is_shrunk(tmp_path, groups):
+    shrink = {"flops_ratio": 0.9} | ({"groups": groups} if groups else {})
+    _, config = experiment(tmp_path, OWN | {"name": "net.py:narrow"}, shrink=shrink)
+    run = Run(config)
+    teacher = SimpleNamespace(experiment="digits", method=TEACHER, seed="0")
+    network = json.loads(run.train_start(teacher)[1])
+    assert network["width"] == 2 and network["input"] == [3, 32, 32]
+    assert network.get("groups", "whole") == (groups or "whole")
+    words = run.shrink_options(SimpleNamespace(experiment="digits", shrinkage="lw-dna"))
+    # Without a word, so that what was shrunk before there were two ways is not shrunk again.
+    assert ("--groups" in words) == (groups is not None)
 
 
 def test_a_network_by_its_name_has_no_sources(tmp_path):
