@@ -36,11 +36,6 @@ def unwrapped(model: Any) -> nn.Module:
     network: nn.Module = model
     while _is_wrapper(network):
         network = getattr(network, WRAPPERS[type(network).__name__])
-    if type(network).forward is nn.Module.forward and "forward" not in vars(network):
-        raise ConfigError(
-            f"The model is a {type(network).__name__} without a forward; put its layers into a "
-            "module that has one, such as nn.Sequential."
-        )
     for name, module in network.named_modules():
         what = f"Module '{name}'" if name else "The network"
         if isinstance(module, torch.jit.ScriptModule):
@@ -59,6 +54,11 @@ def unwrapped(model: Any) -> nn.Module:
                 f"{what}, a {type(module).__name__}, has no sizes before its first input; run the "
                 "network once, so that it takes them."
             )
+    if type(network).forward is nn.Module.forward and "forward" not in vars(network):
+        raise ConfigError(
+            f"The model is a {type(network).__name__} without a forward; put its layers into a "
+            "module that has one, such as nn.Sequential."
+        )
     return network
 
 
