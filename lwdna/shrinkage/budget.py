@@ -131,7 +131,9 @@ def _tied(graph: ChannelGraph) -> str:
         f" The channels of {_named(channels.makers)} stay whole, since they can only go together: "
         f"{'; '.join(channels.reasons[:2])}."
         for channels in graph.sets
-        if channels.prunable and channels.reasons and _is_tied(graph, channels)
+        if channels.reasons
+        and not graph.ends[channels.elements].any()
+        and _is_tied(graph, channels)
     )
 
 

@@ -239,7 +239,18 @@ def shuffling():
     )
 
 
+class Standardised(nn.Module):
+    """Takes statistics over channels, one of which then stands for all."""
+
+    def forward(self, x):
+        return x - x.mean(1, keepdim=True)
+
+
 TIED = {
+    "a mean over channels": (
+        lambda: nn.Sequential(nn.Conv2d(3, 32, 3), Standardised(), nn.Conv2d(32, 4, 1)),
+        "'0' stay whole, since they can only go together: mean at 1",
+    ),
     "along channels": (
         lambda: nn.Sequential(nn.Conv2d(3, 32, 3, padding=1), Eca(), nn.Conv2d(32, 4, 1)),
         "'0' stay whole, since they can only go together: .*1.conv",
