@@ -244,6 +244,8 @@ def _check_shape(
 
 def _resize(module: nn.Module, shapes: Mapping[str, torch.Size], groups: int | None) -> None:
     """Set the sizes that a layer holds beside its tensors."""
+    # Other tensors, such as a counter of FLOPs may leave, say nothing of the size.
+    shapes = {n: s for n, s in shapes.items() if n.startswith(("weight", "bias", "running"))}
     if isinstance(module, CONVOLUTIONS):
         first, second = shapes["weight"][:2]
         transposed = isinstance(module, TRANSPOSED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
@@ -14,6 +15,7 @@ from lwdna.errors import ConfigError
 from lwdna.graph.channels import ChannelGraph, Mask
 from lwdna.graph.complexity import MaskedComplexity
 from lwdna.graph.inputs import as_inputs
+from lwdna.graph.layer_rules import is_known
 from lwdna.graph.surgery import cut, verify
 from lwdna.networks.provenance import (
     Shrinkage,
@@ -23,6 +25,8 @@ from lwdna.networks.provenance import (
     write_summary,
 )
 from lwdna.networks.weights import save
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -116,6 +120,7 @@ def derive(
     Raises:
         GraphError: if the network is not what the channel graph predicts.
     """
+    _say_what_was_left(wide)
     small = cut(graph, wide, mask)
     verify(graph, small, example_input, mask, complexity, batch_norm=bool(settings["batch_norm"]))
     kept = graph.kept(mask)
@@ -140,3 +145,24 @@ def derive(
         flops_before=shrinkage.flops_before,
         params_before=shrinkage.params_before,
     )
+
+
+def _say_what_was_left(model: nn.Module) -> None:
+    """Warn of buffers that something else put into PyTorch's layers, such as a counter of FLOPs.
+
+    They are saved with the network, which can then be loaded only into one that has them too.
+    """
+    left = [
+        f"{name}.{buffer}"
+        for name, module in model.named_modules()
+        if is_known(module)
+        for buffer, _ in module.named_buffers(recurse=False)
+        if not buffer.startswith(("weight", "bias", "running", "num_batches"))
+    ]
+    if left:
+        logger.warning(
+            "The buffers %s are none of PyTorch's layers; a tool may have left them. Remove them "
+            "before, by `del`, or a file of the shrunk network can only be loaded into a network "
+            "that has them too.",
+            ", ".join(left[:3]) + (", ..." if len(left) > 3 else ""),
+        )

@@ -280,3 +280,13 @@ def test_weights_that_are_counted_are_not_warned_of(caplog):
     model = nn.Sequential(weight_norm(nn.Conv2d(3, 16, 3, padding=1)), nn.Conv2d(16, 4, 1))
     assert complexity(model, X)[0] == 256 * (27 * 16 + 16 * 4)
     assert not caplog.text
+
+
+def test_buffers_that_a_tool_left_are_named(caplog):
+    model = nn.Sequential(network(), nn.BatchNorm2d(4))
+    shrink(model)
+    assert not caplog.text
+    for module in model.modules():
+        module.register_buffer("total_ops", torch.zeros(1))
+    shrink(model)
+    assert "The buffers 0.0.total_ops, 0.1.total_ops, 0.2.total_ops, ... are none of" in caplog.text
