@@ -104,10 +104,10 @@ def as_inputs(example_input: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
             "tuple of tensors in the order in which forward takes them."
         )
     for x in given:
-        if not x.numel():
+        if x.ndim and not len(x):
             raise ConfigError(
-                f"The example input has the shape {tuple(x.shape)}, without a single element; give "
-                "one image at least."
+                f"The example input has the shape {tuple(x.shape)}, without a single image; give "
+                "one at least."
             )
     return tuple(given)
 

@@ -113,7 +113,7 @@ def test_a_model_that_is_no_network(use, model, said):
         (([X, X],), "is a tuple that holds something of type list"),
         ((), "is empty"),
         (None, "is of type NoneType"),
-        (X[:0], "without a single element"),
+        (X[:0], "without a single image"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
