@@ -62,8 +62,8 @@ def wider(
     Raises:
         GraphError: if no channel is free, or the network cannot be widened.
     """
-    fine = divided(graph)
-    if fine.elements > graph.elements and factor != int(factor):
+    fine = graph if factor == int(factor) else divided(graph)
+    if fine.elements > graph.elements:
         try:
             return _checked(fine, model, example_input, copies(fine, factor))
         except GraphError:
