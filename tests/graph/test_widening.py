@@ -140,6 +140,11 @@ def conv(inputs, outputs, **options):
     return nn.Conv2d(inputs, outputs, 3, padding=1, **options)
 
 
+def gate(layer, x):
+    """Efficient channel attention: a convolution along the channels."""
+    return layer(x.mean((2, 3)).unsqueeze(1)).sigmoid().transpose(1, 2).unsqueeze(-1)
+
+
 CASES = {
     "a held slice stays": (
         lambda self, x: self.c(self.b(self.a(x)[:, :4])),
@@ -194,6 +199,12 @@ CASES = {
         {"a": conv(3, 6), "b": conv(6, 2)},
         1.5,
         {"a": 6, "b": 2},
+    ),
+    "channels that a convolution takes for positions stay": (
+        lambda self, x: self.b(self.d(self.a(x) * gate(self.c, self.a(x)))),
+        {"a": conv(3, 8), "c": nn.Conv1d(1, 1, 3, padding=1), "d": conv(8, 6), "b": conv(6, 2)},
+        2,
+        {"a": 8, "c": 1, "d": 12, "b": 2},
     ),
     "a pixel shuffle": (
         lambda self, x: self.b(nn.functional.pixel_shuffle(self.a(x), 2)),
