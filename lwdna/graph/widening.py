@@ -47,8 +47,9 @@ def wider(
 ) -> nn.Module:
     """A plain network whose free channels are ``factor`` times as many, checked.
 
-    Where only whole copies would leave a set as it is, since all its channels are one element, its
-    channels become more one by one, if the network runs with that.
+    A set that is a single element need not be one whose channels come in copies: they may be mixed,
+    or stand for something else as well. Its channels become more one by one where ``factor`` is no
+    whole number, if the network runs with that; or else it is copied whole; or else it stays.
 
     Args:
         graph: of ``model``.
@@ -62,25 +63,29 @@ def wider(
     Raises:
         GraphError: if no channel is free, or the network cannot be widened.
     """
-    fine = divided(graph)
-    if fine.elements > graph.elements and factor != int(factor):
+    counts = copies(graph, factor)
+    ways = [(graph, counts)]
+    if factor != int(factor) and (fine := divided(graph)).elements > graph.elements:
+        ways.insert(0, (fine, copies(fine, factor)))
+    stay = counts.copy()
+    stay[_alone(graph)] = 1
+    if stay.max() > 1 and (stay != counts).any():
+        ways.append((graph, stay))
+    refused = []
+    for of, so_many in ways:
+        wide = widened(of, model, so_many)
         try:
-            return _checked(fine, model, example_input, copies(fine, factor))
-        except GraphError:
-            pass  # these channels come in groups that the network knows the size of
-    return _checked(graph, model, example_input, copies(graph, factor))
+            check_widened(of, wide, example_input, so_many)
+        except GraphError as error:
+            refused.append(error)
+        else:
+            return wide
+    raise refused[-1]
 
 
-def _checked(
-    graph: ChannelGraph,
-    model: nn.Module,
-    example_input: Tensor | Sequence[Tensor],
-    counts: Copies,
-) -> nn.Module:
-    """The network with so many copies of every element, if it is what was predicted."""
-    wide = widened(graph, model, counts)
-    check_widened(graph, wide, example_input, counts)
-    return wide
+def _alone(graph: ChannelGraph) -> list[int]:
+    """Elements that may go or be more, and are all of their set."""
+    return [int(s.elements[0]) for s in graph.sets if len(s) == 1 and s.prunable]
 
 
 def divided(graph: ChannelGraph) -> ChannelGraph:
@@ -89,11 +94,10 @@ def divided(graph: ChannelGraph) -> ChannelGraph:
     Such channels are mixed, by a mean over them or by shuffles, so that none can go alone; but
     there may be one more. Where an axis has several times as many, it has as many of each part.
     """
-    alone = [int(s.elements[0]) for s in graph.sets if len(s) == 1 and s.prunable]
     arrays = [*graph.makers().values(), *(layer.inputs for layer in graph.layers.values())]
     arrays += [axis for axes in graph.axes.values() for axis in axes if axis is not None]
     parts, total = {}, graph.elements
-    for element in alone:
+    for element in _alone(graph):
         size = math.gcd(*(int((axis == element).sum()) for axis in arrays))
         parts[element] = np.concatenate([[element], np.arange(total, total + size - 1)])
         total += size - 1

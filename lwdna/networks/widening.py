@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
+from lwdna.errors import CheckpointError
 from lwdna.graph.channels import ChannelGraph
 from lwdna.graph.drawing import check_drawable, drawn_anew, drawn_layers, undrawable
 from lwdna.graph.inputs import as_inputs, check_data, unwrapped
@@ -16,6 +18,9 @@ from lwdna.graph.widening import check_factor, wider
 from lwdna.networks.provenance import Widening, provenance_of, set_provenance
 
 __all__ = ["Groups", "widen", "widen_again", "widen_to_shrink"]
+
+_MOST, _MOST_ELEMENTS = 100, 2**25
+"""By how much a network of a file may be widened, and for how large an input."""
 
 _OTHERWISE = "make the network at the width that it is to have"
 
@@ -78,10 +83,21 @@ def widen_again(model: nn.Module, widening: Widening) -> nn.Module:
     Args:
         model: the network before, perhaps on the meta device; it is not changed.
         widening: from the provenance of the network after.
+
+    Raises:
+        CheckpointError: if it cannot have been; a number that somebody wrote into a file is not to
+            fill the memory.
     """
+    factor = check_factor(widening.factor)
+    elements = max(math.prod(shape) for shape in widening.inputs)
+    if factor > _MOST or elements > _MOST_ELEMENTS:
+        raise CheckpointError(
+            f"It is said to be widened by {factor:g} for inputs of {elements:,} numbers, which is "
+            f"more than the {_MOST} and {_MOST_ELEMENTS:,} that are read."
+        )
     example = tuple(torch.empty(shape, device="meta") for shape in widening.inputs)
     graph = ChannelGraph(model, example, groups=widening.groups)  # type: ignore[arg-type]
-    return wider(graph, model, example, widening.factor)
+    return wider(graph, model, example, factor)
 
 
 @torch.no_grad()

@@ -33,7 +33,9 @@ def main(weights: Path, network: str | None) -> None:
     else:
         click.echo(f"{spec.name}, dataset {spec.dataset}, width {spec.width:g}, {spec.options}")
     for widening in provenance.widened:
-        click.echo(f"widened by {widening.factor:g}, followed for inputs of {_by(widening.inputs)}")
+        inside = ", groups by positions" if widening.groups == "positions" else ""
+        inputs = _by(widening.inputs)
+        click.echo(f"widened by {widening.factor:g}{inside}, followed for inputs of {inputs}")
     if shrinkage is not None:
         settings = ", ".join(f"{name} {value}" for name, value in shrinkage.settings.items())
         click.echo(

@@ -2,6 +2,7 @@
 
 import math
 import os
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,12 +10,13 @@ import torchvision
 from torch import nn
 
 import lwdna
-from lwdna.errors import ConfigError, GraphError
+from lwdna.errors import CheckpointError, ConfigError, GraphError
 from lwdna.graph.channels import ChannelGraph
 from lwdna.graph.complexity import complexity
 from lwdna.graph.surgery import cut
 from lwdna.graph.widening import copies, widened
 from lwdna.networks.build import build
+from lwdna.networks.provenance import Widening, provenance_of, set_provenance
 from lwdna.networks.registry import NETWORKS, input_shape
 from lwdna.networks.weights import save
 
@@ -138,6 +140,11 @@ def conv(inputs, outputs, **options):
     return nn.Conv2d(inputs, outputs, 3, padding=1, **options)
 
 
+def gate(layer, x):
+    """Efficient channel attention: a convolution along the channels."""
+    return layer(x.mean((2, 3)).unsqueeze(1)).sigmoid().transpose(1, 2).unsqueeze(-1)
+
+
 CASES = {
     "a held slice stays": (
         lambda self, x: self.c(self.b(self.a(x)[:, :4])),
@@ -192,6 +199,12 @@ CASES = {
         {"a": conv(3, 6), "b": conv(6, 2)},
         1.5,
         {"a": 6, "b": 2},
+    ),
+    "channels that a convolution takes for positions stay": (
+        lambda self, x: self.b(self.d(self.a(x) * gate(self.c, self.a(x)))),
+        {"a": conv(3, 8), "c": nn.Conv1d(1, 1, 3, padding=1), "d": conv(8, 6), "b": conv(6, 2)},
+        2,
+        {"a": 8, "c": 1, "d": 12, "b": 2},
     ),
     "a pixel shuffle": (
         lambda self, x: self.b(nn.functional.pixel_shuffle(self.a(x), 2)),
@@ -293,3 +306,23 @@ def test_saved_and_loaded(name, tmp_path):
     again = lwdna.load(tmp_path / "wide.safetensors", network=None if name else make)
     assert all(map(torch.equal, again.state_dict().values(), wide.state_dict().values()))
     assert shapes(again) == shapes(wide)
+
+
+@pytest.mark.parametrize(
+    "widening",
+    [
+        Widening(1e9, [[1, 3, 32, 32]]),
+        Widening(2, [[1, 3, 10**6, 10**6]]),
+        Widening(0.5, [[1, 3, 32, 32]]),
+        Widening("2", [[1, 3, 32, 32]]),
+        Widening(2, [[1, 3, 32]]),
+        Widening(2, []),
+        Widening(2, [[1, 3, 32, 32]], "all"),
+    ],
+)
+def test_a_file_that_says_something_else(widening, tmp_path):
+    model = build("ResNet8")
+    set_provenance(model, replace(provenance_of(model), widened=(widening,)))
+    save(model, tmp_path / "x.safetensors")
+    with pytest.raises(CheckpointError, match="cannot be loaded"):
+        lwdna.load(tmp_path / "x.safetensors")
