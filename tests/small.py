@@ -7,7 +7,10 @@ import pytest
 import torch
 from torch import nn
 
+import lwdna
 from lwdna.graph.channels import ChannelGraph
+from lwdna.graph.complexity import MaskedComplexity
+from lwdna.graph.surgery import cut, silence, verify
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -57,6 +60,44 @@ def random_mask():
         return mask
 
     return draw
+
+
+@pytest.fixture
+def proven(random_mask, scramble, tmp_path):
+    """Shrink a network and check all of it: what it computes, its counts, its file, its gradients.
+
+    The network is given by a function that makes it, always alike. Returns the channel graph, and
+    the smaller network of a mask drawn at random.
+    """
+
+    def prove(make: Callable[[], nn.Module], x: torch.Tensor) -> tuple[ChannelGraph, nn.Module]:
+        wide, inputs = scramble(make()).double().eval(), x.double()
+        graph = ChannelGraph(wide, inputs)
+        counted = MaskedComplexity(graph)
+        mask = random_mask(graph)
+        for elements in [
+            e for layer in graph.layers.values() for e in (layer.inputs, layer.outputs)
+        ]:
+            if (elements >= 0).all() and not mask[elements].any():
+                mask[elements[0]] = True
+        assert not mask.all()
+        small = cut(graph, wide, mask)
+        verify(graph, small, inputs, mask, counted, batch_norm=True)
+        silent = silence(graph, wide, mask)
+        torch.testing.assert_close(small(inputs), silent(inputs), rtol=1e-9, atol=1e-9)
+        small(inputs).sum().backward()
+        assert all(torch.isfinite(p.grad).all() for p in small.parameters() if p.grad is not None)
+
+        shrunk = lwdna.shrink(
+            make(), x, None, target_flops=counted.flops(mask), rho=0.0, tau=0.0, criterion="random"
+        )
+        assert shrunk.flops <= counted.flops(mask) < shrunk.flops_before
+        shrunk.save(tmp_path / "small.safetensors")
+        again = lwdna.load(tmp_path / "small.safetensors", network=make)
+        torch.testing.assert_close(again.eval()(x), shrunk.model.eval()(x))
+        return graph, small
+
+    return prove
 
 
 @pytest.fixture

@@ -9,8 +9,26 @@ import torch
 from torch import Tensor, fx, nn
 
 from lwdna.errors import GraphError
-from lwdna.graph.labels import Labels, lay
+from lwdna.graph.labels import Labels, lay, no_channels
+from lwdna.graph.sizes import Size
 from lwdna.graph.tracing import source_of, value_of
+
+
+def in_words(line: tuple[str, int, str] | None) -> str:
+    """A line of the network's own code, for reasons."""
+    return f" ({line[0]}:{line[1]}: {line[2]})" if line else ""
+
+
+class UnfollowedError(GraphError):
+    """An operation whose effect on channels is not known; what it touches is left whole."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"The channels cannot be followed through {what}. Write it with known layers and "
+            "operations (docs/channels.md lists them)."
+        )
+        self.what = what
+
 
 INPLACE = frozenset("iadd isub imul itruediv ifloordiv ipow imod".split())
 
@@ -129,8 +147,19 @@ class Call:
         """The tensors of a list that goes into the operation, of any shapes, and their labels."""
         tensors = self.argument(0, "tensors")
         if isinstance(tensors, fx.Node):
-            return value_of(tensors), self.labels_of(tensors)
+            values, labels = value_of(tensors), self.labels_of(tensors)
+            return values, labels or [no_channels(x.ndim) for x in values]
         return [value_of(tensor) for tensor in tensors], [self.labels_of(t) for t in tensors]
+
+    @property
+    def sizes(self) -> list[Size]:
+        """All sizes that go into the operation."""
+        sizes: list[Size] = []
+        fx.node.map_aggregate(
+            (self.node.args, self.node.kwargs),
+            lambda x: sizes.append(x) if isinstance(x, Size) else None,
+        )
+        return sizes
 
     def again(self, first: Tensor) -> Any:
         """Repeat the operation with another tensor, of any shape, for its first argument."""
@@ -196,9 +225,15 @@ class Call:
         """Tie two tensors of labels of shapes that broadcast; the reason is the operation."""
         self.found.tie(a, b, self.where if reason is None else reason)
 
-    def hold(self, labels: Tensor) -> None:
-        """Keep channels whose number the network's code fixes, given their labels in any shape."""
-        self.found.held.append((torch.unique(labels), f"{self.where}{self.source}"))
+    def hold(self, labels: Tensor, where: str | None = None) -> None:
+        """Keep channels whose number the network's code fixes, given their labels in any shape.
+
+        ``where`` is the operation that does, if it is not this one.
+        """
+        channels = torch.unique(labels)
+        if bool(channels.any()):
+            where = f"{self.where}{self.source}" if where is None else where
+            self.found.held.append((channels, where))
 
     def freeze(self, *labels: Tensor) -> None:
         """Keep channels for another reason, given their labels ``(C,)``."""
@@ -223,18 +258,12 @@ class Call:
     @property
     def source(self) -> str:
         """The line of the network's own code in which the operation stands."""
-        line = source_of(self.node)
-        return f" ({line[0]}:{line[1]}: {line[2]})" if line else ""
+        return in_words(source_of(self.node))
 
-    def unknown(self, what: str) -> GraphError:
+    def unknown(self, what: str) -> UnfollowedError:
         """The error that says which operation cannot be followed, and where."""
-        return GraphError(
-            f"The channels cannot be followed through {what} at module '{self.place}'"
-            f"{self.source}. Write it with known layers and operations (docs/channels.md lists "
-            "them)."
-        )
+        return UnfollowedError(f"{what} at module '{self.place}'{self.source}")
 
-    def unknown_operation(self) -> GraphError:
-        """The error for an operation without a rule, or for that of a tensor that it is given."""
-        _ = self.labels
+    def unknown_operation(self) -> UnfollowedError:
+        """The error for an operation without a rule."""
         return self.unknown(f"operation '{self.operation}'")

@@ -10,10 +10,9 @@ concatenation and the like.
 
 from __future__ import annotations
 
-import copy
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -22,14 +21,16 @@ from numpy.typing import NDArray
 from torch import Tensor, fx, nn
 
 from lwdna.errors import GraphError
+from lwdna.graph.following import follow, is_layers
 from lwdna.graph.inputs import as_inputs, batch_of, check_arguments, unwrapped
 from lwdna.graph.labels import Given, Groups, Labels, TaughtCall, check_groups
-from lwdna.graph.layer_rules import KNOWN_LAYERS, is_known
 from lwdna.graph.operations import CONVOLUTIONS
-from lwdna.graph.propagation import check_model, propagate
+from lwdna.graph.propagation import check_model
 from lwdna.graph.rules import rule_of
 from lwdna.graph.sets import sets_of
-from lwdna.graph.tracing import trace
+from lwdna.graph.sizes import RESIZED
+
+logger = logging.getLogger(__name__)
 
 Elements = NDArray[np.int64]
 """For each channel along an axis of a tensor its element, or -1 for one that is always there."""
@@ -90,6 +91,7 @@ class ChannelGraph:
             lose whole groups, which are single channels.
 
     Attributes:
+        example: the inputs, without data.
         batch: how many images the example holds; activities and costs are those of all of them.
         sets: the channel sets, in the order of the network.
         layers: convolutions and linear layers by module name.
@@ -100,12 +102,16 @@ class ChannelGraph:
         costs: FLOPs of layers of users: a coefficient, and the elements along up to two axes.
         taught: the calls of layers of users, their labels being elements.
         elements: how many elements there are; a mask has this length.
+        numbers: by attribute of a module, ``block.width``, the elements that it is the number of.
+        constants: attributes of modules that are to stay what they are.
+        unfollowed: operations that cannot be followed; what they meet is frozen.
+        uncounted: those of them, and others, whose FLOPs are not counted.
+        apart: whether something that is not followed may have FLOPs that are counted.
         frozen: which elements must stay: ``(elements,)``.
         ends: which of them are inputs or outputs of the network.
 
     Raises:
-        GraphError: for a network that torch.fx cannot trace, or an operation whose effect on
-            channels is not known; the message names the module and the operation.
+        GraphError: for a network that torch.fx cannot trace; the message names the line.
         ConfigError: for another word for ``groups``.
     """
 
@@ -124,7 +130,8 @@ class ChannelGraph:
         self.groups: Groups = groups
         self.batch = batch_of(inputs)
         found = Labels(groups=groups)
-        self._operations = _follow(model, inputs, found)
+        self.example = tuple(x.to("meta") for x in inputs)
+        self._operations = follow(model, self.example, found)
         elements = found.elements()
         self.elements: int = int(elements.max(initial=-1)) + 1
         self.sources = _numbered(found.sources, elements)
@@ -145,12 +152,27 @@ class ChannelGraph:
         self.inside = _numbered(found.inside, elements)
         self.costs = [(n, tuple(elements[a.numpy()] for a in axes)) for n, axes in found.costs]
         self.taught = [_by_element(call, elements) for call in found.taught]
+        self.unfollowed = list(dict.fromkeys(what for _, what in found.stopped))
+        self.uncounted = list(found.uncounted)
+        self.apart = found.apart
+        self.constants = found.constants.keys()
+        self.numbers = _numbered(found.numbers, elements)
+        whole = [
+            labels for n in found.whole for labels in found.axes.get(n, ()) if labels is not None
+        ]
+        stopped = [labels for labels, _ in found.stopped]
         self.ends = self._among(elements, [*found.sources.values(), *found.results])
         met = {(int(elements[a]), int(elements[b])) for a, b in found.spread}
         self._spread = {(a, b) for a, b in met if a != b}
         held = [labels for labels, _ in found.held]
-        self.frozen = self.ends | self._among(elements, found.frozen + held)
+        self.frozen = self.ends | self._among(elements, found.frozen + held + stopped + whole)
         self.sets = sets_of(self, found, elements)
+        if self.unfollowed:
+            logger.warning(
+                "The channels that these meet all stay, for they cannot be followed through them: "
+                "%s. The rest is shrunk; a layer can be taught by lwdna.register_rule.",
+                some(self.unfollowed),
+            )
 
     def _among(self, elements: Elements, labels: Sequence[Tensor]) -> Mask:
         """Which elements some labels belong to."""
@@ -171,6 +193,24 @@ class ChannelGraph:
         if self.groups == "whole" or not isinstance(module, CONVOLUTIONS) or rule_of(module):
             return False
         return module.groups > 1 and all(x is not None for x in self.axes[f"{name}.weight"][:2])
+
+    def remembered(self, mask: Mask | Copies) -> dict[str, int]:
+        """By attribute of a module of the network's own the number of channels that it is to be.
+
+        Args:
+            mask: ``(elements,)``; or copies of each element.
+        """
+        modules = dict(self.model.named_modules())
+        numbers = {
+            name: int(np.where(elements < 0, 1, mask[elements]).sum())
+            for name, elements in self.numbers.items()
+            if not is_layers(name, modules) and ".shape[" not in name
+        }
+        for name in self.constants - numbers.keys():
+            owner, _, attribute = name.rpartition(".")
+            if attribute in RESIZED and not is_layers(name, modules):
+                numbers[name] = getattr(modules[owner], attribute)
+        return numbers
 
     def full_mask(self) -> Mask:
         """The mask that keeps every channel: ``(elements,)``."""
@@ -200,7 +240,7 @@ class ChannelGraph:
         def left(elements: Elements) -> Tensor:
             return torch.from_numpy(elements[keeps(mask, elements)]) + 1
 
-        made = self.makers()
+        made = self.makers() | self.numbers
         for name, axes in self.axes.items():
             along = [axis for axis in axes if axis is not None]
             made[name] = along[0] if len(along) == 1 else np.zeros(0, np.int64)
@@ -210,7 +250,7 @@ class ChannelGraph:
         found = Labels(given=given, by_position=divided)
         found.fresh = self.elements + 1
         found.spread = {(a + 1, b + 1) for a, b in self._spread}
-        operations = _follow(small, as_inputs(example_input), found)
+        operations = follow(small, as_inputs(example_input), found)
         if operations != self._operations:
             raise GraphError(
                 f"{type(small).__name__} takes another way through its forward with fewer "
@@ -237,6 +277,8 @@ class ChannelGraph:
             state = "" if channels.prunable else ", frozen"
             if self.ends[channels.elements].all():
                 state = ", frozen (input or output of the network)"
+            elif channels.stops and not channels.prunable:
+                state = ", frozen (they meet what cannot be followed)"
             elif channels.holds:
                 state = ", frozen (their number is written in the code)"
             if channels.prunable and channels.frozen.any():
@@ -248,12 +290,21 @@ class ChannelGraph:
                 ("with", channels.followers),
                 ("because", channels.reasons),
                 ("kept whole by", channels.holds),
+                ("not followed", channels.stops),
             ):
                 if names:
                     lines.append(f"   {title}: " + "; ".join(names))
             if channels.feeds_classifier:
                 lines.append("   feeds the classifier (floor tau)")
+        if self.uncounted:
+            lines.append("Not counted in the FLOPs: " + "; ".join(self.uncounted))
         return "\n".join(lines)
+
+
+def some(names: Sequence[str], most: int = 5) -> str:
+    """A few names of many, for messages."""
+    more = f"; and {len(names) - most} more" if len(names) > most else ""
+    return "; ".join(names[:most]) + more
 
 
 def keeps(mask: Mask, elements: Elements) -> Mask:
@@ -267,55 +318,6 @@ def keeps(mask: Mask, elements: Elements) -> Mask:
         ``(C,)``.
     """
     return np.where(elements < 0, True, mask[elements])
-
-
-def on_meta(model: nn.Module) -> nn.Module:
-    """A copy of a module without data, for reading shapes: no memory is spent on weights."""
-    memo: dict[int, Any] = {}
-    for tensor in chain(model.parameters(), model.buffers()):
-        empty = torch.empty_like(tensor, device="meta")
-        if isinstance(tensor, nn.Parameter):
-            empty = nn.Parameter(empty, requires_grad=tensor.requires_grad)
-        memo[id(tensor)] = empty
-    return copy.deepcopy(model, memo)
-
-
-Operations = list[tuple[str, Any]]
-
-
-def _follow(
-    model: nn.Module, inputs: tuple[Tensor, ...], found: Labels
-) -> tuple[Operations, Operations]:
-    """Follow the channels of a network in evaluation mode, and in training mode if that differs.
-
-    Auxiliary heads, for one, run in training only. What the FLOPs convention counts is evaluation.
-
-    Returns:
-        The operations in evaluation and in training mode.
-    """
-    skeleton = on_meta(model)
-    modules = dict(skeleton.named_modules())
-    inputs = tuple(x.to("meta") for x in inputs)
-    evaluation = trace(skeleton.eval(), inputs, _is_leaf)
-    propagate(evaluation, modules, found, count=True)
-    skeleton.train()
-    for module in modules.values():
-        if isinstance(module, KNOWN_LAYERS):
-            module.eval()  # a batch norm refuses to train on one value
-    training = trace(skeleton, inputs, _is_leaf)
-    operations = _operations(evaluation), _operations(training)
-    if operations[0] != operations[1]:
-        propagate(training, modules, found, count=False)
-    return operations
-
-
-def _is_leaf(module: nn.Module) -> bool:
-    """Whether a rule is known for a module as a whole."""
-    return is_known(module) or rule_of(module) is not None
-
-
-def _operations(graph: fx.Graph) -> Operations:
-    return [(node.op, node.target) for node in graph.nodes]
 
 
 def _numbered(labels: dict[str, Tensor], elements: Elements) -> dict[str, Elements]:

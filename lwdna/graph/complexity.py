@@ -30,9 +30,11 @@ from torch.nn.utils import parametrize
 from torch.overrides import TorchFunctionMode
 
 from lwdna.errors import GraphError, first_line
-from lwdna.graph.channels import ChannelGraph, Copies, Elements, Mask, on_meta
+from lwdna.graph.channels import ChannelGraph, Copies, Elements, Mask
+from lwdna.graph.computed import computed_axes
 from lwdna.graph.inputs import as_inputs, batch_of, for_one, unwrapped
 from lwdna.graph.layer_rules import KNOWN_LAYERS, is_known
+from lwdna.graph.meta import Dataless, on_meta
 from lwdna.graph.operations import BATCH_NORMS, CONVOLUTIONS
 from lwdna.graph.recount import Recount
 from lwdna.graph.rules import RuleError, rule_of
@@ -108,6 +110,8 @@ class Count:
 
     flops: int
     """For one image."""
+    total: int
+    """For all images of the example."""
     params: int
     layers: int
     """Multiply-accumulates of all convolutions and linear layers, for all images."""
@@ -133,13 +137,16 @@ def count(
     taught = {module for module in skeleton.modules() if rule_of(module) is not None}
     inside = {part for module in taught for part in module.modules()}
     for module in skeleton.modules():
+        if computed_axes(module) is not None:
+            module.register_forward_pre_hook(counter.begin_weight)
+            module.register_forward_hook(counter.end_weight)
         if module in taught:
             module.register_forward_pre_hook(counter.enter)
             module.register_forward_hook(counter.leave, with_kwargs=True)
         elif isinstance(module, COUNTED_ACTIVATIONS) and is_known(module) and module not in inside:
             module.register_forward_hook(note)
     try:
-        with torch.device("meta"), recount or nullcontext(), counter as layers, torch.no_grad():
+        with Dataless(), recount or nullcontext(), counter as layers, torch.no_grad():
             skeleton(*(x.to("meta") for x in inputs))
     except RuleError:
         raise
@@ -168,8 +175,10 @@ def count(
             "counts convolutions, linear layers, batch norms and activations.",
             ", ".join(uncounted[:3]) + (", ..." if len(uncounted) > 3 else ""),
         )
+    total = layers.flops + sum(activations.values())
     return Count(
-        flops=for_one(layers.flops + sum(activations.values()), batch),
+        flops=for_one(total, batch),
+        total=total,
         params=sum(p.numel() for p in model.parameters()),
         layers=layers.called,
     )
@@ -185,8 +194,18 @@ class _LayerCounter(TorchFunctionMode):
         """For all images, as everything here."""
         self.called = 0
         """Of convolutions and linear layers alone, those inside of layers of users too."""
+        self.weights = 0
+        """Layers running at the moment that compute their weight."""
         self.outside: list[int] = []
         """The count when each of the layers of users that run at the moment was called."""
+
+    def begin_weight(self, *_: Any) -> None:
+        """Called before a layer that computes its weight: a norm in it is no layer."""
+        self.weights += 1
+
+    def end_weight(self, *_: Any) -> None:
+        """Called after it."""
+        self.weights -= 1
 
     def enter(self, _layer: nn.Module, _inputs: tuple[Any, ...]) -> None:
         """Called before a layer of a user runs."""
@@ -242,7 +261,7 @@ class _LayerCounter(TorchFunctionMode):
             macs = weight.numel() * result.numel() // result.shape[axis]
             self.flops += macs
             self.called += macs
-        elif name == "batch_norm" and self.batch_norm and not self.outside:
+        elif name == "batch_norm" and self.batch_norm and not (self.outside or self.weights):
             weight = args[3] if len(args) > 3 else kwargs.get("weight")
             self.flops += (1 if weight is None else 2) * result.numel()
         return result
@@ -278,6 +297,11 @@ class MaskedComplexity:
             first, second = ([self._row(a) for a in axes] + [one, one])[:2]
             labelled = int(np.prod([len(a) for a in axes]))
             params.append((parameter.numel() // labelled, first, second))
+        if graph.apart:
+            # What is not followed stays what it is, and so does what it costs.
+            known = _Terms(flops).evaluate(np.array([len(axis) for axis in self._axes]))
+            total = count(graph.model, graph.example, batch_norm=batch_norm).total
+            flops.append((total - known, one, one))
         self._flops = _Terms(flops)
         self._params = _Terms(params)
         self._fixed, self._incidence = self._count_rows(graph.elements)

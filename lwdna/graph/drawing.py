@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 
@@ -11,6 +10,7 @@ from torch import nn
 
 from lwdna.errors import ConfigError
 from lwdna.graph.channels import ChannelGraph
+from lwdna.graph.meta import duplicate
 from lwdna.graph.rules import rule_of
 
 Drawn = Mapping[str, Sequence[str]]
@@ -70,7 +70,7 @@ def drawn_anew(model: nn.Module, seed: int | None, otherwise: str) -> nn.Module:
     Raises:
         ConfigError: if a module's method fails, or changes the sizes of the network.
     """
-    drawn = copy.deepcopy(model).cpu()
+    drawn = duplicate(model).cpu()
     shapes = [p.shape for p in drawn.parameters()]
     with nullcontext() if seed is None else torch.random.fork_rng(devices=[]):
         if seed is not None:

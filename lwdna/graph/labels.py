@@ -15,7 +15,7 @@ some are gone: the channels that it counts are *held*, they all stay.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -112,6 +112,20 @@ class Labels:
     """FLOPs of layers of users: a coefficient, times the channels left along up to two axes."""
     taught: list[TaughtCall] = field(default_factory=list)
     """The calls of layers of users."""
+    numbers: dict[str, Tensor] = field(default_factory=dict)
+    """By attribute of a module that is a number of channels, the labels that it counts ``(n,)``.
+
+    The size of a tensor of a module is such an attribute too, ``conv.weight.shape[0]``."""
+    constants: dict[str, str] = field(default_factory=dict)
+    """By attribute of a module that is to stay what it is, where it is used so."""
+    stopped: list[tuple[Tensor, str]] = field(default_factory=list)
+    """Labels of channels that stay because they meet an operation that is not followed, and it."""
+    whole: set[str] = field(default_factory=set)
+    """Parameters and buffers that are used in a way that is not followed."""
+    apart: bool = False
+    """Whether there are operations that are not followed, which may cost FLOPs."""
+    uncounted: dict[str, None] = field(default_factory=dict)
+    """What computes something that the FLOPs leave out, in order."""
 
     def draw(self, name: str, count: int) -> Tensor:
         """Fresh labels for what ``name`` makes: ``(count,)``."""
@@ -120,6 +134,12 @@ class Labels:
         labels = torch.arange(self.fresh, self.fresh + count, device="cpu")
         self.fresh += count
         return labels
+
+    def number(self, name: str, count: int) -> Tensor:
+        """The labels of the channels that an attribute of a module counts: ``(count,)``."""
+        if name not in self.numbers:
+            self.numbers[name] = self.draw(name, count)
+        return self.numbers[name]
 
     def tie(self, a: Tensor, b: Tensor, reason: str) -> None:
         """Tie two tensors of labels element by element; 0 ties nothing.
@@ -212,9 +232,3 @@ def tensors_in(labels: Any) -> list[Tensor]:
     if isinstance(labels, Tensor):
         return [labels]
     return list(labels) if isinstance(labels, tuple | list) else []
-
-
-def has_tensor(value: Any) -> bool:
-    """Whether a value is a tensor, or a tuple or list with one."""
-    items: Iterable[Any] = value if isinstance(value, tuple | list) else (value,)
-    return any(isinstance(item, Tensor) for item in items)

@@ -14,7 +14,10 @@ from torch import Tensor, nn
 
 from lwdna.errors import GraphError
 from lwdna.graph.calls import Call
-from lwdna.graph.function_rules import halve, mix, reshape, shuffle, shuffle_groups, spatial
+from lwdna.graph.computed import computed_axes
+from lwdna.graph.counts import match
+from lwdna.graph.function_rules import mix, shuffle, shuffle_groups, spatial, unfold
+from lwdna.graph.moving_rules import halve, meet, reshape
 from lwdna.graph.operations import (
     ACTIVATIONS,
     BATCH_NORMS,
@@ -51,7 +54,9 @@ def convolution(call: Call) -> Tensor:
     if groups > 1:
         read, made = inputs.view(groups, -1), outputs.view(groups, -1)
         depthwise = groups == module.in_channels
-        divided = call.found.groups == "positions" and not depthwise
+        divided = (
+            call.found.groups == "positions" and not depthwise and computed_axes(module) is None
+        )
         if divided or call.name in call.found.by_position:
             for each in (read, made):
                 call.tie(each[:1], each, f"equal positions in the groups of {call.name}")
@@ -161,6 +166,7 @@ LAYER_RULES: dict[type[nn.Module], LayerRule] = {
     nn.Softmax2d: lambda call: mix(call, -3),
     nn.Flatten: lambda call: reshape(call, []),
     nn.Unflatten: unflatten,
+    nn.Unfold: unfold,
     nn.GLU: lambda call: halve(call, int(call.module.dim)),
     nn.ChannelShuffle: lambda call: shuffle_groups(call, int(call.module.groups)),
     **dict.fromkeys(SHUFFLING_MODULES, lambda call: shuffle(call, call.module)),
@@ -183,11 +189,43 @@ def follow_layer(call: Call) -> Any:
     if rule is None:
         raise call.unknown(f"module of type {type(module).__name__}")
     labels = rule(call)
+    for name, axes in (computed_axes(module) or {}).items():
+        found = {"in": call.found.inputs[call.name], "out": call.found.outputs[call.name]}
+        call.note_axes(name, *(None if axis is None else found[axis] for axis in axes))
     activation = isinstance(module, (nn.PReLU, *ACTIVATIONS))
     called = call.node.op == "call_module" or not activation
     if call.count and called and isinstance(call.value, Tensor):
         call.found.note_use(call.name, call.value, labels, last=activation)
     return labels
+
+
+def _is_depthwise(call: Call) -> bool:
+    """Whether a convolution called as a function has a group for every channel."""
+    groups, channels = call.argument(6, "groups", default=1), call.tensor.shape[1]
+    return bool(groups == channels > 1)
+
+
+def filter_each(call: Call) -> Tensor:
+    """A depthwise convolution ``(B, C, ...)`` -> ``(B, m C, ...)`` with filters of no layer."""
+    channels, value = call.along(1), call.value
+    given: Any = call.argument(1, "weight")
+    weight, groups = value_of(given), call.argument(6, "groups")
+    match(call, groups, channels)
+    outputs = channels.repeat_interleave(value.shape[1] // len(channels))
+    for source, expected in (
+        (given, channels if call.operation.startswith("conv_transpose") else outputs),
+        (call.argument(2, "bias"), outputs),
+    ):
+        if source is not None:
+            x = value_of(source)
+            meet(
+                call,
+                [(call.along(0, call.labels_of(source), x), x.shape[:1]), (expected, x.shape[:1])],
+            )
+    if call.count:
+        kernel = weight[0, 0].numel()
+        call.found.costs.append((kernel * value.numel() // value.shape[1], (outputs,)))
+    return call.lay(outputs, 1)
 
 
 def functional_layer(call: Call) -> Any:
@@ -214,5 +252,7 @@ def functional_layer(call: Call) -> Any:
     if name in {"layer_norm", "group_norm"} and not owners:
         call.hold(call.labels)
         return call.labels
+    if name.startswith("conv") and _is_depthwise(call):
+        return filter_each(call)
     expected = " or ".join(f"nn.{kind.__name__}" for kind in kinds)
     raise call.unknown(f"operation '{name}' with a weight that is not that of {expected}")

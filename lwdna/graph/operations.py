@@ -80,6 +80,11 @@ SPATIAL_MODULES = (
     nn.CircularPad1d,
     nn.CircularPad2d,
     nn.CircularPad3d,
+    nn.FractionalMaxPool2d,
+    nn.FractionalMaxPool3d,
+    nn.MaxUnpool1d,
+    nn.MaxUnpool2d,
+    nn.MaxUnpool3d,
 )
 SHUFFLING_MODULES = (nn.PixelShuffle, nn.PixelUnshuffle)
 
@@ -91,28 +96,43 @@ ELEMENTWISE = frozenset(
     "gt lt ge le relu relu6 leaky_relu rrelu elu celu selu gelu silu mish sigmoid logsigmoid tanh "
     "tanhshrink softplus softsign softshrink hardshrink hardtanh hardsigmoid hardswish threshold "
     "dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout feature_dropout "
-    "stochastic_depth contiguous clone float half double bfloat16 to type_as detach "
-    "bernoulli fill uniform normal".split()
+    "stochastic_depth contiguous clone float half double bfloat16 detach "
+    "bernoulli fill zero uniform normal copy tan asin acos atan atan2 sinh cosh asinh acosh atanh "
+    "erfc log2 log10 exp2 frac trunc nan_to_num isnan isinf isfinite hypot copysign xlogy sinc "
+    "float_power logical_and logical_or logical_not logical_xor bool int long cpu cuda "
+    "requires_grad".split()
+)
+CONVERTING = frozenset("to type_as type".split())
+LIKE = frozenset(
+    "zeros_like ones_like full_like empty_like rand_like randn_like randint_like".split()
 )
 CREATING = frozenset(
-    "new_empty new_zeros new_ones new_full zeros_like ones_like full_like empty_like rand_like "
-    "randn_like".split()
+    "new_empty new_zeros new_ones new_full empty zeros ones full rand randn randint".split()
 )
+COUNTING = frozenset("arange linspace logspace eye randperm tril_indices triu_indices".split())
 SPATIAL = frozenset(
     "max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d lp_pool1d lp_pool2d "
     "adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d "
-    "adaptive_max_pool2d adaptive_max_pool3d interpolate upsample boolean_dispatch".split()
+    "adaptive_max_pool2d adaptive_max_pool3d interpolate upsample boolean_dispatch max_unpool1d "
+    "max_unpool2d max_unpool3d grid_sample fractional_max_pool2d fractional_max_pool3d".split()
 )
 REARRANGING = frozenset(
-    "permute transpose swapaxes swapdims movedim moveaxis squeeze unsqueeze expand expand_as "
-    "repeat tile repeat_interleave flip".split()
+    "permute transpose swapaxes swapdims movedim moveaxis squeeze unsqueeze repeat_interleave "
+    "flip t".split()
 )
+REPEATING = frozenset("expand expand_as broadcast_to repeat tile".split())
 RESHAPING = frozenset("view reshape view_as reshape_as flatten ravel unflatten".split())
 TAKING = frozenset("chunk split split_with_sizes tensor_split unbind getitem select narrow".split())
 CONCATENATING = frozenset("cat concat concatenate".split())
 SHUFFLING = frozenset("pixel_shuffle pixel_unshuffle".split())
 REDUCING = frozenset("mean sum prod amax amin var std norm logsumexp median argmax argmin".split())
 MIXING = frozenset("softmax log_softmax normalize cumsum".split())
+MULTIPLYING = frozenset(
+    "matmul mm bmm mv dot addmm addbmm baddbmm einsum tensordot bilinear chain_matmul cdist "
+    "scaled_dot_product_attention deform_conv2d multi_head_attention_forward lstm gru rnn_tanh "
+    "rnn_relu".split()
+)
+"""Functions that multiply matrices, which the FLOPs convention does not count."""
 FUNCTIONAL_LAYERS: dict[str, tuple[type[nn.Module], ...]] = {
     "conv1d": (nn.Conv1d,),
     "conv2d": (nn.Conv2d,),

@@ -11,33 +11,47 @@ from torch import Tensor, fx, nn
 from torch.nn.utils import parametrize
 
 from lwdna.errors import GraphError
-from lwdna.graph.calls import Call
+from lwdna.graph.calls import Call, UnfollowedError, in_words
+from lwdna.graph.counts import keep
 from lwdna.graph.function_rules import FUNCTION_RULES
-from lwdna.graph.labels import Labels, has_tensor, lay, no_channels, tensors_in
+from lwdna.graph.labels import Labels, lay, no_channels, tensors_in
 from lwdna.graph.layer_rules import KNOWN_LAYERS, follow_layer, functional_layer
-from lwdna.graph.operations import FUNCTIONAL_LAYERS
+from lwdna.graph.operations import FUNCTIONAL_LAYERS, MULTIPLYING
 from lwdna.graph.rules import rule_of
+from lwdna.graph.sizes import Escapes
 from lwdna.graph.taught import follow_rule
-from lwdna.graph.tracing import value_of
+from lwdna.graph.tracing import holds_tensor, line_of, value_of
 
 
 def propagate(
-    graph: fx.Graph, modules: Mapping[str, nn.Module], found: Labels, *, count: bool
+    graph: fx.Graph,
+    modules: Mapping[str, nn.Module],
+    found: Labels,
+    escapes: Escapes,
+    *,
+    count: bool,
 ) -> None:
     """Walk along a traced graph and work out the labels of every value.
+
+    An operation that has no rule stops what goes into it: these channels all stay, and what it
+    gives belongs to none.
 
     Args:
         graph: what ``lwdna.graph.tracing.trace`` returned.
         modules: the modules of the network by name.
         found: where to note what is found; what an earlier walk noted there is kept.
+        escapes: sizes that turned into numbers while the graph was traced.
         count: whether uses of modules are noted for the FLOPs convention.
 
     Raises:
-        GraphError: naming the operation whose effect on channels is not known.
+        GraphError: if a layer is used in a way that is known to be none.
     """
     walk = _Walk(modules, found, count)
     for node in graph.nodes:
         walk.visit(node)
+    last = walk.call(node)
+    for size, line in escapes.found:
+        keep(last, size, f"a number computed from how many there are{in_words(line_of(line))}")
 
 
 class _Walk:
@@ -48,6 +62,15 @@ class _Walk:
         self.found = found
         self.count = count
         self.labels: dict[fx.Node, Any] = {}
+        root = modules[""]
+        self.cuttable = {
+            name
+            for name, _ in chain(
+                root.named_parameters(remove_duplicate=False),
+                root.named_buffers(remove_duplicate=False),
+            )
+        }
+        """Tensors that surgery can cut; what else a module keeps has the size that it has."""
 
     def visit(self, n: fx.Node) -> None:
         if n.op == "placeholder":
@@ -84,34 +107,49 @@ class _Walk:
         if n.op == "get_attr" and n not in self.labels:
             self.labels[n] = self._attribute(n)
         value = value_of(n)
-        if self.labels[n] is None and isinstance(value, Tensor):
+        if self.labels.get(n) is None and isinstance(value, Tensor):
             return no_channels(value.ndim)
         return self.labels[n]
 
     def _attribute(self, n: fx.Node) -> Any:
-        """A tensor of the network used directly, such as a scale: labels along its long axis."""
+        """A tensor of the network used directly, such as a scale: labels along one axis.
+
+        That is its only long axis, or the channels of a filter ``(C, 1, k, k)`` or of a map
+        ``(1, C, H, W)``.
+        """
         value, name = value_of(n), str(n.target)
         if not isinstance(value, Tensor):
             return None
         long = [axis for axis, size in enumerate(value.shape) if size > 1]
-        if not long or "_tensor_constant" in name:
-            return no_channels(value.ndim)
+        if len(long) > 1 and value.ndim > 3 and 1 in value.shape[:2]:
+            long = [axis for axis in long if axis < 2]
+        if not long or name not in self.cuttable:
+            return None
         if len(long) > 1:
-            raise self._call(n).unknown(f"tensor '{n.target}' of shape {tuple(value.shape)}")
+            self.found.whole.add(name)
+            return None
         if name not in self.found.axes:
             labels = self.found.draw(name, value.shape[long[0]])
             self.found.axes[name] = tuple(
                 labels if axis == long[0] else None for axis in range(value.ndim)
             )
-        return lay(self.found.axes[name][long[0]], value.ndim, long[0])  # type: ignore[arg-type]
+        noted = self.found.axes[name][long[0]]
+        return None if noted is None else lay(noted, value.ndim, long[0])
 
     def _operation(self, n: fx.Node) -> Any:
-        call = self._call(n)
+        call = self.call(n)
+        try:
+            return self._followed(call)
+        except UnfollowedError as error:
+            return self._stop(call, error.what)
+
+    def _followed(self, call: Call) -> Any:
+        n, value = call.node, call.value
         if n.op == "call_module":
             rule = rule_of(call.module)
             return follow_layer(call) if rule is None else follow_rule(call, rule)
-        value = call.value
-        if not has_tensor(value) or not any(has_tensor(value_of(s)) for s in n.all_input_nodes):
+        given = any(holds_tensor(value_of(source)) for source in n.all_input_nodes)
+        if not holds_tensor(value) or not (given or call.sizes):
             return None
         if isinstance(n.target, type) and issubclass(n.target, tuple):  # a named tuple
             return tuple(map(self.labels_of, n.all_input_nodes))
@@ -122,9 +160,43 @@ class _Walk:
             raise call.unknown_operation()
         return FUNCTION_RULES[name](call)
 
-    def _call(self, n: fx.Node) -> Call:
+    def _stop(self, call: Call, what: str) -> None:
+        """What an operation without a rule touches stays whole."""
+        touched = []
+        for source in call.node.all_input_nodes:
+            if source.op == "get_attr" and source not in self.labels:
+                self.found.whole.add(str(source.target))
+                self.labels[source] = None
+            else:
+                touched += [labels.flatten() for labels in tensors_in(self.labels_of(source))]
+        for size in call.sizes:
+            keep(call, size)
+        if call.node.op == "call_module":
+            weights = [*call.module.named_parameters(), *call.module.named_buffers()]
+            self.found.whole.update(f"{call.node.target}.{name}" for name, _ in weights)
+        self.found.apart = True
+        if self.count and _multiplies(call):
+            self.found.uncounted.setdefault(what)
+        channels = torch.unique(torch.cat([no_channels(1), *touched]))
+        if bool(channels.any()):
+            self.found.stopped.append((channels, what))
+
+    def call(self, n: fx.Node) -> Call:
+        """A node as rules see it."""
         name = str(n.target) if n.op == "call_module" else ""
         return Call(n, self.found, self.labels_of, self.modules, name=name, count=self.count)
+
+
+def _multiplies(call: Call) -> bool:
+    """Whether an operation without a rule multiplies matrices that the FLOPs do not count."""
+    if call.node.op != "call_module":
+        return call.operation in MULTIPLYING
+    return any(
+        sum(n > 1 for n in parameter.shape) > 1
+        for module in call.module.modules()
+        if not isinstance(module, KNOWN_LAYERS)
+        for parameter in module.parameters(recurse=False)
+    )
 
 
 def check_model(model: nn.Module) -> None:

@@ -34,7 +34,9 @@ class ChannelSet:
     """Other modules with parameters for these channels, such as batch norms."""
     reasons: tuple[str, ...]
     holds: tuple[str, ...]
-    """Operations that name the number of these channels, so that all of them stay."""
+    """Operations that fix the number of these channels, so that all of them stay."""
+    stops: tuple[str, ...]
+    """Operations that are not followed and meet these channels, so that they stay."""
     feeds_classifier: bool
     """Whether a linear layer turns these channels into the network's output."""
 
@@ -60,8 +62,8 @@ def sets_of(graph: ChannelGraph, found: Labels, elements: Elements) -> list[Chan
     def components(of: Elements) -> list[int]:
         return [int(c) for c in np.unique(component[of[of >= 0]])]
 
-    made_by, read_by, followed_by, coupled_by, held_by = (
-        defaultdict[int, list[str]](list) for _ in range(5)
+    made_by, read_by, followed_by, coupled_by, held_by, stopped_by = (
+        defaultdict[int, list[str]](list) for _ in range(6)
     )
     for name, made in makers.items():
         made_by[components(made)[0]].append(name)
@@ -78,6 +80,7 @@ def sets_of(graph: ChannelGraph, found: Labels, elements: Elements) -> list[Chan
     for reasons, noted in (
         (coupled_by, [(labels, reason) for labels, _, reason in found.pairs]),
         (held_by, found.held),
+        (stopped_by, found.stopped),
     ):
         for labels, reason in noted:
             for c in components(elements[labels.numpy()]):
@@ -103,7 +106,8 @@ def sets_of(graph: ChannelGraph, found: Labels, elements: Elements) -> list[Chan
                 readers=tuple(read_by[c]),
                 followers=tuple(followed_by[c]),
                 reasons=tuple(coupled_by[c]),
-                holds=tuple(held_by[c]),
+                holds=() if graph.ends[members].all() else tuple(held_by[c]),
+                stops=tuple(stopped_by[c]),
                 feeds_classifier=c in fed,
             )
         )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from itertools import chain
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,11 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lwdna.errors import CheckpointError, GraphError
-from lwdna.graph.channels import ChannelGraph, Mask, keeps, on_meta
+from lwdna.graph.channels import ChannelGraph, Mask, keeps
 from lwdna.graph.complexity import MaskedComplexity, count
-from lwdna.graph.operations import BATCH_NORMS, CONVOLUTIONS, INSTANCE_NORMS, TRANSPOSED
+from lwdna.graph.computed import computed_axes
+from lwdna.graph.meta import duplicate, on_meta
+from lwdna.graph.operations import CONVOLUTIONS, TRANSPOSED
 from lwdna.graph.recount import Recount
+from lwdna.graph.resize import resize
 from lwdna.graph.rules import RuleError, rule_of
+from lwdna.graph.sizes import RESIZED, RESIZED_LAYERS
 from lwdna.graph.trials import check_taught, silence_taught
 
 
@@ -36,7 +40,7 @@ def cut(graph: ChannelGraph, model: nn.Module, mask: Mask) -> nn.Module:
                 index = torch.from_numpy(np.flatnonzero(keeps(mask, elements)))
                 tensor = tensor.index_select(axis, index.to(tensor.device))
         state[name] = tensor.clone()
-    return fit(model, state, graph.kept(mask))
+    return fit(model, state, graph.kept(mask), graph.remembered(mask))
 
 
 def verify(
@@ -107,7 +111,7 @@ def silence(graph: ChannelGraph, model: nn.Module, mask: Mask) -> nn.Module:
         model: the network; it is not changed.
         mask: ``(elements,)``.
     """
-    silent = copy.deepcopy(model)
+    silent = duplicate(model)
     for name, module in model.named_modules():
         whole = isinstance(module, nn.GroupNorm) and module.num_groups == 1
         if isinstance(module, nn.LayerNorm) or whole:
@@ -146,10 +150,29 @@ class _Among(nn.Module):
         return torch.zeros_like(x).index_copy(self.axis, self.index, left)  # type: ignore[arg-type]
 
 
+class _Reading(nn.Module):
+    """A layer that computes its weight, and reads only the channels that are left."""
+
+    def __init__(self, layer: nn.Module, kept: NDArray[np.bool_]) -> None:
+        super().__init__()
+        self.axis = -1 if isinstance(layer, nn.Linear) else 1
+        self.register_buffer("index", torch.from_numpy(np.flatnonzero(kept)))
+        state = tensors_of(layer)
+        for name, axes in (computed_axes(layer) or {}).items():
+            if "in" in axes:
+                state[name] = state[name].detach().index_select(axes.index("in"), self.index)  # type: ignore
+        self.layer = fit(layer, {name: value.detach() for name, value in state.items()})
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.layer(x.index_select(self.axis, self.index))  # type: ignore[arg-type]
+        return result
+
+
 def fit(
     model: nn.Module,
     state: Mapping[str, Tensor],
     kept: Mapping[str, Sequence[int]] | None = None,
+    numbers: Mapping[str, int] | None = None,
 ) -> nn.Module:
     """A copy of ``model`` whose layers have the sizes and values of the tensors in ``state``.
 
@@ -159,6 +182,7 @@ def fit(
             c are at most those of ``model``.
         kept: by layer the output channels of ``model`` that are left, which tell how many groups a
             convolution still has; without them a group has the width that it had.
+        numbers: by attribute of a module the number of channels that it is to be.
 
     Raises:
         CheckpointError: if the tensors are not those of a network of this structure.
@@ -173,7 +197,7 @@ def fit(
     uncut = _uncut_axes(small)
     for name, tensor in tensors_of(small).items():
         _check_shape(name, state[name].shape, tensor.shape, model, uncut.get(name))
-    return resized(small, state, _groups_left(small, kept or {}))
+    return resized(model, state, _groups_left(small, kept or {}), numbers)
 
 
 def _groups_left(model: nn.Module, kept: Mapping[str, Sequence[int]]) -> dict[str, int]:
@@ -186,7 +210,12 @@ def _groups_left(model: nn.Module, kept: Mapping[str, Sequence[int]]) -> dict[st
     return groups
 
 
-def resized(model: nn.Module, state: Mapping[str, Tensor], groups: Mapping[str, int]) -> nn.Module:
+def resized(
+    model: nn.Module,
+    state: Mapping[str, Tensor],
+    groups: Mapping[str, int],
+    numbers: Mapping[str, int] | None = None,
+) -> nn.Module:
     """A copy of ``model`` whose layers have the sizes and values of ``state``, larger or smaller.
 
     Args:
@@ -194,8 +223,12 @@ def resized(model: nn.Module, state: Mapping[str, Tensor], groups: Mapping[str, 
         state: by name every parameter and buffer, of as many dimensions as the network's.
         groups: by name of a grouped convolution how many groups it is to have; where it is left
             out, its groups keep their width.
+        numbers: by attribute of a module the number of channels that it is to be.
+
+    Raises:
+        CheckpointError: if there is no such attribute.
     """
-    other = on_meta(model)
+    other = on_meta(model, values=True)
     for prefix, module in other.named_modules():
         own = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
         shapes = {}
@@ -206,13 +239,62 @@ def resized(model: nn.Module, state: Mapping[str, Tensor], groups: Mapping[str, 
                 module._parameters[name] = nn.Parameter(value, tensor.requires_grad)
             else:
                 module._buffers[name] = value
-        _resize(module, shapes, groups.get(prefix))
+        resize(module, shapes, groups.get(prefix))
     for module in other.modules():
         rule = rule_of(module)
         sizes = rule.sizes(module) if rule is not None and rule.numbers else {}
         for attribute, axis in (rule.numbers if rule is not None else {}).items():
             setattr(module, attribute, sizes[axis])
+    _renumber(model, other)
+    for name, number in (numbers or {}).items():
+        _set_number(other, name, number)
     return other
+
+
+def _renumber(model: nn.Module, other: nn.Module) -> None:
+    """Set the numbers that a block keeps of its layers, for a conversion of its own, say.
+
+    That is an attribute with the name and the value of one of theirs, where these layers agree.
+    """
+    modules = dict(model.named_modules())
+    for path, module in modules.items():
+        if isinstance(module, RESIZED_LAYERS) or rule_of(module) is not None:
+            continue
+        for attribute in RESIZED & vars(module).keys():
+            value = getattr(module, attribute)
+            found = {
+                getattr(other.get_submodule(f"{path}.{name}" if path else name), attribute)
+                for name, layer in module.named_modules()
+                if isinstance(layer, RESIZED_LAYERS) and getattr(layer, attribute, None) == value
+            }
+            if type(value) is int and value > 1 and len(found) == 1:
+                setattr(other.get_submodule(path), attribute, found.pop())
+
+
+def _set_number(model: nn.Module, name: str, number: int) -> None:
+    """Set an integer that a module keeps, such as ``block.width`` or ``block.splits[1]``.
+
+    Raises:
+        CheckpointError: if there is no such integer.
+    """
+    owner, _, place = name.rpartition(".")
+    attribute, *indices = place.replace("]", "").split("[")
+
+    def replaced(value: Any, rest: list[str]) -> Any:
+        if not rest:
+            if type(value) is not int:
+                raise ValueError
+            return number
+        i = int(rest[0])
+        return type(value)([*value[:i], replaced(value[i], rest[1:]), *value[i + 1 :]])
+
+    try:
+        module = model.get_submodule(owner)
+        setattr(module, attribute, replaced(getattr(module, attribute), indices))
+    except (AttributeError, IndexError, TypeError, ValueError):
+        raise CheckpointError(
+            f"The weights do not belong to {type(model).__name__}: it has no number '{name}'."
+        ) from None
 
 
 def _uncut_axes(model: nn.Module) -> dict[str, list[int]]:
@@ -240,37 +322,3 @@ def _check_shape(
             f"The weights do not belong to {type(model).__name__}: '{name}' has shape "
             f"{tuple(found)} where the network has {tuple(wide)}."
         )
-
-
-def _resize(module: nn.Module, shapes: Mapping[str, torch.Size], groups: int | None) -> None:
-    """Set the sizes that a layer holds beside its tensors."""
-    # Other tensors, such as a counter of FLOPs may leave, say nothing of the size.
-    shapes = {n: s for n, s in shapes.items() if n.startswith(("weight", "bias", "running"))}
-    if isinstance(module, CONVOLUTIONS):
-        first, second = shapes["weight"][:2]
-        transposed = isinstance(module, TRANSPOSED)
-        if groups is not None:
-            module.groups = groups
-        elif module.groups > 1:  # a group keeps its width
-            before = module.in_channels if transposed else module.out_channels
-            module.groups = module.groups * first // before
-        outside = (first, second * module.groups)
-        module.in_channels, module.out_channels = outside if transposed else outside[::-1]
-    elif isinstance(module, nn.Linear):
-        module.out_features, module.in_features = shapes["weight"]
-    elif isinstance(module, (*BATCH_NORMS, *INSTANCE_NORMS)) and shapes:
-        lengths = {shape[0] for shape in shapes.values() if len(shape) == 1}
-        if len(lengths) != 1:
-            raise CheckpointError(
-                f"A {type(module).__name__} has tensors of different lengths: {lengths}."
-            )
-        module.num_features = lengths.pop()
-    elif isinstance(module, nn.LayerNorm) and shapes:
-        module.normalized_shape = tuple(shapes["weight"])
-    elif isinstance(module, nn.GroupNorm) and shapes:
-        (channels,) = shapes["weight"]
-        if module.num_groups > 1:  # a group keeps its width
-            module.num_groups = module.num_groups * channels // module.num_channels
-        module.num_channels = channels
-    elif isinstance(module, nn.PReLU):
-        module.num_parameters = shapes["weight"][0]

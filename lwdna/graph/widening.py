@@ -124,6 +124,7 @@ def divided(graph: ChannelGraph) -> ChannelGraph:
     }
     fine.activities = [replace(a, channels=divide(a.channels)) for a in graph.activities]
     fine.inside = {name: divide(axis) for name, axis in graph.inside.items()}
+    fine.numbers = {name: divide(axis) for name, axis in graph.numbers.items()}
     fine.costs = [(n, tuple(divide(axis) for axis in axes)) for n, axes in graph.costs]
     fine.sets = [
         replace(s, elements=new, frozen=fine.frozen[new])
@@ -167,7 +168,7 @@ def copies(graph: ChannelGraph, factor: float) -> Copies:
         raise GraphError(
             f"No channel of {type(graph.model).__name__} is free, so that it cannot be widened"
             + (
-                f": {holds[0]} names their number; take it from the tensor's shape."
+                f": {holds[0]} fixes their number; take it from the tensor's shape."
                 if holds
                 else "."
             )
@@ -200,7 +201,7 @@ def widened(graph: ChannelGraph, model: nn.Module, counts: Copies) -> nn.Module:
         for name, layer in graph.layers.items()
         if layer.by_position
     }
-    return resized(model, state, steady)
+    return resized(model, state, steady, graph.remembered(counts))
 
 
 def spread(elements: Elements, counts: Copies) -> NDArray[np.int64]:

@@ -77,7 +77,8 @@ class Provenance:
     network that was not shrunk, else it maps each layer to the indices of its output channels
     in the widened network that were kept. ``arguments`` are those with which the command line
     called a user's function. ``widened`` are the widenings of what ``spec`` or that function made,
-    one after the other.
+    one after the other. ``numbers`` are the integers that its modules keep, by name, as far as they
+    are numbers of channels.
     """
 
     spec: NetworkSpec | None = None
@@ -85,6 +86,7 @@ class Provenance:
     shrinkage: Shrinkage | None = None
     arguments: dict[str, Any] = field(default_factory=dict)
     widened: tuple[Widening, ...] = ()
+    numbers: dict[str, int] = field(default_factory=dict)
 
     def wider(self, widening: Widening) -> Provenance:
         """The provenance after a widening; of a shrunk network nothing else is known."""
@@ -92,14 +94,16 @@ class Provenance:
             return Provenance(widened=(widening,))
         return replace(self, widened=(*self.widened, widening))
 
-    def shrunk(self, kept: dict[str, list[int]], shrinkage: Shrinkage) -> Provenance:
+    def shrunk(
+        self, kept: dict[str, list[int]], shrinkage: Shrinkage, numbers: dict[str, int]
+    ) -> Provenance:
         """The provenance after shrinkage; of a network shrunk before, counted from its origin."""
         layers = (
             None if self.kept is None else {name: len(kept) for name, kept in self.kept.items()}
         )
         if layers is not None and layers != shrinkage.channels_before:
             # It was rebuilt since: what it came from says nothing of it any more.
-            return Provenance(kept=kept, shrinkage=shrinkage)
+            return Provenance(kept=kept, shrinkage=shrinkage, numbers=numbers)
         if self.kept is not None:
             kept = {
                 layer: [self.kept[layer][i] for i in indices] for layer, indices in kept.items()
@@ -112,7 +116,7 @@ class Provenance:
                 params_before=self.shrinkage.params_before,
                 baseline=self.shrinkage.baseline,
             )
-        return replace(self, kept=kept, shrinkage=shrinkage)
+        return replace(self, kept=kept, shrinkage=shrinkage, numbers={**self.numbers, **numbers})
 
 
 def provenance_of(model: nn.Module) -> Provenance:

@@ -23,7 +23,7 @@ from torch.nn.modules.module import (
 )
 
 from lwdna.errors import CheckpointError, LwdnaError, first_line
-from lwdna.graph.channels import on_meta
+from lwdna.graph.meta import on_meta
 from lwdna.graph.rules import rule_of
 from lwdna.graph.surgery import fit, tensors_of
 from lwdna.io.atomic import atomic
@@ -62,6 +62,8 @@ def save(model: nn.Module, path: str | PathLike[str]) -> None:
         **noted_widenings(provenance),
         "modules": _modules(model),
     }
+    if provenance.numbers:
+        about["numbers"] = provenance.numbers
     tensors = {
         name: tensor.detach().to("cpu", copy=True).contiguous()
         for name, tensor in tensors_of(model).items()
@@ -113,8 +115,8 @@ def load(path: str | PathLike[str], network: Callable[[], nn.Module] | None = No
                 "lwdna.load(path, network=function that returns the widened network)."
             )
         for widening in provenance.widened:
-            wide = widen_again(on_meta(wide), widening)
-        small = fit(wide, state, provenance.kept)
+            wide = widen_again(on_meta(wide, values=True), widening)
+        small = fit(wide, state, provenance.kept, provenance.numbers)
         _check_kept(small, wide, provenance)
         if _modules(small) != modules:
             raise CheckpointError(
@@ -249,7 +251,9 @@ def _read(path: str | PathLike[str]) -> tuple[dict[str, Tensor], Provenance, str
         if (kept or {}).keys() != (shrinkage.channels_before if shrinkage else {}).keys():
             raise ValueError("it says only in part what was kept")
         widened = tuple(Widening(**widening) for widening in about.get("widened", ()))
-        provenance = Provenance(spec, kept, shrinkage, dict(about["arguments"]), widened)
+        numbers = {str(name): int(n) for name, n in about.get("numbers", {}).items()}
+        arguments = dict(about["arguments"])
+        provenance = Provenance(spec, kept, shrinkage, arguments, widened, numbers)
         return state, provenance, str(about["modules"])
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(

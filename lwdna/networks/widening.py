@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Sequence
 
@@ -14,6 +13,7 @@ from lwdna.graph.channels import ChannelGraph
 from lwdna.graph.drawing import check_drawable, drawn_anew, drawn_layers, undrawable
 from lwdna.graph.inputs import as_inputs, check_data, unwrapped
 from lwdna.graph.labels import Groups
+from lwdna.graph.meta import duplicate
 from lwdna.graph.widening import check_factor, wider
 from lwdna.networks.provenance import Widening, provenance_of, set_provenance
 
@@ -118,7 +118,7 @@ def _widen(
     if strict:
         check_drawable(model, layers, _OTHERWISE)
     if factor == 1:
-        wide = copy.deepcopy(model)
+        wide = duplicate(model)
     else:
         wide = wider(graph, model, example_input, factor)
         inputs = [list(x.shape) for x in example_input]

@@ -151,10 +151,15 @@ def _named(layers: tuple[str, ...]) -> str:
 def _held(graph: ChannelGraph) -> str:
     """What keeps channels besides rho and tau."""
     return "".join(
-        f" The channels of '{channels.name}' all stay: {channels.holds[0]} names their number; "
-        "take it from the tensor's shape instead."
+        f" The channels of '{channels.name}' all stay: "
+        + (
+            f"{channels.holds[0]} fixes their number; where it is written in the code, take it "
+            "from the tensor's shape instead."
+            if channels.holds
+            else f"they cannot be followed through {channels.stops[0]}."
+        )
         for channels in graph.sets
-        if channels.holds
+        if (channels.holds or channels.stops) and not graph.ends[channels.elements].all()
     )
 
 

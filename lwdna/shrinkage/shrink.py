@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -18,6 +17,7 @@ from lwdna.graph.complexity import complexity as count_complexity
 from lwdna.graph.drawing import check_drawable, drawn_layers
 from lwdna.graph.inputs import as_inputs, check_data, unwrapped
 from lwdna.graph.labels import Groups
+from lwdna.graph.meta import duplicate, unchanged
 from lwdna.graph.widening import check_factor
 from lwdna.networks.widening import widen_to_shrink
 from lwdna.shrinkage.budget import check_target, floors, select
@@ -116,7 +116,7 @@ def shrink(
     if check_factor(widen) > 1:
         baseline = count_complexity(model, example_input, batch_norm=batch_norm)
         model = widen_to_shrink(model, example_input, widen, groups=groups, seed=seed)
-    wide = copy.deepcopy(model)
+    wide = duplicate(model)
     graph = ChannelGraph(wide, example_input, groups=groups)
     complexity = MaskedComplexity(graph, batch_norm=batch_norm)
     if flops_ratio is not None:
@@ -131,7 +131,8 @@ def shrink(
         # Which channels are kept makes no difference: a hopeless target need cost no time.
         unscored = np.where(scored_elements(graph, wide), 0.0, np.inf)
         check_target(graph, complexity, unscored, floor, budget, multiple_of=multiple_of)
-    scores = score(graph, wide, loss_fn, settings)
+    with unchanged(wide):
+        scores = score(graph, wide, loss_fn, settings)
     mask = select(graph, complexity, scores, floor, budget, multiple_of=multiple_of)
     if start != "generated":
         put_back(wide, model, layers)
@@ -195,7 +196,7 @@ def score(
     else:
         with torch.random.fork_rng(devices=cuda):
             torch.manual_seed(seed)
-            own = criterion(graph, copy.deepcopy(wide), loss_fn, settings)
+            own = criterion(graph, duplicate(wide), loss_fn, settings)
         scores = _checked(own, graph.elements)
     scores[~scored_elements(graph, wide)] = np.inf
     return scores

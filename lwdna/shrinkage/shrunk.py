@@ -45,6 +45,8 @@ class Shrunk:
     params_before: int
     baseline: tuple[int, int] | None = None
     """FLOPs and parameters of the network before it was widened, where that is known."""
+    uncounted: tuple[str, ...] = ()
+    """What computes something that the FLOPs leave out."""
 
     def beside(self, flops: int, params: int) -> Shrunk:
         """The same, with its share of the baseline in all that it reports and writes.
@@ -93,6 +95,7 @@ class Shrunk:
             before = self.channels_before[name]
             share = 100 * len(kept) / before
             lines.append(f"{name:<{width}} {before:>6} -> {len(kept):>6} ({share:.1f} %)")
+        lines += [f"not counted: {what}" for what in self.uncounted]
         return "\n".join(lines)
 
 
@@ -135,7 +138,7 @@ def derive(
         inputs=[list(x.shape) for x in as_inputs(example_input)],
         settings=dict(settings),
     )
-    set_provenance(small, provenance_of(wide).shrunk(kept, shrinkage))
+    set_provenance(small, provenance_of(wide).shrunk(kept, shrinkage, graph.remembered(mask)))
     return Shrunk(
         model=small,
         flops=shrinkage.flops_after,
@@ -144,6 +147,7 @@ def derive(
         channels_before=shrinkage.channels_before,
         flops_before=shrinkage.flops_before,
         params_before=shrinkage.params_before,
+        uncounted=tuple(graph.uncounted),
     )
 
 

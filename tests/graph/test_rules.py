@@ -205,8 +205,7 @@ def test_a_rule_that_follows_by_itself(random_mask):
             return self.c(self.gate(self.a(x), y=self.b(x)))
 
     model = Net()
-    with pytest.raises(GraphError, match="'special_expit'"):
-        ChannelGraph(model, X)
+    assert "'special_expit'" in ChannelGraph(model, X).unfollowed[0]
     lwdna.register_rule(Gate, lwdna.Rule(follow=follow))
     graph = ChannelGraph(model, X)
     assert graph.sets[1].makers == ("a", "b")

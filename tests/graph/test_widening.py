@@ -266,7 +266,7 @@ def test_nothing_free():
     with pytest.raises(GraphError, match="No channel of Sequential is free"):
         lwdna.widen(nn.Sequential(conv(3, 2)), X, 2)
     model = nn.Sequential(conv(3, 8), nn.Unflatten(1, (2, 4)), nn.Flatten(1, 2), conv(8, 2))
-    with pytest.raises(GraphError, match="names their number"):
+    with pytest.raises(GraphError, match="fixes their number"):
         lwdna.widen(model, X, 2)
 
 

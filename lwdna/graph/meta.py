@@ -1,0 +1,123 @@
+"""Networks without data, on the meta device: what is made or copied there has shapes only."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+MAKERS: frozenset[Any] = frozenset(
+    getattr(torch, name)
+    for name in (
+        "arange as_tensor blackman_window empty empty_strided eye from_file full hamming_window "
+        "hann_window kaiser_window linspace logspace ones rand randint randn randperm range "
+        "scalar_tensor tensor tril_indices triu_indices zeros"
+    ).split()
+)
+"""Functions that make tensors of sizes or numbers."""
+
+
+class Dataless(TorchFunctionMode):
+    """Whatever makes a tensor makes one without data, wherever it is said to be."""
+
+    def __torch_function__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func in MAKERS:
+            return self.make(func, args, kwargs | {"device": "meta"})
+        if func in {Tensor.cuda, Tensor.cpu}:
+            return args[0].to("meta")
+        if func is Tensor.to:
+            args = tuple("meta" if isinstance(a, str | torch.device) else a for a in args)
+            kwargs = {k: "meta" if k == "device" else v for k, v in kwargs.items()}
+        result = func(*args, **kwargs)
+        return result.to("meta") if func is torch.from_numpy else result
+
+    def make(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call one of the functions that make tensors."""
+        return func(*args, **kwargs)
+
+
+class _Copying(TorchFunctionMode):
+    """Decides what becomes of a tensor that is neither parameter nor buffer when it is copied."""
+
+    def __init__(self, copied: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.copied = copied
+
+    def __torch_function__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        if func is not Tensor.__deepcopy__:
+            return func(*args, **(kwargs or {}))
+        tensor, memo = args
+        if id(tensor) not in memo:
+            memo[id(tensor)] = self.copied(tensor)
+        return memo[id(tensor)]
+
+
+@contextmanager
+def unchanged(model: nn.Module) -> Iterator[None]:
+    """Let a network run without keeping what its forward sets beside parameters and buffers."""
+    before = [(module, _state(module)) for module in model.modules()]
+    try:
+        yield
+    finally:
+        for module, state in before:
+            for name in _state(module).keys() - state.keys():
+                del vars(module)[name]
+            vars(module).update(state)
+
+
+def _state(module: nn.Module) -> dict[str, Any]:
+    """What a module keeps as plain attributes; lists and the like as copies."""
+    return {
+        name: copy.copy(value) if isinstance(value, list | dict | set) else value
+        for name, value in vars(module).items()
+        if name not in _OF_MODULES
+    }
+
+
+_OF_MODULES = frozenset(vars(nn.Module()))
+
+
+def duplicate(model: nn.Module) -> nn.Module:
+    """A copy of a network; activations that it keeps, such as features, are copied as values."""
+    with _Copying(lambda tensor: tensor.detach().clone().requires_grad_(tensor.requires_grad)):
+        return copy.deepcopy(model)
+
+
+def on_meta(model: nn.Module, *, values: bool = False) -> nn.Module:
+    """A copy of a module without data, for reading shapes: no memory is spent on weights.
+
+    Args:
+        model: the module.
+        values: whether tensors that are neither parameters nor buffers keep their values.
+    """
+    memo: dict[int, Any] = {}
+    for tensor in chain(model.parameters(), model.buffers()):
+        empty = torch.empty_like(tensor, device="meta")
+        if isinstance(tensor, nn.Parameter):
+            empty = nn.Parameter(empty, requires_grad=tensor.requires_grad)
+        memo[id(tensor)] = empty
+
+    def copied(tensor: Tensor) -> Tensor:
+        return tensor.detach().clone() if values else torch.empty_like(tensor, device="meta")
+
+    with _Copying(copied):
+        return copy.deepcopy(model, memo)
