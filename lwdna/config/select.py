@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
+from lwdna.config.sections import Config
 from lwdna.errors import ConfigError, nearest
 
 
-def selected(config: Mapping[str, Any]) -> dict[str, list[str]]:
+def selected(config: Config) -> dict[str, list[str]]:
     """The experiments to run, and the methods of each: all of them, or those that ``only`` names.
 
     An experiment is of the dataset that it is trained on and of those that it is tested on.
@@ -16,7 +14,7 @@ def selected(config: Mapping[str, Any]) -> dict[str, list[str]]:
     Raises:
         ConfigError: if there is no such name, or if nothing is left.
     """
-    experiments: Mapping[str, Any] = config["experiments"]
+    experiments = config["experiments"]
     facets = {
         name: {
             "datasets": {e["train"], *e["test"]},
@@ -35,7 +33,7 @@ def selected(config: Mapping[str, Any]) -> dict[str, list[str]]:
                     f"only.{key} names '{name}', which no experiment has: {nearest(name, there)}"
                 )
     chosen = {
-        name: [m for m in e["methods"] if m in only.get("methods", e["methods"])]
+        name: [m for m in e["methods"] if "methods" not in only or m in only["methods"]]
         for name, e in experiments.items()
         if all(facets[name][key] & set(names) for key, names in only.items())
     }

@@ -10,9 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from lwdna.errors import ConfigError, nearest
+
+DatasetSection: TypeAlias = Mapping[str, Any]
+"""A section of ``datasets``: ``kind``, and the keys of that kind (:attr:`DatasetKind.keys`)."""
 
 
 @dataclass(frozen=True)
@@ -115,11 +118,11 @@ class DatasetKind:
         sources = {"archive": ("archive",), "generated": ()}.get(self.source, (role,))
         return (*sources, *self.needs)
 
-    def stays(self, section: Mapping[str, Any]) -> bool:
+    def stays(self, section: DatasetSection) -> bool:
         """Whether the images of a dataset are listed and left where they are."""
         return self.in_place == "always" or not section.get("packed", True)
 
-    def options(self, section: Mapping[str, Any]) -> dict[str, Any]:
+    def options(self, section: DatasetSection) -> dict[str, Any]:
         """The own keys of a dataset, for the function."""
         return {key: section[key] for key in self.own if key in section}
 

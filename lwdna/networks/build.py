@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from lwdna.data.catalog import dataset_shape
 from lwdna.errors import ConfigError, nearest
 from lwdna.networks.provenance import NetworkSpec, Provenance, set_provenance
 from lwdna.networks.registry import OPTIONS, find_network
+from lwdna.tasks.sections import NetworkSection
 
 
 def build(
@@ -72,7 +73,7 @@ def build(
 
 
 def build_seeded(
-    network: Mapping[str, Any], seed: int, make: Callable[..., nn.Module] = build
+    network: NetworkSection, seed: int, make: Callable[..., nn.Module] = build
 ) -> nn.Module:
     """Build a network from its section of the configuration, with weights drawn from a seed.
 

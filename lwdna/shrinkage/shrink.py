@@ -141,7 +141,7 @@ def shrink(
         mask,
         example_input,
         complexity,
-        modes=[module.training for module in model.modules()],
+        like=model,
         settings=settings.noted(),
     )
     begin(result.model, start, layers=layers, seed=settings.seed)

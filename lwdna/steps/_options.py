@@ -15,6 +15,7 @@ import pandas as pd
 
 from lwdna.errors import ConfigError
 from lwdna.io.checksummed_csv import read_csv
+from lwdna.tasks.sections import ProtocolSection, TaskSection
 
 Command: TypeAlias = Callable[..., Any]
 Option: TypeAlias = Callable[[Command], Command]
@@ -215,6 +216,21 @@ table_files = bundle(
 """What every step that makes a table writes."""
 
 
+class TrainingRun(TypedDict):
+    """What :func:`training_run` gives a step."""
+
+    task: TaskSection
+    protocol: ProtocolSection
+    train_path: Path
+    test_path: Path
+    checkpoints: Path
+    history: Path
+    convention: str | None
+    description: str
+    accelerator: str
+    devices: int
+
+
 def training_run(description: str) -> Option:
     """The options of every step that trains, as ``run``."""
     return bundle(
@@ -277,6 +293,10 @@ def _kind(hint: Any, least: int | None, more: Iterable[str]) -> Any:
     return hint if least is None else click.IntRange(min=least)
 
 
+Labels: TypeAlias = Mapping[str, Mapping[str, str | int]]
+"""By file, whose it is: columns such as experiment, method and seed."""
+
+
 def check_suffix(path: Path, suffix: str) -> None:
     """Refuse to write over a file of another kind.
 
@@ -289,7 +309,7 @@ def check_suffix(path: Path, suffix: str) -> None:
         )
 
 
-def read_tables(paths: Iterable[Path], labels: Mapping[str, Any] | None = None) -> pd.DataFrame:
+def read_tables(paths: Iterable[Path], labels: Labels | None = None) -> pd.DataFrame:
     """CSV files of other steps one below the other; ``labels`` gives columns to add by file.
 
     Raises:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,8 @@ from lwdna.data.classification import ClassificationTest, ClassificationTrain
 from lwdna.data.listings import open_labelled
 from lwdna.errors import ConfigError, nearest
 from lwdna.tasks.metrics import top_k_wrong
-from lwdna.tasks.task import Example, Named, PathLike, Sums, Task
+from lwdna.tasks.sections import Distillation, NetworkSection, TaskSection
+from lwdna.tasks.task import Example, Measuring, Named, PathLike, Sums, Task
 
 
 def distillation_loss(
@@ -79,11 +80,9 @@ class Classification(Task):
     metric_names: ClassVar[tuple[str, ...]] = ("top1_error", "top5_error")
 
     @classmethod
-    def read(
-        cls, section: Mapping[str, Any], distillation: Mapping[str, Any] | None
-    ) -> Classification:
+    def read(cls, section: TaskSection, distillation: Distillation | None) -> Classification:
         """With the ``temperature`` and ``weight`` of the distillation."""
-        settings = dict(distillation or {})
+        settings: dict[str, Any] = {**(distillation or {})}
         for name in settings:
             if name not in ("temperature", "weight"):
                 raise ConfigError(
@@ -134,14 +133,7 @@ class Classification(Task):
         }
 
     def evaluate_batch(
-        self,
-        model: nn.Module,
-        inputs: Tensor,
-        targets: Tensor,
-        *,
-        convention: str | Mapping[str, Any] | None = None,
-        multiple: int = 1,
-        full: bool = True,
+        self, model: nn.Module, inputs: Tensor, targets: Tensor, **how: Unpack[Measuring]
     ) -> Sums:
         """The :meth:`metrics`, which there is one way to take."""
         outputs = self.infer(model, inputs)
@@ -149,7 +141,7 @@ class Classification(Task):
         return {**values, "loss": float(self.loss(outputs, targets)) * len(inputs)}
 
     def random_batch(
-        self, network: Mapping[str, Any], images: int, shape: Sequence[int]
+        self, network: NetworkSection, images: int, shape: Sequence[int]
     ) -> tuple[Tensor, Tensor]:
         """Noise, of classes drawn by lot."""
         inputs = torch.rand(images, *shape[1:])

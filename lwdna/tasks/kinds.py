@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import Any, Literal, TypeAlias
 
 from lwdna.errors import ConfigError, nearest
+from lwdna.tasks.sections import TaskSection
 
 Table: TypeAlias = int | str
 """A table of results: the number of one of the paper's, or the kind of task that it is of."""
@@ -126,7 +127,7 @@ REFERENCES: Mapping[str, Reference] = {
 """By kind of task."""
 
 
-def kind_of(task: Mapping[str, Any]) -> TaskKind:
+def kind_of(task: TaskSection) -> TaskKind:
     """The kind of a task.
 
     Args:
@@ -168,7 +169,7 @@ def measures() -> dict[str, str]:
     return {name: column for kind in KINDS.values() for name, column in kind.measures.items()}
 
 
-def reference_of(task: Mapping[str, Any]) -> Reference:
+def reference_of(task: TaskSection) -> Reference:
     """What there is without a network.
 
     Args:
@@ -186,12 +187,12 @@ def reference_of(task: Mapping[str, Any]) -> Reference:
     return reference
 
 
-def reference_task(task: Mapping[str, Any]) -> dict[str, Any]:
+def reference_task(task: TaskSection) -> dict[str, Any]:
     """The part of a task of restoration that its reference depends on."""
     return {name: task[name] for name in ("kind", reference_of(task).factor)}
 
 
-def reference_key(task: Mapping[str, Any], convention: str) -> str:
+def reference_key(task: TaskSection, convention: str) -> str:
     """A name for the reference of a task of restoration and for how it is measured.
 
     Args:

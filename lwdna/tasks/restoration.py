@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 import numpy as np
 import torch
@@ -15,7 +15,8 @@ from torch.nn import functional
 from lwdna.errors import ConfigError
 from lwdna.tasks.kinds import KINDS
 from lwdna.tasks.metrics import conventions, psnr, ssim
-from lwdna.tasks.task import Example, Named, Sums, Task
+from lwdna.tasks.sections import Convention, NetworkSection
+from lwdna.tasks.task import Example, Measuring, Named, Sums, Task
 
 
 def input_multiple(model: nn.Module) -> int:
@@ -55,9 +56,7 @@ def to_bytes(image: Tensor) -> NDArray[np.uint8]:
     return pixels[0] if len(pixels) == 1 else np.moveaxis(pixels, 0, -1)
 
 
-def conventions_for(
-    kind: str, convention: str | Mapping[str, Any] | None, scale: int
-) -> dict[str, Any]:
+def conventions_for(kind: str, convention: str | Convention | None, scale: int) -> Convention:
     """The arguments of :func:`lwdna.tasks.metrics.psnr` for a kind of task.
 
     Args:
@@ -70,7 +69,7 @@ def conventions_for(
         convention = KINDS[kind].conventions[0]
     if isinstance(convention, str):
         return conventions(convention, scale=scale)
-    return dict(convention)
+    return convention
 
 
 @dataclass(frozen=True)
@@ -99,14 +98,7 @@ class Restoration(Task):
         return restore(model, inputs, multiple=multiple)
 
     def evaluate_batch(
-        self,
-        model: nn.Module,
-        inputs: Tensor,
-        targets: Tensor,
-        *,
-        convention: str | Mapping[str, Any] | None = None,
-        multiple: int = 1,
-        full: bool = True,
+        self, model: nn.Module, inputs: Tensor, targets: Tensor, **how: Unpack[Measuring]
     ) -> Sums:
         """Restore one whole image, and take its PSNR in dB and, if full, its SSIM.
 
@@ -114,20 +106,18 @@ class Restoration(Task):
             model: maps (1, C, h, w) to (1, C, s h, s w).
             inputs: (1, C, h, w).
             targets: (1, C, H, W), from which s is read off.
-            convention: see :func:`conventions_for`.
-            multiple: see :func:`restore`.
-            full: whether to compute SSIM too, which costs more than a small network does.
+            how: the convention is one of :func:`conventions_for`; SSIM is what is costly.
         """
-        outputs = self.infer(model, inputs, multiple=multiple)
+        outputs = self.infer(model, inputs, multiple=how.get("multiple", 1))
         scale = targets.shape[-2] // inputs.shape[-2]
-        arguments = conventions_for(self.section["kind"], convention, scale)
+        arguments = conventions_for(self.section["kind"], how.get("convention"), scale)
         values = {"psnr": psnr(outputs[0], targets[0], **arguments)}
-        if full:
+        if how.get("full", True):
             values["ssim"] = ssim(outputs[0], targets[0], **arguments)
         return {**values, "loss": float(self.loss(outputs, targets)) * len(inputs)}
 
     def random_batch(
-        self, network: Mapping[str, Any], images: int, shape: Sequence[int]
+        self, network: NetworkSection, images: int, shape: Sequence[int]
     ) -> tuple[Tensor, Tensor]:
         """Noise, larger by the scale of the task."""
         inputs = torch.rand(images, *shape[1:])

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from lwdna.errors import ConfigError, nearest
+from lwdna.tasks.sections import Distillation, Group, Optimizer, ProtocolSection, Schedule
 from lwdna.training.schedules import learning_rate
 
 PRECISIONS = ("32-true", "bf16-mixed")
@@ -41,16 +42,16 @@ class Protocol:
     """Length of the training."""
     batch_size: int
     """Images in a step, over all devices together."""
-    optimizer: Mapping[str, Any]
+    optimizer: Optimizer
     """``kind`` (sgd or adam), ``lr`` and what else torch's optimiser takes."""
-    schedule: Mapping[str, Any]
+    schedule: Schedule
     """See :func:`lwdna.training.schedules.learning_rate`."""
     test_every: int = 1
     """Epochs between two tests; the last epoch is always tested."""
-    groups: Sequence[Mapping[str, Any]] = ()
+    groups: Sequence[Group] = ()
     """Parameters with a learning rate of their own: ``parameters``, a pattern of their names such
     as ``backbone.*``, and ``lr``, a factor. The first pattern that fits counts."""
-    distillation: Mapping[str, Any] | None = None
+    distillation: Distillation | None = None
     """``temperature`` and ``weight``, used where there is a teacher."""
     precision: str = "32-true"
     """Arithmetic of the training, one of :data:`PRECISIONS`; tests are made in float32."""
@@ -66,7 +67,7 @@ class Protocol:
     """Time between two checkpoints inside an epoch; no influence on the result."""
 
     @classmethod
-    def read(cls, settings: Mapping[str, Any]) -> Protocol:
+    def read(cls, settings: ProtocolSection) -> Protocol:
         """Check a section of the configuration.
 
         Raises:
@@ -144,7 +145,7 @@ class Protocol:
         Raises:
             ConfigError: if the kind or a setting does not exist or cannot be.
         """
-        settings = dict(self.optimizer)
+        settings: dict[str, Any] = {**self.optimizer}
         kind = settings.pop("kind", None)
         if kind not in _OPTIMIZERS:
             raise ConfigError(
@@ -185,7 +186,7 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
         group["lr"] = rate * group.get(_FACTOR, 1.0)
 
 
-def _check_group(group: Mapping[str, Any]) -> None:
+def _check_group(group: Group) -> None:
     if set(group) != {"parameters", "lr"}:
         raise ConfigError(
             f"The group {dict(group)} of the training protocol must have 'parameters', a pattern "

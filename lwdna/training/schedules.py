@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 from lwdna.errors import ConfigError, nearest
+from lwdna.tasks.sections import Schedule
 
 _SETTINGS = {"step": {"kind", "milestones", "gamma"}, "cosine": {"kind"}}
 
 
-def learning_rate(schedule: Mapping[str, Any], base: float, epoch: int, epochs: int) -> float:
+def learning_rate(schedule: Schedule, base: float, epoch: int, epochs: int) -> float:
     """The learning rate of one epoch.
 
     ``{"kind": "step", "milestones": [150, 225], "gamma": 0.1}`` multiplies ``base`` by ``gamma``
