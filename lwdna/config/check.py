@@ -254,9 +254,7 @@ def _check_experiment(name: str, experiment: Experiment, config: Config) -> None
         if METHODS[method].needs_teacher:
             _require(teacher is not None, where, f"has the method {method} but no 'teacher'")
     if teacher is not None and "experiment" in teacher:
-        other = _known(teacher["experiment"], config["experiments"], f"{where}.teacher.experiment")
-        shared = config["experiments"][other].get("teacher", {})
-        _require("width" in shared, f"{where}.teacher", f"is that of '{other}', which trains none")
+        _check_shared_teacher(where, experiment, teacher["experiment"], config["experiments"])
     for method in experiment["methods"]:
         shrinkage = shrinkage_of(method)
         if shrinkage is not None:
@@ -267,6 +265,27 @@ def _check_experiment(name: str, experiment: Experiment, config: Config) -> None
             where,
             f"has the method {method}, which Table {experiment['tables'][0]} does not show; put it "
             f"into Table {' or '.join(map(str, others))} as well",
+        )
+
+
+def _check_shared_teacher(
+    where: str, experiment: Experiment, name: str, experiments: Mapping[str, Experiment]
+) -> None:
+    """A teacher of another experiment is asked about images as it has learned from."""
+    other = experiments[_known(name, experiments, f"{where}.teacher.experiment")]
+    where, of = f"{where}.teacher", f"is that of '{name}', which"
+    _require("width" in other.get("teacher", {}), where, f"{of} trains none")
+    _require(
+        other["train"] == experiment["train"],
+        where,
+        f"{of} learns from '{other['train']}', but this experiment from '{experiment['train']}'",
+    )
+    theirs, ours = other["task"], experiment["task"]
+    for key in dict.fromkeys([*ours, *theirs]):
+        _require(
+            theirs.get(key) == ours.get(key),
+            where,
+            f"{of} has another task.{key}: {theirs.get(key)}, but this experiment {ours.get(key)}",
         )
 
 

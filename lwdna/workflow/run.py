@@ -160,6 +160,13 @@ class Run:
         they change."""
         return sources_of(self.section(wildcards)["network"]["name"])
 
+    def train_sources(self, wildcards: Wildcards) -> list[str]:
+        """As :meth:`own_sources`, and those of the teacher's network if it learns from one."""
+        names = [self.section(wildcards)["network"]["name"]]
+        if self.distils(self.section(wildcards), wildcards.method):
+            names.append(self.experiments[self._owner(wildcards)]["network"]["name"])
+        return list(dict.fromkeys(file for name in names for file in sources_of(name)))
+
     def own_network(self, wildcards: Wildcards) -> list[str]:
         """What makes an experiment's network if it is the user's own, for the command line."""
         network = self.section(wildcards)["network"]
@@ -199,11 +206,14 @@ class Run:
 
     def teacher(self, wildcards: Wildcards) -> str | list[str]:
         """The trained teacher of a run of `train`, if it learns from one."""
-        section = self.section(wildcards)
-        if not self.distils(section, wildcards.method):
+        if not self.distils(self.section(wildcards), wildcards.method):
             return []
-        owner = section["teacher"].get("experiment", wildcards.experiment)
+        owner = self._owner(wildcards)
         return paths.WEIGHTS.at(experiment=owner, method=TEACHER, seed=wildcards.seed)
+
+    def _owner(self, wildcards: Wildcards) -> str:
+        """The experiment that trains the teacher of an experiment that has one."""
+        return str(self.section(wildcards)["teacher"].get("experiment", wildcards.experiment))
 
     def train_start(self, wildcards: Wildcards) -> list[str]:
         """What training starts from, and the teacher, for the command line."""
@@ -217,8 +227,8 @@ class Run:
                 network["groups"] = section["shrink"]["groups"]
         words = ["--teacher", str(teacher)] if teacher else []
         if teacher:
-            owner = section["teacher"].get("experiment", wildcards.experiment)
-            words += maker("--teacher-network", self.experiments[owner]["network"])
+            owner = self.experiments[self._owner(wildcards)]
+            words += maker("--teacher-network", owner["network"])
         if shrunk:
             return ["--weights", str(shrunk), *maker("--network", section["network"]), *words]
         return ["--network", as_json(network), *words]
