@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lwdna.config.sections import Config
-from lwdna.errors import ConfigError, nearest
+from lwdna.errors import ConfigError, require_known
 
 
 def selected(config: Config) -> dict[str, list[str]]:
@@ -28,10 +28,7 @@ def selected(config: Config) -> dict[str, list[str]]:
     for key, names in only.items():
         there = dict.fromkeys(name for facet in facets.values() for name in facet[key])
         for name in names:
-            if name not in there:
-                raise ConfigError(
-                    f"only.{key} names '{name}', which no experiment has: {nearest(name, there)}"
-                )
+            require_known(name, there, f"only.{key} names '{name}', which no experiment has:")
     chosen = {
         name: [m for m in e["methods"] if "methods" not in only or m in only["methods"]]
         for name, e in experiments.items()

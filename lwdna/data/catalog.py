@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Literal, TypeAlias
 
-from lwdna.errors import ConfigError, nearest
+from lwdna.errors import require_known
 
 DatasetSection: TypeAlias = Mapping[str, Any]
 """A section of ``datasets``: ``kind``, and the keys of that kind (:attr:`DatasetKind.keys`)."""
@@ -133,6 +133,12 @@ class DatasetKind:
         return name
 
 
+def _official(home: str, size: Size, shape: DatasetShape, **implies: str) -> DatasetKind:
+    """A dataset that there is one of, as its makers published it."""
+    about = "the official archive"
+    return DatasetKind(home, about, "archive", implies=implies, size=size, shape=shape)
+
+
 DATASET_KINDS: Mapping[str, DatasetKind] = {
     # A step of its own: what runs have recorded of it would not be found again in another.
     "digits": DatasetKind(
@@ -156,28 +162,12 @@ DATASET_KINDS: Mapping[str, DatasetKind] = {
     "imagefolder": DatasetKind(
         "folders:imagefolder", "folders of class-named folders of images", in_place="may"
     ),
-    "cifar10": DatasetKind(
-        "cifar:pack",
-        "the official archive",
-        source="archive",
-        implies={"kind": "cifar10"},
-        size=Size(50_000, 10_000),
-        shape=DatasetShape(10, 32),
+    "cifar10": _official("cifar:pack", Size(50_000, 10_000), DatasetShape(10, 32), kind="cifar10"),
+    "cifar100": _official(
+        "cifar:pack", Size(50_000, 10_000), DatasetShape(100, 32), kind="cifar100"
     ),
-    "cifar100": DatasetKind(
-        "cifar:pack",
-        "the official archive",
-        source="archive",
-        implies={"kind": "cifar100"},
-        size=Size(50_000, 10_000),
-        shape=DatasetShape(100, 32),
-    ),
-    "tiny-imagenet": DatasetKind(
-        "folders:tiny_imagenet_store",
-        "the official archive",
-        source="archive",
-        size=Size(100_000, 10_000),
-        shape=DatasetShape(200, 64),
+    "tiny-imagenet": _official(
+        "folders:tiny_imagenet_store", Size(100_000, 10_000), DatasetShape(200, 64)
     ),
     "imagenet": DatasetKind(
         "folders:imagenet_listing",
@@ -204,6 +194,5 @@ def dataset_shape(dataset: str) -> DatasetShape:
     Raises:
         ConfigError: for an unknown name.
     """
-    if dataset not in DATASETS:
-        raise ConfigError(f"There is no dataset '{dataset}': {nearest(dataset, DATASETS)}")
+    require_known(dataset, DATASETS, f"There is no dataset '{dataset}':")
     return DATASETS[dataset]

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from lwdna.data.catalog import dataset_shape
-from lwdna.errors import ConfigError, nearest
+from lwdna.errors import ConfigError, require_known
 from lwdna.networks.provenance import NetworkSpec, Provenance, set_provenance
 from lwdna.networks.registry import OPTIONS, find_network
 from lwdna.tasks.sections import NetworkSection
@@ -59,8 +59,7 @@ def build(
         arguments |= {"num_classes": dataset_shape(dataset_name).classes, **special}
     allowed = set(inspect.signature(entry.make).parameters) - {"width"} - set(entry.options)
     for option in options:
-        if option not in allowed:
-            raise ConfigError(f"{name} has no option '{option}': {nearest(option, allowed)}")
+        require_known(option, allowed, f"{name} has no option '{option}':")
     try:
         network: nn.Module = entry.make(width=width, **(arguments | options))
     except (TypeError, ValueError) as error:

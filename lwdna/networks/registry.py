@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import Any, TypeAlias
 
 from lwdna.data.catalog import dataset_shape
-from lwdna.errors import ConfigError, nearest
+from lwdna.errors import require_known
 
 Maker: TypeAlias = str
 """Module and name of the class of a network, or of a function that makes it. It is imported when
@@ -125,6 +125,5 @@ def find_network(name: str) -> Entry:
     Raises:
         ConfigError: for an unknown name.
     """
-    if name not in NETWORKS:
-        raise ConfigError(f"There is no network '{name}': {nearest(name, NETWORKS)}")
+    require_known(name, NETWORKS, f"There is no network '{name}':")
     return NETWORKS[name]

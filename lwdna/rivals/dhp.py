@@ -123,15 +123,8 @@ def search(
     proximal.warn_if_sudden()
     mask = select(graph, complexity, proximal.scores(), proximal.floor, settings.target_flops)
     detach_hypernetwork(graph, wide)
-    shrunk = derive(
-        graph,
-        wide,
-        mask,
-        example_input,
-        complexity,
-        like=model,
-        settings={"method": "DHP", "seed": seed, **asdict(settings)},
-    )
+    noted = {"method": "DHP", "seed": seed, **asdict(settings)}
+    shrunk = derive(graph, wide, mask, example_input, complexity, like=model, settings=noted)
     return Found(shrunk=shrunk, history=history, record=proximal.noted())
 
 

@@ -12,7 +12,7 @@ from functools import partial
 from importlib import import_module
 from typing import Any, Literal, TypeAlias
 
-from lwdna.errors import ConfigError, nearest
+from lwdna.errors import ConfigError, require_known
 from lwdna.tasks.sections import TaskSection
 
 Table: TypeAlias = int | str
@@ -139,8 +139,7 @@ def kind_of(task: TaskSection) -> TaskKind:
     if "kind" not in task:
         raise ConfigError(f"The task {dict(task)} has no 'kind'; add it.")
     name = task["kind"]
-    if name not in KINDS:
-        raise ConfigError(f"The task '{name}' does not exist; {nearest(str(name), KINDS)}")
+    require_known(name, KINDS, f"The task '{name}' does not exist;")
     return KINDS[name]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lwdna.errors import ConfigError, nearest
+from lwdna.errors import ConfigError, require_known
 from lwdna.tasks.sections import Distillation, Group, Optimizer, ProtocolSection, Schedule
 from lwdna.training.schedules import learning_rate
 
@@ -75,10 +75,7 @@ class Protocol:
         """
         known = {entry.name: entry for entry in dataclasses.fields(cls)}
         for name in settings:
-            if name not in known:
-                raise ConfigError(
-                    f"The training protocol has no setting '{name}'; {nearest(name, known)}"
-                )
+            require_known(name, known, f"The training protocol has no setting '{name}';")
         for name, entry in known.items():
             if entry.default is dataclasses.MISSING and name not in settings:
                 raise ConfigError(f"The training protocol lacks '{name}'; add it.")
@@ -99,11 +96,9 @@ class Protocol:
                 f"'accumulate' of the training protocol splits batches of {protocol.batch_size} "
                 f"into {protocol.accumulate}; it must be {protocol.batch_size} or less."
             )
-        if protocol.precision not in PRECISIONS:
-            raise ConfigError(
-                f"The precision '{protocol.precision}' does not exist; "
-                f"{nearest(protocol.precision, PRECISIONS)}"
-            )
+        require_known(
+            protocol.precision, PRECISIONS, f"The precision '{protocol.precision}' does not exist;"
+        )
         for group in protocol.groups:
             _check_group(group)
         learning_rate(protocol.schedule, 1.0, 0, protocol.epochs)
@@ -147,16 +142,11 @@ class Protocol:
         """
         settings: dict[str, Any] = {**self.optimizer}
         kind = settings.pop("kind", None)
-        if kind not in _OPTIMIZERS:
-            raise ConfigError(
-                f"The optimizer {kind!r} does not exist; {nearest(str(kind), _OPTIMIZERS)}"
-            )
+        require_known(kind, _OPTIMIZERS, f"The optimizer {kind!r} does not exist;")
         for name in settings:
-            if name not in _OPTIMIZERS[kind]:
-                raise ConfigError(
-                    f"The optimizer '{kind}' has no setting '{name}'; "
-                    f"{nearest(name, _OPTIMIZERS[kind])}"
-                )
+            require_known(
+                name, _OPTIMIZERS[kind], f"The optimizer '{kind}' has no setting '{name}';"
+            )
         if "lr" not in settings:
             raise ConfigError(f"The optimizer '{kind}' lacks 'lr', the learning rate; add it.")
         arguments = {**_OPTIMIZERS[kind], **settings}
