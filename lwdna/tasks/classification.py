@@ -13,7 +13,7 @@ from torch.nn import functional
 from lwdna.data.catalog import dataset_shape
 from lwdna.data.classification import ClassificationTest, ClassificationTrain
 from lwdna.data.listings import open_labelled
-from lwdna.errors import ConfigError, nearest
+from lwdna.errors import ConfigError, require_known
 from lwdna.tasks.metrics import top_k_wrong
 from lwdna.tasks.sections import Distillation, NetworkSection, TaskSection
 from lwdna.tasks.task import Example, Measuring, Named, PathLike, Sums, Task
@@ -84,11 +84,8 @@ class Classification(Task):
         """With the ``temperature`` and ``weight`` of the distillation."""
         settings: dict[str, Any] = {**(distillation or {})}
         for name in settings:
-            if name not in ("temperature", "weight"):
-                raise ConfigError(
-                    f"'distillation' has no setting '{name}'; "
-                    f"{nearest(name, ('temperature', 'weight'))}"
-                )
+            known = ("temperature", "weight")
+            require_known(name, known, f"'distillation' has no setting '{name}';")
         task = cls(section, **{name: float(value) for name, value in settings.items()})
         if not (task.temperature > 0 and 0 <= task.weight <= 1):
             raise ConfigError(
@@ -120,13 +117,13 @@ class Classification(Task):
         )
 
     def loss(self, output: Tensor, target: Tensor, teacher_output: Tensor | None = None) -> Tensor:
-        """See :func:`classification_loss`."""
+        """See :func:`classification_loss`: of logits (B, classes) and labels (B,), a scalar."""
         return classification_loss(
             output, target, teacher_output, temperature=self.temperature, weight=self.weight
         )
 
     def metrics(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """Errors in percent, summed over the images of the batch."""
+        """Errors in percent, summed over the batch, of logits (B, classes) and labels (B,)."""
         return {
             "top1_error": 100.0 * top_k_wrong(output, target, 1).sum(),
             "top5_error": 100.0 * top_k_wrong(output, target, 5).sum(),
@@ -135,7 +132,7 @@ class Classification(Task):
     def evaluate_batch(
         self, model: nn.Module, inputs: Tensor, targets: Tensor, **how: Unpack[Measuring]
     ) -> Sums:
-        """The :meth:`metrics`, which there is one way to take."""
+        """The :meth:`metrics` of images (B, 3, H, W) and labels (B,): there is one way."""
         outputs = self.infer(model, inputs)
         values = {name: float(value) for name, value in self.metrics(outputs, targets).items()}
         return {**values, "loss": float(self.loss(outputs, targets)) * len(inputs)}
@@ -143,7 +140,7 @@ class Classification(Task):
     def random_batch(
         self, network: NetworkSection, images: int, shape: Sequence[int]
     ) -> tuple[Tensor, Tensor]:
-        """Noise, of classes drawn by lot."""
+        """Noise (B, C, H, W), of classes (B,) drawn by lot."""
         inputs = torch.rand(images, *shape[1:])
         # Of a user's own network the number is not known; the first class is always there.
         known = dataset_shape(network["dataset"]).classes if "dataset" in network else 1

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
-from lwdna.errors import ConfigError, DataError, nearest
+from lwdna.errors import ConfigError, DataError, require_known
 from lwdna.tasks.sections import Convention
 
 Image: TypeAlias = Tensor | NDArray[Any]
@@ -54,8 +54,7 @@ def conventions(preset: str, *, scale: int = 1, **changes: Any) -> Convention:
     Raises:
         ConfigError: if the preset or an argument does not exist.
     """
-    if preset not in PRESETS:
-        raise ConfigError(f"The convention '{preset}' does not exist; {nearest(preset, PRESETS)}")
+    require_known(preset, PRESETS, f"The convention '{preset}' does not exist;")
     chosen = PRESETS[preset]
     arguments: Convention = {
         "luma": chosen["luma"],
@@ -63,10 +62,7 @@ def conventions(preset: str, *, scale: int = 1, **changes: Any) -> Convention:
         "border": chosen["border"] + chosen["border_per_scale"] * scale,
     }
     for name in changes:
-        if name not in arguments:
-            raise ConfigError(
-                f"'{name}' is no convention of PSNR and SSIM; {nearest(name, arguments)}"
-            )
+        require_known(name, arguments, f"'{name}' is no convention of PSNR and SSIM;")
     return cast(Convention, {**arguments, **changes})
 
 
@@ -83,11 +79,6 @@ def top_k_wrong(logits: Tensor, labels: Tensor, k: int) -> Tensor:
     """
     best = logits.topk(min(k, logits.shape[1]), dim=1).indices
     return (best != labels[:, None]).all(dim=1)
-
-
-def top_k_error(logits: Tensor, labels: Tensor, k: int = 1) -> float:
-    """Top-k error in percent, for logits (B, classes) and labels (B,); Table 1 of the paper."""
-    return 100.0 * int(top_k_wrong(logits, labels, k).sum()) / len(labels)
 
 
 def psnr(output: Image, target: Image, **convention: Unpack[Convention]) -> float:

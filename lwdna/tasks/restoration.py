@@ -84,17 +84,17 @@ class Restoration(Task):
     one_by_one: ClassVar[bool] = True
 
     def loss(self, output: Tensor, target: Tensor, teacher_output: Tensor | None = None) -> Tensor:
-        """Mean absolute difference, on the 0-255 scale."""
+        """Mean absolute difference of images (B, C, H, W) on the 0-255 scale, a scalar."""
         return functional.l1_loss(output, target)
 
     def metrics(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """PSNR in dB, summed over the images of the batch (at most 148 dB each)."""
+        """PSNR in dB of images (B, C, H, W), summed over the batch (at most 148 dB each)."""
         error = (output - target).square().flatten(1).mean(dim=1)
         # A patch restored exactly, which a tiny test can meet, would make the mean infinite.
         return {"psnr": (10 * torch.log10(255.0**2 / error.clamp_min(1e-10))).sum()}
 
     def infer(self, model: nn.Module, inputs: Tensor, *, multiple: int = 1) -> Tensor:
-        """See :func:`restore`."""
+        """See :func:`restore`: (B, C, h, w) to (B, C, s h, s w)."""
         return restore(model, inputs, multiple=multiple)
 
     def evaluate_batch(
@@ -119,7 +119,7 @@ class Restoration(Task):
     def random_batch(
         self, network: NetworkSection, images: int, shape: Sequence[int]
     ) -> tuple[Tensor, Tensor]:
-        """Noise, larger by the scale of the task."""
+        """Noise (B, C, h, w), and (B, C, s h, s w), larger by the scale s of the task."""
         inputs = torch.rand(images, *shape[1:])
         scale = self.section.get("scale", 1)
         return inputs, torch.rand(images, shape[1], shape[2] * scale, shape[3] * scale)

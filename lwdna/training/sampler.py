@@ -86,7 +86,8 @@ def batch_losses(
         seed: of the order.
 
     Returns:
-        A function for :func:`lwdna.shrink`; epochs follow one another without end.
+        A function for :func:`lwdna.shrink`, whose result is a scalar; epochs follow one another
+        without end.
     """
     objective = task_for(task)
     samples = length(data)
