@@ -63,10 +63,10 @@ def _read_references(
     """The results without a network, as rows of each experiment that is compared with them."""
     for name, files in references.items():
         reference = REFERENCES[experiments[name]["task"]["kind"]]
-        label: dict[str, str | int] = {
+        run: dict[str, str | int] = {
             "experiment": name,
             "method": reference.name,
             "seed": 0,
         }
         for path in files.values():
-            yield read_tables([Path(path)], {path: label})
+            yield read_tables([Path(path)], {path: run})

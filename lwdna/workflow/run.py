@@ -141,7 +141,7 @@ class Run:
         return "--count-batch-norm" if counts else "--no-count-batch-norm"
 
     def scale(self, wildcards: Wildcards) -> list[str]:
-        """The label of a run that is not at the paper's scale, for the command line."""
+        """The banner of a run that is not at the paper's scale, for the command line."""
         # A function, so that braces are text.
         return ["--scale", self.config["scale"]] if self.config["scale"] else []
 
