@@ -16,7 +16,7 @@ from torch import Tensor, nn
 import lwdna
 from lwdna.errors import ConfigError
 from lwdna.graph.channels import ChannelGraph
-from lwdna.graph.labels import Groups
+from lwdna.graph.labels import GROUPS, Groups
 from lwdna.io.checksummed_csv import write_csv
 from lwdna.networks.build import build_seeded
 from lwdna.networks.own import builder
@@ -29,6 +29,15 @@ from lwdna.tasks.sections import NetworkSection
 from lwdna.tasks.task import Task
 
 logger = logging.getLogger(__name__)
+
+
+groups_lost = click.option(
+    "--groups",
+    type=click.Choice(GROUPS),
+    default="whole",
+    show_default=True,
+    help="What grouped convolutions lose: whole groups, or equal positions of each.",
+)
 
 
 @dataclass(frozen=True)
