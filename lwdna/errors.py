@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 
 class LwdnaError(Exception):
@@ -45,6 +45,21 @@ def nearest(word: str, allowed: Iterable[str]) -> str:
     if close:
         return f"did you mean '{close[0]}'?"
     return "allowed: " + ", ".join(repr(option) for option in options)
+
+
+def require_known(word: object, allowed: Collection[str], sentence: str) -> None:
+    """Refuse a word that is not allowed.
+
+    Args:
+        word: that was given; it may be of any type.
+        allowed: the words that may be.
+        sentence: what is wrong, up to the mark before the help of :func:`nearest`.
+
+    Raises:
+        ConfigError: if it is not one of them.
+    """
+    if str(word) not in allowed:
+        raise ConfigError(f"{sentence} {nearest(str(word), allowed)}")
 
 
 def first_line(error: BaseException) -> str:

@@ -86,7 +86,7 @@ for search, entry in SEARCHES.items():
 rule train:
     input:
         train=RUN.train_images,
-        own=RUN.own_sources,
+        own=RUN.train_sources,
         test=RUN.first_test,
         shrunk=RUN.shrunk,
         teacher=RUN.teacher,

@@ -161,6 +161,42 @@ def test_only_named_steps_are_long():
     assert long == set(LONG_STEPS), "longer than 40 lines, or no longer so: mend the list"
 
 
+SHAPE = re.compile(
+    r"\((?:about )?(?:\.\.\.|\w|elements|count)(?:\^\d|_\w)?(?: [*/]? ?\w)?,[^)]*\)"
+    r"|\bscalars?\b|\bshapes?\b"
+)
+"""What says of tensors how they lie: ``(B, C, H, W)``, "a scalar", "of any shape"."""
+
+
+def without_shapes(path, source):
+    """Each public function that takes or gives tensors and does not say of what shape."""
+    tree = ast.parse(source)
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+    scopes = [tree, *(node for node in classes if not node.name.startswith("_"))]
+    for node in (node for scope in scopes for node in scope.body):
+        if not isinstance(node, ast.FunctionDef) or node.name.startswith("_"):
+            continue
+        notes = [arg.annotation for arg in ast.walk(node.args) if isinstance(arg, ast.arg)]
+        said = " ".join(ast.unparse(note) for note in (*notes, node.returns) if note is not None)
+        if re.search(r"\bTensor\b", said) and not SHAPE.search(ast.get_docstring(node) or ""):
+            yield f"lwdna/{path}:{node.lineno} {node.name} takes or gives tensors of what shape?"
+
+
+def test_tensors_have_shapes():
+    found = [line for path, text in files().items() for line in without_shapes(path, text)]
+    assert not found, "\n".join(found)
+
+
+def test_a_planted_tensor_without_a_shape_is_found():
+    source = '''class Net:
+    def forward(self, x: Tensor) -> Tensor:
+        """Compute (as it should, and at once)."""
+    def loss(self, *, x: dict[str, Tensor]) -> None:
+        """Of ``(B, C, H, W)``."""'''
+    (line,) = without_shapes("networks/net.py", source)
+    assert "net.py:2 forward" in line
+
+
 def test_the_walks_name_what_there_is():
     text = (ROOT / "docs/architecture.md").read_text()
     named = re.findall(r"`([\w/]+\.py):([\w.]+)`", text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, cast
 
 from lwdna.config.methods import (
     METHODS,
@@ -31,20 +31,22 @@ from lwdna.config.read import (
     require_finite,
     with_text_keys,
 )
+from lwdna.config.sections import Config, Experiment, Replication
 from lwdna.config.select import selected
-from lwdna.data.catalog import DATASET_KINDS, DATASETS
+from lwdna.data.catalog import DATASET_KINDS, DATASETS, DatasetSection
 from lwdna.errors import ConfigError, nearest
 from lwdna.io.project import SCHEMA, paper_table
 from lwdna.networks.registry import NETWORKS, TABLES_WITHOUT_BATCH_NORM
 from lwdna.networks.user_code import is_own
 from lwdna.tasks.kinds import KINDS, kinds_of_table, tables_of
+from lwdna.tasks.sections import NetworkSection, ProtocolSection, TaskSection
 
 
 def check(
     config: Mapping[str, Any],
     schema: str | os.PathLike[str] = SCHEMA,
     folder: str | os.PathLike[str] = ".",
-) -> dict[str, Any]:
+) -> Config:
     """Check a configuration and fill in the schema's defaults.
 
     Args:
@@ -60,12 +62,13 @@ def check(
     """
     require_bounded(config)
     rules = read_rules(schema)
-    complete: dict[str, Any] = with_text_keys(config)
-    read_numbers(rules, complete)
-    require_finite(complete)
-    problem = next(problems(rules, complete), None)
+    read: dict[str, Any] = with_text_keys(config)
+    read_numbers(rules, read)
+    require_finite(read)
+    problem = next(problems(rules, read), None)
     if problem is not None:
         raise ConfigError(problem)
+    complete = cast(Config, read)
     for name, protocol in complete["protocols"].items():
         _check_protocol(name, protocol)
     known = rules["$defs"]["dataset"]["properties"]
@@ -85,13 +88,12 @@ def check(
         _check_claim(f"experiments.{name}", experiment)
     selected(complete)
     if "replication" in complete:
-        _check_replication(complete)
+        _check_replication(complete, complete["replication"])
     return complete
 
 
-def _check_replication(config: Mapping[str, Any]) -> None:
+def _check_replication(config: Config, section: Replication) -> None:
     """Images must be photographs, and every network an LW-DNA row of the paper."""
-    section = config["replication"]
     name = _known(section["images"], config["datasets"], "replication.images")
     images = config["datasets"][name]
     kind = DATASET_KINDS[images["kind"]]
@@ -118,7 +120,7 @@ def _fill_in_tables(where: str, experiment: dict[str, Any]) -> None:
     experiment.setdefault("tables", list(allowed))
 
 
-def _check_dataset(name: str, dataset: Mapping[str, Any], filled: Collection[str]) -> None:
+def _check_dataset(name: str, dataset: DatasetSection, filled: Collection[str]) -> None:
     """Folders are strings, names are lists, and training and test have nothing in common.
 
     Keys that are ``filled`` in by the schema are in every section, and looked at by few kinds.
@@ -147,7 +149,7 @@ def _check_dataset(name: str, dataset: Mapping[str, Any], filled: Collection[str
     _require(not common, f"datasets.{name}", f"has {common} in both training and test")
 
 
-def _check_protocol(name: str, protocol: Mapping[str, Any]) -> None:
+def _check_protocol(name: str, protocol: ProtocolSection) -> None:
     """What the kind of optimiser and schedule needs, and does not know."""
     where = f"protocols.{name}"
     schedule, optimizer = protocol["schedule"], protocol["optimizer"]
@@ -167,7 +169,7 @@ def _check_protocol(name: str, protocol: Mapping[str, Any]) -> None:
         )
 
 
-def _check_claim(where: str, experiment: Mapping[str, Any]) -> None:
+def _check_claim(where: str, experiment: Experiment) -> None:
     """The row of the paper that an experiment claims to reproduce must be there."""
     claim = experiment.get("paper")
     if claim is None:
@@ -180,7 +182,7 @@ def _check_claim(where: str, experiment: Mapping[str, Any]) -> None:
             _known(network_of(claim), rows, f"{where}.paper of Table {table}")
 
 
-def _check_experiment(name: str, experiment: dict[str, Any], config: Mapping[str, Any]) -> None:
+def _check_experiment(name: str, experiment: Experiment, config: Config) -> None:
     where = f"experiments.{name}"
     kind = experiment["task"]["kind"]
     about = KINDS[kind]
@@ -252,9 +254,7 @@ def _check_experiment(name: str, experiment: dict[str, Any], config: Mapping[str
         if METHODS[method].needs_teacher:
             _require(teacher is not None, where, f"has the method {method} but no 'teacher'")
     if teacher is not None and "experiment" in teacher:
-        other = _known(teacher["experiment"], config["experiments"], f"{where}.teacher.experiment")
-        shared = config["experiments"][other].get("teacher", {})
-        _require("width" in shared, f"{where}.teacher", f"is that of '{other}', which trains none")
+        _check_shared_teacher(where, experiment, teacher["experiment"], config["experiments"])
     for method in experiment["methods"]:
         shrinkage = shrinkage_of(method)
         if shrinkage is not None:
@@ -268,7 +268,28 @@ def _check_experiment(name: str, experiment: dict[str, Any], config: Mapping[str
         )
 
 
-def _check_network(where: str, network: Mapping[str, Any], kind: str) -> None:
+def _check_shared_teacher(
+    where: str, experiment: Experiment, name: str, experiments: Mapping[str, Experiment]
+) -> None:
+    """A teacher of another experiment is asked about images as it has learned from."""
+    other = experiments[_known(name, experiments, f"{where}.teacher.experiment")]
+    where, of = f"{where}.teacher", f"is that of '{name}', which"
+    _require("width" in other.get("teacher", {}), where, f"{of} trains none")
+    _require(
+        other["train"] == experiment["train"],
+        where,
+        f"{of} learns from '{other['train']}', but this experiment from '{experiment['train']}'",
+    )
+    theirs, ours = other["task"], experiment["task"]
+    for key in dict.fromkeys([*ours, *theirs]):
+        _require(
+            theirs.get(key) == ours.get(key),
+            where,
+            f"{of} has another task.{key}: {theirs.get(key)}, but this experiment {ours.get(key)}",
+        )
+
+
+def _check_network(where: str, network: NetworkSection, kind: str) -> None:
     """A network of the paper must exist, for this task and this dataset."""
     labelled = KINDS[kind].labelled
     _require(
@@ -299,10 +320,10 @@ def _check_network(where: str, network: Mapping[str, Any], kind: str) -> None:
 
 def _check_shrinkage(
     where: str,
-    experiment: Mapping[str, Any],
+    experiment: Experiment,
     method: str,
     shrinkage: str,
-    protocols: Mapping[str, Any],
+    protocols: Collection[str],
 ) -> None:
     """A shrinkage needs one budget, and a search a protocol."""
     _require("shrink" in experiment, where, f"has the method {method} but no section 'shrink'")
@@ -331,9 +352,7 @@ def _check_shrinkage(
     )
 
 
-def _check_sizes(
-    where: str, task: Mapping[str, Any], name: str, dataset: Mapping[str, Any]
-) -> None:
+def _check_sizes(where: str, task: TaskSection, name: str, dataset: DatasetSection) -> None:
     """Labelled images must have one size: by a border, or by crops from images of any."""
     _require(("crop" in task) == ("resize" in task), f"{where}.task", "needs 'crop' and 'resize'")
     _require(("crop" in task) != ("pad" in task), f"{where}.task", "needs either 'pad' or 'crop'")
@@ -349,13 +368,13 @@ def _check_sizes(
     )
 
 
-def _label(network: Mapping[str, Any]) -> str:
+def _label(network: NetworkSection) -> str:
     width = network["width"]
     # Of FILE:FUNCTION the function.
     return str(network["name"]).rpartition(":")[2] + ("" if width == 1 else f" x{width:g}")
 
 
-def _known(name: str, allowed: Mapping[str, Any], where: str) -> str:
+def _known(name: str, allowed: Collection[str], where: str) -> str:
     if name not in allowed:
         raise ConfigError(f"{where} names '{name}', which does not exist: {nearest(name, allowed)}")
     return name

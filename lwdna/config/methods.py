@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
+from lwdna.config.sections import Experiment
+
 
 @dataclass(frozen=True)
 class Shrinkage:
@@ -187,7 +189,7 @@ def shrinkages_of(methods: Iterable[str]) -> list[str]:
     return [name for name in SHRINKAGES if name in asked]
 
 
-def shrink_settings(section: Mapping[str, Any], shrinkage: str) -> dict[str, Any]:
+def shrink_settings(section: Experiment, shrinkage: str) -> dict[str, Any]:
     """The settings of a shrinkage of an experiment: its section ``shrink``, and what differs.
 
     A search has a section of its own, and takes from ``shrink`` what that lacks, if it shares it.

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import Any
 
+from lwdna.config.sections import Experiment
 from lwdna.errors import ConfigError
 from lwdna.networks.user_code import declared
 
 
 def check_own_network(
     where: str,
-    experiment: Mapping[str, Any],
+    experiment: Experiment,
     folder: str | os.PathLike[str],
 ) -> None:
     """Check the network of an experiment that names FILE:FUNCTION, and what would widen it.
@@ -56,7 +55,7 @@ def check_own_network(
         _check_only_wider(where, name, experiment)
 
 
-def _check_only_wider(where: str, name: str, experiment: Mapping[str, Any]) -> None:
+def _check_only_wider(where: str, name: str, experiment: Experiment) -> None:
     """Refuse widths below 1: without an argument ``width`` channels can only become more."""
     for section in ("network", "teacher"):
         width = experiment.get(section, {}).get("width", 1)

@@ -64,6 +64,6 @@ def networks_of(rows: Iterable[Mapping[str, str]]) -> dict[str, None]:
     return dict.fromkeys(network_of(row) for row in rows)
 
 
-def network_of(row: Mapping[str, str]) -> str:
+def network_of(row: Mapping[str, object]) -> str:
     """What a row is about: ``DATASET / NETWORK``, or the network alone."""
-    return " / ".join(row[key] for key in ("dataset", "network") if row.get(key))
+    return " / ".join(str(row[key]) for key in ("dataset", "network") if row.get(key))

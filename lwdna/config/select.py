@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from lwdna.errors import ConfigError, nearest
+from lwdna.config.sections import Config
+from lwdna.errors import ConfigError, require_known
 
 
-def selected(config: Mapping[str, Any]) -> dict[str, list[str]]:
+def selected(config: Config) -> dict[str, list[str]]:
     """The experiments to run, and the methods of each: all of them, or those that ``only`` names.
 
     An experiment is of the dataset that it is trained on and of those that it is tested on.
@@ -16,7 +14,7 @@ def selected(config: Mapping[str, Any]) -> dict[str, list[str]]:
     Raises:
         ConfigError: if there is no such name, or if nothing is left.
     """
-    experiments: Mapping[str, Any] = config["experiments"]
+    experiments = config["experiments"]
     facets = {
         name: {
             "datasets": {e["train"], *e["test"]},
@@ -30,12 +28,9 @@ def selected(config: Mapping[str, Any]) -> dict[str, list[str]]:
     for key, names in only.items():
         there = dict.fromkeys(name for facet in facets.values() for name in facet[key])
         for name in names:
-            if name not in there:
-                raise ConfigError(
-                    f"only.{key} names '{name}', which no experiment has: {nearest(name, there)}"
-                )
+            require_known(name, there, f"only.{key} names '{name}', which no experiment has:")
     chosen = {
-        name: [m for m in e["methods"] if m in only.get("methods", e["methods"])]
+        name: [m for m in e["methods"] if "methods" not in only or m in only["methods"]]
         for name, e in experiments.items()
         if all(facets[name][key] & set(names) for key, names in only.items())
     }

@@ -10,9 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
-from lwdna.errors import ConfigError, nearest
+from lwdna.errors import require_known
+
+DatasetSection: TypeAlias = Mapping[str, Any]
+"""A section of ``datasets``: ``kind``, and the keys of that kind (:attr:`DatasetKind.keys`)."""
 
 
 @dataclass(frozen=True)
@@ -115,11 +118,11 @@ class DatasetKind:
         sources = {"archive": ("archive",), "generated": ()}.get(self.source, (role,))
         return (*sources, *self.needs)
 
-    def stays(self, section: Mapping[str, Any]) -> bool:
+    def stays(self, section: DatasetSection) -> bool:
         """Whether the images of a dataset are listed and left where they are."""
         return self.in_place == "always" or not section.get("packed", True)
 
-    def options(self, section: Mapping[str, Any]) -> dict[str, Any]:
+    def options(self, section: DatasetSection) -> dict[str, Any]:
         """The own keys of a dataset, for the function."""
         return {key: section[key] for key in self.own if key in section}
 
@@ -128,6 +131,12 @@ class DatasetKind:
         for ending in self.views:
             name = name.removesuffix(ending)
         return name
+
+
+def _official(home: str, size: Size, shape: DatasetShape, **implies: str) -> DatasetKind:
+    """A dataset that there is one of, as its makers published it."""
+    about = "the official archive"
+    return DatasetKind(home, about, "archive", implies=implies, size=size, shape=shape)
 
 
 DATASET_KINDS: Mapping[str, DatasetKind] = {
@@ -153,28 +162,12 @@ DATASET_KINDS: Mapping[str, DatasetKind] = {
     "imagefolder": DatasetKind(
         "folders:imagefolder", "folders of class-named folders of images", in_place="may"
     ),
-    "cifar10": DatasetKind(
-        "cifar:pack",
-        "the official archive",
-        source="archive",
-        implies={"kind": "cifar10"},
-        size=Size(50_000, 10_000),
-        shape=DatasetShape(10, 32),
+    "cifar10": _official("cifar:pack", Size(50_000, 10_000), DatasetShape(10, 32), kind="cifar10"),
+    "cifar100": _official(
+        "cifar:pack", Size(50_000, 10_000), DatasetShape(100, 32), kind="cifar100"
     ),
-    "cifar100": DatasetKind(
-        "cifar:pack",
-        "the official archive",
-        source="archive",
-        implies={"kind": "cifar100"},
-        size=Size(50_000, 10_000),
-        shape=DatasetShape(100, 32),
-    ),
-    "tiny-imagenet": DatasetKind(
-        "folders:tiny_imagenet_store",
-        "the official archive",
-        source="archive",
-        size=Size(100_000, 10_000),
-        shape=DatasetShape(200, 64),
+    "tiny-imagenet": _official(
+        "folders:tiny_imagenet_store", Size(100_000, 10_000), DatasetShape(200, 64)
     ),
     "imagenet": DatasetKind(
         "folders:imagenet_listing",
@@ -201,6 +194,5 @@ def dataset_shape(dataset: str) -> DatasetShape:
     Raises:
         ConfigError: for an unknown name.
     """
-    if dataset not in DATASETS:
-        raise ConfigError(f"There is no dataset '{dataset}': {nearest(dataset, DATASETS)}")
+    require_known(dataset, DATASETS, f"There is no dataset '{dataset}':")
     return DATASETS[dataset]

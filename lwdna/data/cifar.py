@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from lwdna.data.downloads import verify
 from lwdna.data.versions import read_versions, version_of
-from lwdna.errors import ConfigError, DataError, first_line, nearest
+from lwdna.errors import ConfigError, DataError, first_line, require_known
 from lwdna.io.hdf5 import Tables, create_store
 
 PathLike = str | os.PathLike[str]
@@ -82,8 +82,7 @@ def cifar_store(
         ConfigError: if the kind does not exist, or there is no checksum.
         DataError: if the archive is missing, has another checksum, or holds something else.
     """
-    if kind not in LAYOUTS:
-        raise ConfigError(f"The dataset '{kind}' is no CIFAR; {nearest(kind, LAYOUTS)}")
+    require_known(kind, LAYOUTS, f"The dataset '{kind}' is no CIFAR;")
     if not checksum:
         raise ConfigError(
             f"The checksum of '{archive}' is not known, and its pickles are not read without; "

@@ -19,7 +19,32 @@ from lwdna.data.transforms import CentreCrop, Normalisation, RandomResizedCrop, 
 from lwdna.errors import DataError
 
 
-class ClassificationTrain(Dataset[tuple[Tensor, int]]):
+class _Labelled(Dataset[tuple[Tensor, int]]):
+    """What all labelled images have, before they are cropped."""
+
+    def __init__(
+        self,
+        images: Store | Listing,
+        *,
+        mean: Sequence[float],
+        std: Sequence[float],
+        crop: int | None,
+    ) -> None:
+        self.shape = _shape(images, crop)
+        """Height, width and number of classes."""
+        self.classes = images.classes
+        """Names, in the order of the labels."""
+        self._labels = _labels(images)
+        self._normalise = Normalisation(mean, std)
+        self._images = images
+        if isinstance(images, Store):
+            images.hold()
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+
+class ClassificationTrain(_Labelled):
     """Labelled images for training: cropped at random, flipped, normalised.
 
     ``dataset[epoch, index]`` is ``(image, label)``: float32 (3, H, W) and the class. The crop is
@@ -55,22 +80,11 @@ class ClassificationTrain(Dataset[tuple[Tensor, int]]):
         require_number(pad >= 0, "pad", pad, "at least 0")
         require_number(crop is None or pad == 0, "pad", pad, "0 where there is a crop")
         require_number(seed >= 0, "seed", seed, "at least 0")
-        self.shape = _shape(images, crop)
-        """Height, width and number of classes."""
-        self.classes = images.classes
-        """Names, in the order of the labels."""
-        self._labels = _labels(images)
-        self._normalise = Normalisation(mean, std)
-        self._images = images
+        super().__init__(images, mean=mean, std=std, crop=crop)
         self._pad = pad
         self._flip = flip
         self._crop = None if crop is None else RandomResizedCrop(crop)
         self._seed = seed
-        if isinstance(images, Store):
-            images.hold()
-
-    def __len__(self) -> int:
-        return len(self._images)
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int]:
         epoch, index = key
@@ -88,7 +102,7 @@ class ClassificationTrain(Dataset[tuple[Tensor, int]]):
         return self._normalise(image), int(self._labels[index])
 
 
-class ClassificationTest(Dataset[tuple[Tensor, int]]):
+class ClassificationTest(_Labelled):
     """Labelled images, normalised: as they are, or the middle of them after a resize.
 
     ``dataset[index]`` is ``(image, label)``: float32 (3, H, W) and the class.
@@ -113,24 +127,13 @@ class ClassificationTest(Dataset[tuple[Tensor, int]]):
         resize: int | None = None,
         crop: int | None = None,
     ) -> None:
-        self.shape = _shape(images, crop)
-        """Height, width and number of classes."""
-        self.classes = images.classes
-        """Names, in the order of the labels."""
-        self._labels = _labels(images)
-        self._normalise = Normalisation(mean, std)
-        self._images = images
+        super().__init__(images, mean=mean, std=std, crop=crop)
         self._crop = None
         if crop is not None:
             require_number(
                 resize is not None and resize >= crop, "resize", resize, f"at least {crop}"
             )
             self._crop = CentreCrop(resize or crop, crop)
-        if isinstance(images, Store):
-            images.hold()
-
-    def __len__(self) -> int:
-        return len(self._images)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         image = self._images[index]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lwdna.data.images import read_image, write_image
-from lwdna.errors import ConfigError, DataError, nearest
+from lwdna.errors import DataError, require_known
 
 
 @dataclass(frozen=True)
@@ -80,10 +80,7 @@ def export_photographs(names: Iterable[str], folder: str | os.PathLike[str]) -> 
     """
     chosen = list(names)
     for name in chosen:
-        if name not in PHOTOGRAPHS:
-            raise ConfigError(
-                f"The photograph '{name}' does not exist; {nearest(name, PHOTOGRAPHS)}"
-            )
+        require_known(name, PHOTOGRAPHS, f"The photograph '{name}' does not exist;")
     written = []
     for name in chosen:
         path = Path(folder) / f"{name}.png"

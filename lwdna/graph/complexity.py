@@ -124,7 +124,7 @@ def count(
     batch_norm: bool = True,
     recount: Recount | None = None,
 ) -> Count:
-    """As :func:`complexity`, in parts; a second counter may look on."""
+    """As :func:`complexity`, of inputs ``(B, C, H, W)``, in parts; a second counter may look on."""
     model, inputs = unwrapped(model), as_inputs(example_input)
     batch = batch_of(inputs)
     skeleton = on_meta(model).eval()

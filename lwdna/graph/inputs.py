@@ -113,7 +113,7 @@ def as_inputs(example_input: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
 
 
 def check_arguments(model: nn.Module, inputs: Sequence[Tensor]) -> None:
-    """Refuse more or fewer inputs than the network takes.
+    """Refuse more or fewer inputs, ``(B, C, H, W)`` or of other shapes, than the network takes.
 
     Raises:
         GraphError: naming what its forward takes.

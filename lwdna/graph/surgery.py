@@ -95,7 +95,10 @@ def verify(
 
 
 def tensors_of(model: nn.Module) -> dict[str, Tensor]:
-    """Every parameter and buffer under its first name, also buffers that are not persistent."""
+    """Every parameter and buffer under its first name, also buffers that are not persistent.
+
+    They are the network's own, of any shape.
+    """
     return dict(chain(model.named_parameters(), model.named_buffers()))
 
 
@@ -220,7 +223,8 @@ def resized(
 
     Args:
         model: the network, perhaps on the meta device.
-        state: by name every parameter and buffer, of as many dimensions as the network's.
+        state: by name every parameter and buffer, of a shape of as many dimensions as the
+            network's.
         groups: by name of a grouped convolution how many groups it is to have; where it is left
             out, its groups keep their width.
         numbers: by attribute of a module the number of channels that it is to be.

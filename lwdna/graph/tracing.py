@@ -369,5 +369,5 @@ def _attribute(root: nn.Module, path: str) -> Any:
 
 
 def shapes(inputs: tuple[Tensor, ...]) -> str:
-    """Shapes in words, for messages."""
+    """The shapes of tensors in words, such as 1x3x32x32, for messages."""
     return ", ".join("x".join(map(str, x.shape)) for x in inputs)

@@ -20,6 +20,8 @@ HEADER_BYTES = 16 * 2**20
 def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str, Tensor]]:
     """Metadata and tensors of a safetensors file, on the CPU, as copies of what is in the file.
 
+    Tensors have the shapes that they were written with.
+
     Raises:
         ValueError: if the file is truncated, damaged or no safetensors file.
         OSError: if it cannot be read.
@@ -59,7 +61,7 @@ def digest(state: Mapping[str, Tensor]) -> str:
 
 
 def pieces(tensors: Mapping[str, Tensor]) -> Iterator[bytes]:
-    """Headers and raw bytes of tensors, in the order of their names."""
+    """Headers, with the shape, and raw bytes of tensors, in the order of their names."""
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
         yield f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode()

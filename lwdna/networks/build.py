@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import nn
 
 from lwdna.data.catalog import dataset_shape
-from lwdna.errors import ConfigError, nearest
+from lwdna.errors import ConfigError, require_known
 from lwdna.networks.provenance import NetworkSpec, Provenance, set_provenance
 from lwdna.networks.registry import OPTIONS, find_network
+from lwdna.tasks.sections import NetworkSection
 
 
 def build(
@@ -58,8 +59,7 @@ def build(
         arguments |= {"num_classes": dataset_shape(dataset_name).classes, **special}
     allowed = set(inspect.signature(entry.make).parameters) - {"width"} - set(entry.options)
     for option in options:
-        if option not in allowed:
-            raise ConfigError(f"{name} has no option '{option}': {nearest(option, allowed)}")
+        require_known(option, allowed, f"{name} has no option '{option}':")
     try:
         network: nn.Module = entry.make(width=width, **(arguments | options))
     except (TypeError, ValueError) as error:
@@ -72,7 +72,7 @@ def build(
 
 
 def build_seeded(
-    network: Mapping[str, Any], seed: int, make: Callable[..., nn.Module] = build
+    network: NetworkSection, seed: int, make: Callable[..., nn.Module] = build
 ) -> nn.Module:
     """Build a network from its section of the configuration, with weights drawn from a seed.
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 from torch.utils import _pytree as pytree
 
-from lwdna.errors import ConfigError, LwdnaError, first_line, nearest
+from lwdna.errors import ConfigError, LwdnaError, first_line, require_known
 from lwdna.graph.inputs import as_inputs
 from lwdna.io.atomic import atomic
 from lwdna.tasks.restoration import input_multiple
@@ -105,8 +105,7 @@ def _format(path: Path, to: str | None) -> str:
                 + "."
             )
         to = formats[path.suffix]
-    if to not in SUFFIXES:
-        raise ConfigError(f"Networks cannot be exported to '{to}'; {nearest(to, SUFFIXES)}")
+    require_known(to, SUFFIXES, f"Networks cannot be exported to '{to}';")
     missing = [name for name in _ONNX_PACKAGES if importlib.util.find_spec(name) is None]
     if to == "onnx" and missing:
         raise LwdnaError(

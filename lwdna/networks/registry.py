@@ -11,14 +11,17 @@ from importlib import import_module
 from typing import Any, TypeAlias
 
 from lwdna.data.catalog import dataset_shape
-from lwdna.errors import ConfigError, nearest
+from lwdna.errors import require_known
 
 Maker: TypeAlias = str
 """Module and name of the class of a network, or of a function that makes it. It is imported when
 it is first called: torchvision, which some need, takes seconds."""
 
 
-_SMALL: Mapping[Maker, Mapping[str, Any]] = {
+Options: TypeAlias = Mapping[str, Any]
+"""Arguments of a maker, by name."""
+
+_SMALL: Mapping[Maker, Options] = {
     "mobilenetv1.MobileNetV1": {"stem_stride": 1},
     "mobilenetv2.MobileNetV2": {"stem_stride": 1, "strides": (1, 1, 2, 2, 1, 2, 1)},
     "mobilenetv3.MobileNetV3": {"stem_stride": 1},
@@ -30,7 +33,7 @@ _SMALL: Mapping[Maker, Mapping[str, Any]] = {
 """Options for 32 x 32 images. Table 1 has RegNet and EfficientNet of them; the others follow the
 authors' code, and ResNet50 common practice."""
 
-_TINY: Mapping[Maker, Mapping[str, Any]] = {
+_TINY: Mapping[Maker, Options] = {
     "mobilenetv2.MobileNetV2": {"strides": (1, 1, 2, 2, 1, 2, 1)},
     "mobilenetv3.MobileNetV3": {"stem_stride": 1},
     "regnet.regnet": {"stem_stride": 1, "strides": (1, 2, 2, 2)},
@@ -40,7 +43,7 @@ _TINY: Mapping[Maker, Mapping[str, Any]] = {
 """Options for 64 x 64 images. Table 1 has MobileNets and MnasNet of them; the others end at 8 x 8
 like their relatives for 32 x 32 images."""
 
-OPTIONS: Mapping[str, Mapping[Maker, Mapping[str, Any]]] = {
+OPTIONS: Mapping[str, Mapping[Maker, Options]] = {
     "cifar10": _SMALL,
     "cifar100": _SMALL,
     "tiny-imagenet": _TINY,
@@ -56,7 +59,7 @@ class Entry:
     maker: Maker
     dataset: str | None = None
     """The dataset it is built for when none is named; None for image restoration."""
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Options = field(default_factory=dict)
     """What the name itself implies; a user cannot change it."""
     channels: int = 3
     """Channels of the input of an image restoration network."""
@@ -122,6 +125,5 @@ def find_network(name: str) -> Entry:
     Raises:
         ConfigError: for an unknown name.
     """
-    if name not in NETWORKS:
-        raise ConfigError(f"There is no network '{name}': {nearest(name, NETWORKS)}")
+    require_known(name, NETWORKS, f"There is no network '{name}':")
     return NETWORKS[name]

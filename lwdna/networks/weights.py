@@ -78,7 +78,12 @@ def save(model: nn.Module, path: str | PathLike[str]) -> None:
 
 
 def seal(about: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
-    """Sixteen hexadecimal digits that identify what a file of ``save`` says and holds."""
+    """Sixteen hexadecimal digits that identify what a file of ``save`` says and holds.
+
+    Args:
+        about: what it says, as JSON.
+        tensors: by name, of any shape.
+    """
     said = json.dumps(json.loads(json.dumps(about)), sort_keys=True)
     return hashlib.sha256(f"{said}{digest(tensors)}".encode()).hexdigest()[:16]
 

@@ -72,7 +72,8 @@ def widen_to_shrink(
 ) -> nn.Module:
     """As :func:`widen`, for a network whose weights latent vectors will generate.
 
-    A layer that cannot be drawn anew has copies of its weights until then.
+    The input is ``(B, C, H, W)``, or a tuple of inputs. A layer that cannot be drawn anew has
+    copies of its weights until then.
     """
     return _widen(model, example_input, factor, groups, seed, strict=False)
 

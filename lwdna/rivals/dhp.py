@@ -14,16 +14,14 @@ from __future__ import annotations
 import copy
 import logging
 import math
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Unpack
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 
 from lwdna.errors import ConfigError, TrainingError
 from lwdna.graph.channels import ChannelGraph, Mask
@@ -35,7 +33,7 @@ from lwdna.shrinkage.hypernetwork import LatentVectors, attach_hypernetwork, det
 from lwdna.shrinkage.latents import EMBEDDING, draw_latents, scored_elements
 from lwdna.shrinkage.shrunk import derive
 from lwdna.training.companion import Companion
-from lwdna.training.loop import train
+from lwdna.training.loop import Training, train
 
 logger = logging.getLogger(__name__)
 
@@ -86,26 +84,17 @@ class Settings:
 def search(
     model: nn.Module,
     example_input: Tensor | Sequence[Tensor],
-    train_data: Dataset[Any],
-    test_data: Dataset[Any] | None,
     settings: Settings,
-    *,
-    task: str | Mapping[str, Any],
-    protocol: Mapping[str, Any],
-    seed: int,
-    checkpoint_dir: str | os.PathLike[str],
-    key: Mapping[str, Any] | None = None,
-    **run: Any,
+    **training: Unpack[Training],
 ) -> Found:
     """Search for a network within a FLOPs budget by DHP, or go on with a search.
 
     Args:
         model: the widened network: any that torch.fx can trace; it is not changed.
         example_input: ``(B, C, H, W)`` at the size for which FLOPs are meant.
-        train_data, test_data, task, seed, checkpoint_dir, key, run: as of
-            :func:`lwdna.training.loop.train`.
         settings: of the search.
-        protocol: how the hypernetworks learn; its epochs are the most that the search may take.
+        training: as of :func:`lwdna.training.loop.train`. The protocol is how the hypernetworks
+            learn; its epochs are the most that the search may take.
 
     Raises:
         BudgetError: if rho, tau and the width cannot reach the target; names what they reach.
@@ -116,6 +105,7 @@ def search(
     wide = copy.deepcopy(model)
     graph = ChannelGraph(wide, example_input)
     complexity = MaskedComplexity(graph, batch_norm=settings.batch_norm)
+    seed = training["seed"]
     z = draw_latents(graph, seed)
     latents = attach_hypernetwork(graph, wide, z, seed=seed, embedding=settings.embedding)
     proximal = _ProximalSteps(graph, wide, complexity, latents, settings)
@@ -127,31 +117,14 @@ def search(
         settings.target_flops,
         limits="rho, tau or least" if settings.least > 1 else "rho or tau",
     )
-    history = train(
-        wide,
-        train_data,
-        test_data,
-        task=task,
-        protocol=protocol,
-        seed=seed,
-        checkpoint_dir=checkpoint_dir,
-        companion=proximal,
-        key={**(key or {}), "dhp": asdict(settings)},
-        **run,
-    )
+    training["key"] = {**(training.get("key") or {}), "dhp": asdict(settings)}
+    history = train(wide, companion=proximal, **training)
     proximal.require_sparse(len(history))
     proximal.warn_if_sudden()
     mask = select(graph, complexity, proximal.scores(), proximal.floor, settings.target_flops)
     detach_hypernetwork(graph, wide)
-    shrunk = derive(
-        graph,
-        wide,
-        mask,
-        example_input,
-        complexity,
-        modes=[module.training for module in model.modules()],
-        settings={"method": "DHP", "seed": seed, **asdict(settings)},
-    )
+    noted = {"method": "DHP", "seed": seed, **asdict(settings)}
+    shrunk = derive(graph, wide, mask, example_input, complexity, like=model, settings=noted)
     return Found(shrunk=shrunk, history=history, record=proximal.noted())
 
 

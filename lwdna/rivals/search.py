@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, Unpack
 
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 
 from lwdna.shrinkage.shrunk import Shrunk
 from lwdna.training.checkpoints import Row
+from lwdna.training.loop import Training
 
 
 class Record(Protocol):
@@ -46,16 +46,8 @@ class Rival(Protocol):
     def run(
         model: nn.Module,
         example_input: Tensor | Sequence[Tensor],
-        train_data: Dataset[Any],
-        test_data: Dataset[Any] | None,
         settings: Any,
-        *,
-        task: str | Mapping[str, Any],
-        protocol: Mapping[str, Any],
-        seed: int,
-        checkpoint_dir: str | os.PathLike[str],
-        key: Mapping[str, Any] | None = None,
-        **run: Any,
+        **training: Unpack[Training],
     ) -> Found:
         """Search, or go on with a search.
 
@@ -63,8 +55,7 @@ class Rival(Protocol):
             model: the widened network; it is not changed.
             example_input: ``(B, C, H, W)`` at the size for which FLOPs are meant.
             settings: of this class's ``Settings``.
-            train_data, test_data, task, protocol, seed, checkpoint_dir, key, run: as of
-                :func:`lwdna.training.loop.train`.
+            training: as of :func:`lwdna.training.loop.train`.
 
         Raises:
             BudgetError: if the settings and the width cannot reach the target.

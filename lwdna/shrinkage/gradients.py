@@ -158,6 +158,9 @@ def explicit_gradients(
     """What ``latent_gradients`` returns, with the hypernetwork in memory, for any ``warmup_steps``.
 
     ``batches`` are those after the warm-up. The network's buffers are not restored.
+
+    Returns:
+        The latent elements and their gradients: ``(elements,)`` each.
     """
     z = draw_latents(graph, seed)
     latents = attach_hypernetwork(graph, model, z, seed=seed, embedding=embedding)

@@ -47,7 +47,14 @@ class HyperWeight(nn.Module):
         self.inside = nn.ParameterList(nn.Parameter(z.to(weight)) for z in inside)
 
     def right_inverse(self, weight: Tensor) -> tuple[Tensor, ...]:
-        """The tensors that take the place of the weight: a fresh draw, and zero biases."""
+        """The tensors that take the place of the weight: a fresh draw, and zero biases.
+
+        Args:
+            weight: ``(n, c, k, k)``, of which only type and device matter.
+
+        Returns:
+            ``(n, c, m)`` and ``(n, c, k^2, m)``; biases ``(n, c)``, ``(n, c, m)``, ``(n, c, k^2)``.
+        """
         seed, embedding = self.draw
         n, c = self.shape[:2]
         first = torch.empty(n, c, embedding, dtype=self.layer.precision)
@@ -122,7 +129,8 @@ def attach_hypernetwork(
 ) -> LatentVectors:
     """Put a hypernetwork in the place of each weight that has one, from the draws of ``seed``.
 
-    The weights at this moment equal those of ``draw_weights`` with the same arguments.
+    The latent vectors are ``z``, one after the other, of shape ``(elements,)``. The weights at this
+    moment equal those of ``draw_weights`` with the same arguments.
     """
     layers = hyper_layers(graph, model)
     latents = LatentVectors(graph, z, layers[0].weight)

@@ -49,7 +49,7 @@ class HyperLayer:
 
     @property
     def bias(self) -> Tensor | None:
-        """The bias beside it."""
+        """The bias beside it, ``(n,)``, or in a transposed layer ``(c,)``."""
         return getattr(self.module, "bias", None)
 
     @property
@@ -145,7 +145,10 @@ def _normal(count: int, seed: int, name: str) -> Tensor:
 
 
 def draw_inside(layers: Sequence[HyperLayer], seed: int) -> dict[str, Tensor]:
-    """The latent vectors of single layers, by layer: those of the axes without elements."""
+    """The latent vectors of single layers, by layer: those of the axes without elements.
+
+    Each has an element for each channel of its axis: ``(n,)`` or ``(c,)``.
+    """
     return {
         layer.name: _normal(size, seed, f"{layer.name} inside")
         for layer in layers
@@ -231,7 +234,12 @@ def array_of(layer: HyperLayer, tensor: Tensor) -> Array:
 
 
 def write_back(array: Array, tensor: Tensor) -> None:
-    """Write what ``array_of`` gave, or its like, to the tensor, if it is not there already."""
+    """Write what ``array_of`` gave, or its like, to the tensor, if it is not there already.
+
+    Args:
+        array: ``(n, c, k^2)``.
+        tensor: ``(n, c, k, k)``.
+    """
     values = torch.from_numpy(array).view(tensor.shape)
     if values.data_ptr() != tensor.data_ptr():
         tensor.copy_(values)
@@ -249,6 +257,13 @@ def draw_weights(
     """Give the network the weights that a fresh hypernetwork would generate, layer by layer.
 
     Their biases become 0, as in the authors' hypernetwork; everything else stays.
+
+    Args:
+        graph: of the model.
+        model: whose weights are written.
+        z: the latent vectors, one after the other: ``(elements,)``.
+        seed: of the draw.
+        embedding: the embedding dimension m.
     """
     layers = hyper_layers(graph, model)
     inside = draw_inside(layers, seed)

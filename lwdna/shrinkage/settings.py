@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from lwdna.errors import ConfigError, nearest
+from lwdna.errors import ConfigError, require_known
 from lwdna.graph.channels import ChannelGraph
 from lwdna.graph.labels import Groups, check_groups
 from lwdna.shrinkage.gradients import LossFunction
@@ -75,12 +75,9 @@ class Settings:
         for name in ("rho", "tau"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; give a share between 0 and 1.")
-        if not callable(self.criterion) and self.criterion not in CRITERIA:
-            raise ConfigError(
-                f"There is no criterion '{self.criterion}': {nearest(self.criterion, CRITERIA)}"
-            )
-        if self.start not in STARTS:
-            raise ConfigError(f"There is no start '{self.start}': {nearest(self.start, STARTS)}")
+        if not callable(self.criterion):
+            require_known(self.criterion, CRITERIA, f"There is no criterion '{self.criterion}':")
+        require_known(self.start, STARTS, f"There is no start '{self.start}':")
         if self.warmup_steps < 0:
             raise ConfigError(f"warmup_steps is {self.warmup_steps}; give 0 or more.")
         for name in ("batches", "embedding", "multiple_of"):

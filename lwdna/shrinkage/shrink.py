@@ -136,15 +136,8 @@ def shrink(
     mask = select(graph, complexity, scores, floor, budget, multiple_of=multiple_of)
     if start != "generated":
         put_back(wide, model, layers)
-    result = derive(
-        graph,
-        wide,
-        mask,
-        example_input,
-        complexity,
-        modes=[module.training for module in model.modules()],
-        settings=settings.noted(),
-    )
+    noted = settings.noted()
+    result = derive(graph, wide, mask, example_input, complexity, like=model, settings=noted)
     begin(result.model, start, layers=layers, seed=settings.seed)
     return result if baseline is None else result.beside(*baseline)
 

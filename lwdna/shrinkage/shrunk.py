@@ -106,7 +106,7 @@ def derive(
     example_input: Tensor | Sequence[Tensor],
     complexity: MaskedComplexity,
     *,
-    modes: Sequence[bool],
+    like: nn.Module,
     settings: Mapping[str, Any],
 ) -> Shrunk:
     """The plain network that a mask leaves of the widened one, checked against the prediction.
@@ -117,7 +117,7 @@ def derive(
         mask: ``(elements,)``.
         example_input: ``(B, C, H, W)`` at the size for which FLOPs are meant.
         complexity: of ``graph``.
-        modes: for each module whether it is to be in training mode.
+        like: the widened network as it was given, whose modules' training modes are kept.
         settings: how the mask came about, for the provenance; ``batch_norm`` must be among them.
 
     Raises:
@@ -127,8 +127,8 @@ def derive(
     small = cut(graph, wide, mask)
     verify(graph, small, example_input, mask, complexity, batch_norm=bool(settings["batch_norm"]))
     kept = graph.kept(mask)
-    for module, training in zip(small.modules(), modes, strict=True):
-        module.training = training
+    for module, given in zip(small.modules(), like.modules(), strict=True):
+        module.training = given.training
     shrinkage = Shrinkage(
         channels_before={name: len(layer.outputs) for name, layer in graph.layers.items()},
         flops_before=complexity.flops(graph.full_mask()),

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 import lwdna
 from lwdna.errors import ConfigError
 from lwdna.graph.channels import ChannelGraph
-from lwdna.graph.labels import Groups
+from lwdna.graph.labels import GROUPS, Groups
 from lwdna.io.checksummed_csv import write_csv
 from lwdna.networks.build import build_seeded
 from lwdna.networks.own import builder
@@ -25,9 +25,19 @@ from lwdna.networks.registry import input_shape
 from lwdna.networks.user_code import is_own
 from lwdna.shrinkage.shrunk import Shrunk
 from lwdna.steps._options import ToShrink, check_suffix
+from lwdna.tasks.sections import NetworkSection
 from lwdna.tasks.task import Task
 
 logger = logging.getLogger(__name__)
+
+
+groups_lost = click.option(
+    "--groups",
+    type=click.Choice(GROUPS),
+    default="whole",
+    show_default=True,
+    help="What grouped convolutions lose: whole groups, or equal positions of each.",
+)
 
 
 @dataclass(frozen=True)
@@ -68,7 +78,9 @@ def widen(asked: ToShrink, groups: Groups = "whole") -> Widened:
     example = example_of(name, dataset, asked["shapes"])
     width = asked["width"] * (2 if asked["widen"] is None else asked["widen"])
     build = builder(example, groups)
-    spec = {"name": name, "dataset": dataset, "width": asked["width"], "options": asked["options"]}
+    spec: NetworkSection = {"name": name, "width": asked["width"], "options": asked["options"]}
+    if dataset is not None:
+        spec["dataset"] = dataset
     baseline = build_seeded(spec, seed, build)
     counted = lwdna.complexity(baseline, example, batch_norm=asked["batch_norm"])
     if flops_ratio is not None:
@@ -76,7 +88,7 @@ def widen(asked: ToShrink, groups: Groups = "whole") -> Widened:
     return Widened(
         name=name,
         graph=lwdna.ChannelGraph(baseline, example),
-        model=build_seeded(spec | {"width": width}, seed, build),
+        model=build_seeded({**spec, "width": width}, seed, build),
         width=width,
         example=example,
         target_flops=float(target_flops or 0),

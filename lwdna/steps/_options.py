@@ -15,6 +15,7 @@ import pandas as pd
 
 from lwdna.errors import ConfigError
 from lwdna.io.checksummed_csv import read_csv
+from lwdna.tasks.sections import ProtocolSection, TaskSection
 
 Command: TypeAlias = Callable[..., Any]
 Option: TypeAlias = Callable[[Command], Command]
@@ -122,8 +123,12 @@ batch_norm = click.option(
     default=True,
     help="Count batch norm in the FLOPs, as Table 1 does and Table 2 does not.",
 )
-labels = click.option(
-    "--labels", type=Json(), required=True, help="By file, whose it is: experiment, method, seed."
+runs_of_files = click.option(
+    "--labels",
+    "runs",
+    type=Json(),
+    required=True,
+    help="By file, whose it is: experiment, method, seed.",
 )
 experiments = click.option("--experiments", type=Json(), required=True, help="Experiments to show.")
 scale = click.option(
@@ -215,6 +220,21 @@ table_files = bundle(
 """What every step that makes a table writes."""
 
 
+class TrainingRun(TypedDict):
+    """What :func:`training_run` gives a step."""
+
+    task: TaskSection
+    protocol: ProtocolSection
+    train_path: Path
+    test_path: Path
+    checkpoints: Path
+    history: Path
+    convention: str | None
+    description: str
+    accelerator: str
+    devices: int
+
+
 def training_run(description: str) -> Option:
     """The options of every step that trains, as ``run``."""
     return bundle(
@@ -277,6 +297,10 @@ def _kind(hint: Any, least: int | None, more: Iterable[str]) -> Any:
     return hint if least is None else click.IntRange(min=least)
 
 
+Runs: TypeAlias = Mapping[str, Mapping[str, str | int]]
+"""By file, the run whose it is: columns such as experiment, method and seed."""
+
+
 def check_suffix(path: Path, suffix: str) -> None:
     """Refuse to write over a file of another kind.
 
@@ -289,8 +313,8 @@ def check_suffix(path: Path, suffix: str) -> None:
         )
 
 
-def read_tables(paths: Iterable[Path], labels: Mapping[str, Any] | None = None) -> pd.DataFrame:
-    """CSV files of other steps one below the other; ``labels`` gives columns to add by file.
+def read_tables(paths: Iterable[Path], runs: Runs | None = None) -> pd.DataFrame:
+    """CSV files of other steps one below the other; ``runs`` gives columns to add by file.
 
     Raises:
         DataError: if a file is missing or damaged.
@@ -301,5 +325,5 @@ def read_tables(paths: Iterable[Path], labels: Mapping[str, Any] | None = None) 
         frame = pd.read_csv(
             io.StringIO(read_csv(path)), dtype=_NAMES, keep_default_na=False, na_values=[""]
         )
-        frames.append(frame.assign(**(labels or {}).get(str(path), {})))
+        frames.append(frame.assign(**(runs or {}).get(str(path), {})))
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()

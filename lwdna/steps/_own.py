@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from lwdna.errors import ConfigError, first_line
 from lwdna.networks.own import builder
 from lwdna.networks.provenance import provenance_of
 from lwdna.networks.user_code import fingerprint
+from lwdna.tasks.sections import NetworkSection
 from lwdna.tasks.task import Task
 
 
@@ -24,7 +25,7 @@ def source_key(network: str) -> dict[str, str]:
     return {"source": digest} if digest else {}
 
 
-def input_of(model: nn.Module, network: Mapping[str, Any] | None) -> Sequence[int] | None:
+def input_of(model: nn.Module, network: NetworkSection | None) -> Sequence[int] | None:
     """The shape ``(1, C, H, W)`` of the input of a user's own network, where it is known."""
     if network is not None and "input" in network:
         return (1, *network["input"])
@@ -32,7 +33,7 @@ def input_of(model: nn.Module, network: Mapping[str, Any] | None) -> Sequence[in
     return None if shrinkage is None else shrinkage.inputs[0]
 
 
-def builder_for(network: Mapping[str, Any]) -> Callable[..., nn.Module]:
+def builder_for(network: NetworkSection) -> Callable[..., nn.Module]:
     """What builds the network of a section, which may hold ``input``, and how ``groups`` widen."""
     example = (torch.empty(1, *network["input"]),) if "input" in network else ()
     return builder(example, network.get("groups", "whole"))

@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
 
 from torch import nn
 
 from lwdna.data.listings import fingerprint
 from lwdna.io.locks import lock
 from lwdna.steps._networks import check_fits
+from lwdna.steps._options import TrainingRun
 from lwdna.steps._own import check_own, source_key
 from lwdna.tasks.restoration import input_multiple
 from lwdna.tasks.task import task_for
+from lwdna.training.loop import Training
 
 
 @contextmanager
 def training(
     model: nn.Module,
-    run: Mapping[str, Any],
+    run: TrainingRun,
     seed: int,
     network: str,
     shape: Sequence[int] | None,
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[Training]:
     """Read and check the images of a run, and be alone at its checkpoints until it is written.
 
     Args:
@@ -47,7 +48,7 @@ def training(
     check_own(objective, model, images, shape)
     tests = objective.test_data(run["test_path"])
     objective.check_tests(images, tests)
-    arguments = {
+    arguments: Training = {
         "train_data": images,
         "test_data": tests,
         "task": task,
@@ -62,7 +63,10 @@ def training(
         }
         | source_key(network),
         "multiple": input_multiple(model),
-        **{key: run[key] for key in ("convention", "description", "accelerator", "devices")},
+        "convention": run["convention"],
+        "description": run["description"],
+        "accelerator": run["accelerator"],
+        "devices": run["devices"],
     }
     with ExitStack() as stack:
         if "LOCAL_RANK" not in os.environ:  # not in the helper processes of several devices

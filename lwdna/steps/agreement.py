@@ -9,18 +9,18 @@ import click
 
 from lwdna.errors import ConfigError
 from lwdna.results.agreement import Kept, compare, plot_agreement, write_agreement
-from lwdna.steps._options import FILE, figure, labels, table_files
+from lwdna.steps._options import FILE, figure, runs_of_files, table_files
 
 
 @click.command()
 @click.argument("networks", type=FILE, nargs=-1)
-@labels
+@runs_of_files
 @figure
 @table_files
 def main(
     *,
     networks: tuple[Path, ...],
-    labels: dict[str, Any],
+    runs: dict[str, Any],
     figure: dict[str, Any],
     files: dict[str, Path],
 ) -> None:
@@ -31,21 +31,21 @@ def main(
                 f"--experiments has {section!r} for '{name}'; give an object such as "
                 '{"label": "ResNet56"}.'
             )
-    kept = {_run(labels, path): Kept.read(path) for path in networks}
+    kept = {_run(runs, path): Kept.read(path) for path in networks}
     frame = compare(kept, figure["experiments"])
     write_agreement(frame, figure["scale"], **files)
     plot_agreement(kept, **figure)
 
 
-def _run(labels: dict[str, Any], path: Path) -> tuple[str, str, int]:
+def _run(runs: dict[str, Any], path: Path) -> tuple[str, str, int]:
     """Experiment, method and seed of a network."""
-    label = labels.get(str(path))
+    run = runs.get(str(path))
     kinds = {"experiment": str, "method": str, "seed": int}
-    if not isinstance(label, dict) or not all(
-        isinstance(label.get(name), kind) for name, kind in kinds.items()
+    if not isinstance(run, dict) or not all(
+        isinstance(run.get(name), kind) for name, kind in kinds.items()
     ):
         raise ConfigError(
-            f"--labels has {label!r} for '{path}'; give an object such as "
+            f"--labels has {run!r} for '{path}'; give an object such as "
             '{"experiment": "digits", "method": "dhp", "seed": 0}.'
         )
-    return label["experiment"], label["method"], label["seed"]
+    return run["experiment"], run["method"], run["seed"]

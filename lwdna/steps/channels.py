@@ -8,13 +8,13 @@ from typing import Any
 import click
 
 from lwdna.results.figures import plot_remaining_channels
-from lwdna.steps._options import FILE, figure, labels, read_tables
+from lwdna.steps._options import FILE, figure, read_tables, runs_of_files
 
 
 @click.command()
 @click.argument("channels", type=FILE, nargs=-1)
-@labels
+@runs_of_files
 @figure
-def main(*, channels: tuple[Path, ...], labels: dict[str, Any], figure: dict[str, Any]) -> None:
+def main(*, channels: tuple[Path, ...], runs: dict[str, Any], figure: dict[str, Any]) -> None:
     """Draw Fig. 2 from the CHANNELS of shrunk networks."""
-    plot_remaining_channels(read_tables(channels, labels), **figure)
+    plot_remaining_channels(read_tables(channels, runs), **figure)

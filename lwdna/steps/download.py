@@ -8,7 +8,7 @@ import click
 
 from lwdna.data.downloads import download
 from lwdna.data.versions import read_versions
-from lwdna.errors import ConfigError, nearest
+from lwdna.errors import require_known
 from lwdna.steps._options import FILE
 
 
@@ -20,6 +20,5 @@ def main(output: Path) -> None:
     data/versions.csv says where from, and what is expected.
     """
     versions = {name: row for name, row in read_versions().items() if row.downloadable}
-    if output.name not in versions:
-        raise ConfigError(f"'{output.name}' is no download; {nearest(output.name, versions)}")
+    require_known(output.name, versions, f"'{output.name}' is no download;")
     download(versions[output.name], output)

@@ -40,7 +40,9 @@ from lwdna.training.evaluation import evaluate
 _networks = bundle(
     "networks",
     click.argument("weights", type=FILE, nargs=-1, required=True),
-    click.option("--labels", type=Json(), default="{}", help="By file: experiment, method, seed."),
+    click.option(
+        "--labels", "runs", type=Json(), default="{}", help="By file: experiment, method, seed."
+    ),
     own_network,
     shapes,
     batch_norm,
@@ -91,7 +93,7 @@ def main(
                 convention=tests["conventions"].get(name),
                 multiple=input_multiple(model),
             )
-            known = networks["labels"].get(str(path), {})
+            known = networks["runs"].get(str(path), {})
             rows.append({**known, "test_set": name, **columns_of(result), **counts})
     write_csv(output, pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"))
 

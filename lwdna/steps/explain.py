@@ -7,9 +7,9 @@ from typing import Any
 import click
 
 import lwdna
-from lwdna.graph.labels import GROUPS, Groups
+from lwdna.graph.labels import Groups
 from lwdna.networks.own import builder
-from lwdna.steps._networks import example_of
+from lwdna.steps._networks import example_of, groups_lost
 from lwdna.steps._options import Json, shapes
 
 
@@ -18,13 +18,7 @@ from lwdna.steps._options import Json, shapes
 @click.option("--dataset", help="Dataset the network is built for.")
 @click.option("--width", type=float, default=1.0, show_default=True)
 @click.option("--options", type=Json(), default="{}", help="Other options of the network.")
-@click.option(
-    "--groups",
-    type=click.Choice(GROUPS),
-    default="whole",
-    show_default=True,
-    help="What grouped convolutions lose: whole groups, or equal positions of each.",
-)
+@groups_lost
 @shapes
 def main(
     *,

@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from lwdna.graph.labels import GROUPS
 from lwdna.io.checksummed_csv import write_csv
 from lwdna.results.printed import read_published
 from lwdna.shrinkage.replicate import published_rows, replicate
+from lwdna.steps._networks import groups_lost
 from lwdna.steps._options import FILE, FOLDER, output, threads
 
 
@@ -29,13 +29,7 @@ from lwdna.steps._options import FILE, FOLDER, output, threads
 @click.option("--batches", type=click.IntRange(min=1), default=2, show_default=True)
 @click.option("--embedding", type=click.IntRange(min=1), default=8, show_default=True)
 @click.option("--patch-size", type=click.IntRange(min=1), help="Of images for restoration.")
-@click.option(
-    "--groups",
-    type=click.Choice(GROUPS),
-    default="whole",
-    show_default=True,
-    help="What grouped convolutions lose: whole groups, or equal positions of each.",
-)
+@groups_lost
 @output
 @threads
 def main(

@@ -13,6 +13,7 @@ from lwdna.steps._networks import widen, write_shrunk
 from lwdna.steps._options import (
     FILE,
     ToShrink,
+    TrainingRun,
     network_to_shrink,
     settings_of,
     threads,
@@ -39,9 +40,7 @@ def command(shrinkage: str) -> click.Command:
         help="HDF5 to write: what is noted on the way.",
     )
     @threads
-    def main(
-        *, asked: ToShrink, run: dict[str, Any], settings: dict[str, Any], record: Path
-    ) -> None:
+    def main(*, asked: ToShrink, run: TrainingRun, settings: dict[str, Any], record: Path) -> None:
         widened = widen(asked)
         budget = {"target_flops": widened.target_flops, "batch_norm": asked["batch_norm"]}
         chosen = rival.Settings(**budget, **settings)

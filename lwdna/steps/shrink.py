@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, TypedDict
 
 import click
 
@@ -24,8 +24,17 @@ from lwdna.steps._options import (
     threads,
 )
 from lwdna.steps._own import check_own
+from lwdna.tasks.sections import TaskSection
 from lwdna.tasks.task import task_for
 from lwdna.training.sampler import batch_losses
+
+
+class _Loss(TypedDict):
+    function: str | None
+    task: TaskSection | None
+    path: Path | None
+    batch_size: int
+
 
 _loss = bundle(
     "loss",
@@ -46,7 +55,7 @@ _loss = bundle(
 @_loss
 @settings_of(Settings, criterion=SCORERS)
 @threads
-def main(*, asked: ToShrink, loss: dict[str, Any], settings: dict[str, Any]) -> None:
+def main(*, asked: ToShrink, loss: _Loss, settings: dict[str, Any]) -> None:
     """Widen NETWORK and shrink it by its latent vectors to a FLOPs budget.
 
     NETWORK is a name, or FILE:FUNCTION for a function that makes one of your own, which is widened
@@ -71,11 +80,11 @@ def main(*, asked: ToShrink, loss: dict[str, Any], settings: dict[str, Any]) -> 
     write_shrunk(found, widened, asked)
 
 
-def _loss_of(widened: Widened, loss: Mapping[str, Any], seed: int) -> LossFunction | None:
+def _loss_of(widened: Widened, loss: _Loss, seed: int) -> LossFunction | None:
     """The loss that the options name, if they name one."""
     if loss["function"] is not None:
         return Own(loss["function"])
-    if loss["task"] is None:
+    if loss["task"] is None or loss["path"] is None:
         return None
     objective = task_for(loss["task"])
     images = objective.train_data(loss["path"], seed=seed)

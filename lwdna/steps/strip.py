@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from lwdna.errors import ConfigError, nearest
+from lwdna.errors import ConfigError, require_known
 from lwdna.networks.own import load
 from lwdna.results.strips import SIZE, Image, plot_strip, region_of
 from lwdna.steps._options import ANY_PATH, FILE, bundle, images, scale, task
@@ -110,6 +110,5 @@ def _number_of(image: str | None, names: Sequence[str]) -> int:
     """The place of a test image among the others."""
     if image is None:
         return 0
-    if image not in names:
-        raise ConfigError(f"There is no test image '{image}'; {nearest(image, names)}")
+    require_known(image, names, f"There is no test image '{image}';")
     return names.index(image)

@@ -9,6 +9,7 @@ from typing import Any
 import click
 import pandas as pd
 
+from lwdna.config.sections import Experiment
 from lwdna.results.printed import read_paper
 from lwdna.results.rendering import write_table
 from lwdna.results.tables import make_table
@@ -57,11 +58,15 @@ def main(
 
 
 def _read_references(
-    references: Mapping[str, Mapping[str, str]], experiments: Mapping[str, Any]
+    references: Mapping[str, Mapping[str, str]], experiments: Mapping[str, Experiment]
 ) -> Iterator[pd.DataFrame]:
     """The results without a network, as rows of each experiment that is compared with them."""
     for name, files in references.items():
         reference = REFERENCES[experiments[name]["task"]["kind"]]
-        label = {"experiment": name, "method": reference.name, "seed": 0}
+        run: dict[str, str | int] = {
+            "experiment": name,
+            "method": reference.name,
+            "seed": 0,
+        }
         for path in files.values():
-            yield read_tables([Path(path)], {path: label})
+            yield read_tables([Path(path)], {path: run})

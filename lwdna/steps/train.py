@@ -11,7 +11,16 @@ from lwdna.networks.build import build_seeded
 from lwdna.networks.own import load
 from lwdna.networks.user_code import is_own
 from lwdna.networks.weights import save
-from lwdna.steps._options import FILE, Network, bundle, output, seed, threads, training_run
+from lwdna.steps._options import (
+    FILE,
+    Network,
+    TrainingRun,
+    bundle,
+    output,
+    seed,
+    threads,
+    training_run,
+)
 from lwdna.steps._own import builder_for, input_of
 from lwdna.steps._training import training
 from lwdna.training.loop import train, write_history
@@ -41,7 +50,7 @@ _start = bundle(
 @output
 @seed
 @threads
-def main(*, start: dict[str, Any], run: dict[str, Any], output: Path, seed: int) -> None:
+def main(*, start: dict[str, Any], run: TrainingRun, output: Path, seed: int) -> None:
     """Train a network on a task by a protocol; the same command again resumes it."""
     network, teacher = start["network"], start["teacher"]
     name = "" if network is None else network["name"]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -13,9 +13,10 @@ from torch.nn import functional
 from lwdna.data.catalog import dataset_shape
 from lwdna.data.classification import ClassificationTest, ClassificationTrain
 from lwdna.data.listings import open_labelled
-from lwdna.errors import ConfigError, nearest
+from lwdna.errors import ConfigError, require_known
 from lwdna.tasks.metrics import top_k_wrong
-from lwdna.tasks.task import Example, Named, PathLike, Sums, Task
+from lwdna.tasks.sections import Distillation, NetworkSection, TaskSection
+from lwdna.tasks.task import Example, Measuring, Named, PathLike, Sums, Task
 
 
 def distillation_loss(
@@ -79,17 +80,12 @@ class Classification(Task):
     metric_names: ClassVar[tuple[str, ...]] = ("top1_error", "top5_error")
 
     @classmethod
-    def read(
-        cls, section: Mapping[str, Any], distillation: Mapping[str, Any] | None
-    ) -> Classification:
+    def read(cls, section: TaskSection, distillation: Distillation | None) -> Classification:
         """With the ``temperature`` and ``weight`` of the distillation."""
-        settings = dict(distillation or {})
+        settings: dict[str, Any] = {**(distillation or {})}
         for name in settings:
-            if name not in ("temperature", "weight"):
-                raise ConfigError(
-                    f"'distillation' has no setting '{name}'; "
-                    f"{nearest(name, ('temperature', 'weight'))}"
-                )
+            known = ("temperature", "weight")
+            require_known(name, known, f"'distillation' has no setting '{name}';")
         task = cls(section, **{name: float(value) for name, value in settings.items()})
         if not (task.temperature > 0 and 0 <= task.weight <= 1):
             raise ConfigError(
@@ -121,37 +117,30 @@ class Classification(Task):
         )
 
     def loss(self, output: Tensor, target: Tensor, teacher_output: Tensor | None = None) -> Tensor:
-        """See :func:`classification_loss`."""
+        """See :func:`classification_loss`: of logits (B, classes) and labels (B,), a scalar."""
         return classification_loss(
             output, target, teacher_output, temperature=self.temperature, weight=self.weight
         )
 
     def metrics(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """Errors in percent, summed over the images of the batch."""
+        """Errors in percent, summed over the batch, of logits (B, classes) and labels (B,)."""
         return {
             "top1_error": 100.0 * top_k_wrong(output, target, 1).sum(),
             "top5_error": 100.0 * top_k_wrong(output, target, 5).sum(),
         }
 
     def evaluate_batch(
-        self,
-        model: nn.Module,
-        inputs: Tensor,
-        targets: Tensor,
-        *,
-        convention: str | Mapping[str, Any] | None = None,
-        multiple: int = 1,
-        full: bool = True,
+        self, model: nn.Module, inputs: Tensor, targets: Tensor, **how: Unpack[Measuring]
     ) -> Sums:
-        """The :meth:`metrics`, which there is one way to take."""
+        """The :meth:`metrics` of images (B, 3, H, W) and labels (B,): there is one way."""
         outputs = self.infer(model, inputs)
         values = {name: float(value) for name, value in self.metrics(outputs, targets).items()}
         return {**values, "loss": float(self.loss(outputs, targets)) * len(inputs)}
 
     def random_batch(
-        self, network: Mapping[str, Any], images: int, shape: Sequence[int]
+        self, network: NetworkSection, images: int, shape: Sequence[int]
     ) -> tuple[Tensor, Tensor]:
-        """Noise, of classes drawn by lot."""
+        """Noise (B, C, H, W), of classes (B,) drawn by lot."""
         inputs = torch.rand(images, *shape[1:])
         # Of a user's own network the number is not known; the first class is always there.
         known = dataset_shape(network["dataset"]).classes if "dataset" in network else 1

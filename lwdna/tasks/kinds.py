@@ -12,7 +12,8 @@ from functools import partial
 from importlib import import_module
 from typing import Any, Literal, TypeAlias
 
-from lwdna.errors import ConfigError, nearest
+from lwdna.errors import ConfigError, require_known
+from lwdna.tasks.sections import TaskSection
 
 Table: TypeAlias = int | str
 """A table of results: the number of one of the paper's, or the kind of task that it is of."""
@@ -126,7 +127,7 @@ REFERENCES: Mapping[str, Reference] = {
 """By kind of task."""
 
 
-def kind_of(task: Mapping[str, Any]) -> TaskKind:
+def kind_of(task: TaskSection) -> TaskKind:
     """The kind of a task.
 
     Args:
@@ -138,8 +139,7 @@ def kind_of(task: Mapping[str, Any]) -> TaskKind:
     if "kind" not in task:
         raise ConfigError(f"The task {dict(task)} has no 'kind'; add it.")
     name = task["kind"]
-    if name not in KINDS:
-        raise ConfigError(f"The task '{name}' does not exist; {nearest(str(name), KINDS)}")
+    require_known(name, KINDS, f"The task '{name}' does not exist;")
     return KINDS[name]
 
 
@@ -168,7 +168,7 @@ def measures() -> dict[str, str]:
     return {name: column for kind in KINDS.values() for name, column in kind.measures.items()}
 
 
-def reference_of(task: Mapping[str, Any]) -> Reference:
+def reference_of(task: TaskSection) -> Reference:
     """What there is without a network.
 
     Args:
@@ -186,12 +186,12 @@ def reference_of(task: Mapping[str, Any]) -> Reference:
     return reference
 
 
-def reference_task(task: Mapping[str, Any]) -> dict[str, Any]:
+def reference_task(task: TaskSection) -> dict[str, Any]:
     """The part of a task of restoration that its reference depends on."""
     return {name: task[name] for name in ("kind", reference_of(task).factor)}
 
 
-def reference_key(task: Mapping[str, Any], convention: str) -> str:
+def reference_key(task: TaskSection, convention: str) -> str:
     """A name for the reference of a task of restoration and for how it is measured.
 
     Args:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypedDict, Unpack, cast
 
 import numpy as np
 import torch
@@ -11,14 +11,25 @@ from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
-from lwdna.errors import ConfigError, DataError, nearest
+from lwdna.errors import ConfigError, DataError, require_known
+from lwdna.tasks.sections import Convention
 
 Image: TypeAlias = Tensor | NDArray[Any]
 
 LUMA_WEIGHTS = (65.481, 128.553, 24.966)
 """MATLAB's ``rgb2ycbcr``: Y = (weights . RGB) / 255 + 16, for RGB on the 0-255 scale."""
 
-PRESETS: Mapping[str, Mapping[str, Any]] = {
+
+class Preset(TypedDict):
+    """A convention of a benchmark, whose border may grow with the scale."""
+
+    luma: bool
+    quantise: bool
+    border: int
+    border_per_scale: int
+
+
+PRESETS: Mapping[str, Preset] = {
     # Set5, Set14, B100, Urban100: PSNR of the luma, a border of the scale cut off.
     "sr-benchmark": {"luma": True, "quantise": True, "border": 0, "border_per_scale": 1},
     # DIV2K validation as in NTIRE and EDSR: all channels, a border of the scale + 6.
@@ -32,7 +43,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 _SSIM_WINDOW = 11
 
 
-def conventions(preset: str, *, scale: int = 1, **changes: Any) -> dict[str, Any]:
+def conventions(preset: str, *, scale: int = 1, **changes: Any) -> Convention:
     """The arguments ``luma``, ``quantise`` and ``border`` of :func:`psnr` and :func:`ssim`.
 
     Args:
@@ -43,17 +54,16 @@ def conventions(preset: str, *, scale: int = 1, **changes: Any) -> dict[str, Any
     Raises:
         ConfigError: if the preset or an argument does not exist.
     """
-    if preset not in PRESETS:
-        raise ConfigError(f"The convention '{preset}' does not exist; {nearest(preset, PRESETS)}")
-    arguments = dict(PRESETS[preset])
-    arguments["border"] += arguments.pop("border_per_scale") * scale
-    for name, value in changes.items():
-        if name not in arguments:
-            raise ConfigError(
-                f"'{name}' is no convention of PSNR and SSIM; {nearest(name, arguments)}"
-            )
-        arguments[name] = value
-    return arguments
+    require_known(preset, PRESETS, f"The convention '{preset}' does not exist;")
+    chosen = PRESETS[preset]
+    arguments: Convention = {
+        "luma": chosen["luma"],
+        "quantise": chosen["quantise"],
+        "border": chosen["border"] + chosen["border_per_scale"] * scale,
+    }
+    for name in changes:
+        require_known(name, arguments, f"'{name}' is no convention of PSNR and SSIM;")
+    return cast(Convention, {**arguments, **changes})
 
 
 def top_k_wrong(logits: Tensor, labels: Tensor, k: int) -> Tensor:
@@ -71,20 +81,7 @@ def top_k_wrong(logits: Tensor, labels: Tensor, k: int) -> Tensor:
     return (best != labels[:, None]).all(dim=1)
 
 
-def top_k_error(logits: Tensor, labels: Tensor, k: int = 1) -> float:
-    """Top-k error in percent, for logits (B, classes) and labels (B,); Table 1 of the paper."""
-    return 100.0 * int(top_k_wrong(logits, labels, k).sum()) / len(labels)
-
-
-def psnr(
-    output: Image,
-    target: Image,
-    *,
-    border: int,
-    luma: bool,
-    quantise: bool = True,
-    data_range: float = 255.0,
-) -> float:
+def psnr(output: Image, target: Image, **convention: Unpack[Convention]) -> float:
     """Peak signal-to-noise ratio of one image, in dB; ``inf`` for equal images.
 
     A result is the mean of this number over the images, never the PSNR of the pooled error.
@@ -92,50 +89,37 @@ def psnr(
     Args:
         output: (C, H, W), on the 0-255 scale.
         target: the same size.
-        border: pixels left out along each edge.
-        luma: compare the Y channel of RGB images instead of all channels.
-        quantise: clamp the output to the data range and round it, as if saved to a file.
-        data_range: the largest value, 255.
+        convention: how they are compared.
 
     Raises:
         DataError: if the sizes differ or nothing remains inside the border.
         ConfigError: if ``luma`` is asked for images that are not RGB.
     """
-    ours, theirs = _compared(
-        output, target, border=border, luma=luma, quantise=quantise, data_range=data_range
-    )
+    ours, theirs = _compared(output, target, **convention)
     error = float(np.mean((ours - theirs) ** 2))
+    data_range = convention.get("data_range", 255.0)
     return float(10 * np.log10(data_range**2 / error)) if error > 0 else float("inf")
 
 
-def ssim(
-    output: Image,
-    target: Image,
-    *,
-    border: int,
-    luma: bool,
-    quantise: bool = True,
-    data_range: float = 255.0,
-) -> float:
+def ssim(output: Image, target: Image, **convention: Unpack[Convention]) -> float:
     """Structural similarity of one image, at most 1, with the window of the original paper.
 
     An 11 x 11 Gaussian of sigma 1.5, valid region only, mean over the channels: what MATLAB,
     BasicSR and KAIR compute. Arguments and errors as in :func:`psnr`; besides, a
     ``DataError`` if less than 11 x 11 pixels remain inside the border.
     """
-    ours, theirs = _compared(
-        output, target, border=border, luma=luma, quantise=quantise, data_range=data_range
-    )
+    ours, theirs = _compared(output, target, **convention)
     if min(ours.shape[1:]) < _SSIM_WINDOW:
         raise DataError(
             f"SSIM needs at least {_SSIM_WINDOW} x {_SSIM_WINDOW} pixels inside the border of "
-            f"{border}, but {ours.shape[1]} x {ours.shape[2]} remain; use larger test images."
+            f"{convention['border']}, but {ours.shape[1]} x {ours.shape[2]} remain; use larger "
+            "test images."
         )
     similarity = structural_similarity(  # type: ignore[no-untyped-call]
         ours,
         theirs,
         channel_axis=0,
-        data_range=data_range,
+        data_range=convention.get("data_range", 255.0),
         gaussian_weights=True,
         sigma=1.5,
         use_sample_covariance=False,
@@ -149,8 +133,8 @@ def _compared(
     *,
     border: int,
     luma: bool,
-    quantise: bool,
-    data_range: float,
+    quantise: bool = True,
+    data_range: float = 255.0,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Both images as (C, H, W) doubles after rounding, luma and border, in this order."""
     ours, theirs = _array(output), _array(target)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -12,6 +9,7 @@ from torch import Tensor, nn
 from lwdna.data.bicubic import imresize
 from lwdna.tasks.kinds import reference_of
 from lwdna.tasks.restoration import to_bytes
+from lwdna.tasks.sections import TaskSection
 from lwdna.tasks.task import task_for
 
 
@@ -32,7 +30,7 @@ class Bicubic(nn.Module):
         return torch.from_numpy(large).movedim(-1, 1).to(images)
 
 
-def reference_network(task: Mapping[str, Any]) -> nn.Module:
+def reference_network(task: TaskSection) -> nn.Module:
     """The reference of a task as a module without parameters, to be evaluated like a network.
 
     Args:

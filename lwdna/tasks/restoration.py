@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 import numpy as np
 import torch
@@ -15,7 +15,8 @@ from torch.nn import functional
 from lwdna.errors import ConfigError
 from lwdna.tasks.kinds import KINDS
 from lwdna.tasks.metrics import conventions, psnr, ssim
-from lwdna.tasks.task import Example, Named, Sums, Task
+from lwdna.tasks.sections import Convention, NetworkSection
+from lwdna.tasks.task import Example, Measuring, Named, Sums, Task
 
 
 def input_multiple(model: nn.Module) -> int:
@@ -55,9 +56,7 @@ def to_bytes(image: Tensor) -> NDArray[np.uint8]:
     return pixels[0] if len(pixels) == 1 else np.moveaxis(pixels, 0, -1)
 
 
-def conventions_for(
-    kind: str, convention: str | Mapping[str, Any] | None, scale: int
-) -> dict[str, Any]:
+def conventions_for(kind: str, convention: str | Convention | None, scale: int) -> Convention:
     """The arguments of :func:`lwdna.tasks.metrics.psnr` for a kind of task.
 
     Args:
@@ -70,7 +69,7 @@ def conventions_for(
         convention = KINDS[kind].conventions[0]
     if isinstance(convention, str):
         return conventions(convention, scale=scale)
-    return dict(convention)
+    return convention
 
 
 @dataclass(frozen=True)
@@ -85,28 +84,21 @@ class Restoration(Task):
     one_by_one: ClassVar[bool] = True
 
     def loss(self, output: Tensor, target: Tensor, teacher_output: Tensor | None = None) -> Tensor:
-        """Mean absolute difference, on the 0-255 scale."""
+        """Mean absolute difference of images (B, C, H, W) on the 0-255 scale, a scalar."""
         return functional.l1_loss(output, target)
 
     def metrics(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """PSNR in dB, summed over the images of the batch (at most 148 dB each)."""
+        """PSNR in dB of images (B, C, H, W), summed over the batch (at most 148 dB each)."""
         error = (output - target).square().flatten(1).mean(dim=1)
         # A patch restored exactly, which a tiny test can meet, would make the mean infinite.
         return {"psnr": (10 * torch.log10(255.0**2 / error.clamp_min(1e-10))).sum()}
 
     def infer(self, model: nn.Module, inputs: Tensor, *, multiple: int = 1) -> Tensor:
-        """See :func:`restore`."""
+        """See :func:`restore`: (B, C, h, w) to (B, C, s h, s w)."""
         return restore(model, inputs, multiple=multiple)
 
     def evaluate_batch(
-        self,
-        model: nn.Module,
-        inputs: Tensor,
-        targets: Tensor,
-        *,
-        convention: str | Mapping[str, Any] | None = None,
-        multiple: int = 1,
-        full: bool = True,
+        self, model: nn.Module, inputs: Tensor, targets: Tensor, **how: Unpack[Measuring]
     ) -> Sums:
         """Restore one whole image, and take its PSNR in dB and, if full, its SSIM.
 
@@ -114,22 +106,20 @@ class Restoration(Task):
             model: maps (1, C, h, w) to (1, C, s h, s w).
             inputs: (1, C, h, w).
             targets: (1, C, H, W), from which s is read off.
-            convention: see :func:`conventions_for`.
-            multiple: see :func:`restore`.
-            full: whether to compute SSIM too, which costs more than a small network does.
+            how: the convention is one of :func:`conventions_for`; SSIM is what is costly.
         """
-        outputs = self.infer(model, inputs, multiple=multiple)
+        outputs = self.infer(model, inputs, multiple=how.get("multiple", 1))
         scale = targets.shape[-2] // inputs.shape[-2]
-        arguments = conventions_for(self.section["kind"], convention, scale)
+        arguments = conventions_for(self.section["kind"], how.get("convention"), scale)
         values = {"psnr": psnr(outputs[0], targets[0], **arguments)}
-        if full:
+        if how.get("full", True):
             values["ssim"] = ssim(outputs[0], targets[0], **arguments)
         return {**values, "loss": float(self.loss(outputs, targets)) * len(inputs)}
 
     def random_batch(
-        self, network: Mapping[str, Any], images: int, shape: Sequence[int]
+        self, network: NetworkSection, images: int, shape: Sequence[int]
     ) -> tuple[Tensor, Tensor]:
-        """Noise, larger by the scale of the task."""
+        """Noise (B, C, h, w), and (B, C, s h, s w), larger by the scale s of the task."""
         inputs = torch.rand(images, *shape[1:])
         scale = self.section.get("scale", 1)
         return inputs, torch.rand(images, shape[1], shape[2] * scale, shape[3] * scale)

@@ -6,19 +6,31 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, TypeAlias
+from typing import Any, ClassVar, Protocol, TypeAlias, TypedDict, Unpack
 
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from lwdna.errors import ConfigError
 from lwdna.tasks.kinds import TaskKind, kind_of
+from lwdna.tasks.sections import Convention, Distillation, NetworkSection, TaskSection
 from lwdna.tasks.trees import Tree, call
 
 PathLike: TypeAlias = str | os.PathLike[str]
 
 Sums: TypeAlias = Mapping[str, float]
 """By measure, its sum over the ``n`` images of a batch."""
+
+
+class Measuring(TypedDict, total=False):
+    """How a test is measured."""
+
+    convention: str | Convention | None
+    """Where there are several ways; by default the kind's usual one."""
+    multiple: int
+    """What the sizes of inputs must be divisible by, 1."""
+    full: bool
+    """Also what is costly and not among the :attr:`Task.metric_names`; by default true."""
 
 
 class Named(Protocol):
@@ -60,7 +72,7 @@ class Task(ABC):
     dimension is the batch.
     """
 
-    section: Mapping[str, Any]
+    section: TaskSection
     """The section ``task`` of an experiment; training and tests need ``kind`` alone."""
 
     metric_names: ClassVar[tuple[str, ...]]
@@ -69,7 +81,7 @@ class Task(ABC):
     """Whether tests take one image at a time, because sizes differ."""
 
     @classmethod
-    def read(cls, section: Mapping[str, Any], distillation: Mapping[str, Any] | None) -> Task:
+    def read(cls, section: TaskSection, distillation: Distillation | None) -> Task:
         """Make the task of a section, with the settings of the distillation if it distils.
 
         Raises:
@@ -138,19 +150,14 @@ class Task(ABC):
         model: nn.Module,
         inputs: Tree,
         targets: Tree,
-        *,
-        convention: str | Mapping[str, Any] | None = None,
-        multiple: int = 1,
-        full: bool = True,
+        **how: Unpack[Measuring],
     ) -> Sums:
         """Measure a network on a batch of a test: what :meth:`summary` is made of.
 
         Args:
             model: in evaluation mode.
             inputs, targets: on the device of the network.
-            convention: how, where there are several ways.
-            multiple: what the sizes of inputs must be divisible by.
-            full: also what is costly and not among the :attr:`metric_names`.
+            how: of the test.
         """
 
     def summary(self, batches: Sequence[tuple[int, Sums]]) -> dict[str, float]:
@@ -172,7 +179,7 @@ class Task(ABC):
 
     @abstractmethod
     def random_batch(
-        self, network: Mapping[str, Any], images: int, shape: Sequence[int]
+        self, network: NetworkSection, images: int, shape: Sequence[int]
     ) -> tuple[Tree, Tree]:
         """Inputs and targets without a meaning, to measure a device with.
 
@@ -220,7 +227,7 @@ class Task(ABC):
         raise ConfigError(f"The task {dict(self.section)} has no reference; leave it out.")
 
 
-def task_for(task: str | Mapping[str, Any], distillation: Mapping[str, Any] | None = None) -> Task:
+def task_for(task: str | TaskSection, distillation: Distillation | None = None) -> Task:
     """The task of a section, or of a kind where data are made elsewhere.
 
     Args:
@@ -237,7 +244,7 @@ def task_for(task: str | Mapping[str, Any], distillation: Mapping[str, Any] | No
     return made
 
 
-def train_dataset(task: Mapping[str, Any], path: PathLike, *, seed: int) -> Dataset[Any]:
+def train_dataset(task: TaskSection, path: PathLike, *, seed: int) -> Dataset[Any]:
     """Make the training set of a task from its store.
 
     Args:
@@ -254,7 +261,7 @@ def train_dataset(task: Mapping[str, Any], path: PathLike, *, seed: int) -> Data
     return task_for(task).train_data(path, seed=seed)
 
 
-def test_dataset(task: Mapping[str, Any], path: PathLike, *, seed: int = 0) -> Dataset[Any]:
+def test_dataset(task: TaskSection, path: PathLike, *, seed: int = 0) -> Dataset[Any]:
     """Make the test set of a task: from a store for classification, else from a folder of images.
 
     Args:

@@ -14,7 +14,7 @@ Tree: TypeAlias = Any
 
 
 def mapped(function: Callable[[Tensor], Any], tree: Tree) -> Tree:
-    """The same tree, with ``function`` of each of its tensors."""
+    """The same tree, with ``function`` of each of its tensors, of any shape."""
     if isinstance(tree, Tensor):
         return function(tree)
     if isinstance(tree, Mapping):
@@ -27,7 +27,7 @@ def mapped(function: Callable[[Tensor], Any], tree: Tree) -> Tree:
 
 
 def leaves(tree: Tree) -> Iterator[Tensor]:
-    """The tensors of a tree, in order."""
+    """The tensors of a tree, of any shape, in order."""
     if isinstance(tree, Tensor):
         yield tree
     elif isinstance(tree, Mapping | tuple | list):

@@ -30,6 +30,9 @@ _READABLE = ("1", "2")
 Row: TypeAlias = dict[str, int | float | None]
 """One epoch of the history."""
 
+Key: TypeAlias = Mapping[str, Any]
+"""What the result of a run depends on, which tells it from others: nested JSON."""
+
 OptimizerState: TypeAlias = dict[int, dict[str, Any]]
 """Number of a parameter -> name of a quantity -> tensor, number or None; torch's "state"."""
 
@@ -42,7 +45,7 @@ class Checkpoint:
     from the protocol, which ``key`` contains, and from the epoch.
     """
 
-    key: Mapping[str, Any]
+    key: Key
     """Identifies the run: nested JSON of everything that its result depends on."""
     model: dict[str, Tensor] = field(default_factory=dict)
     """``state_dict`` of the network, buffers included."""
@@ -120,7 +123,7 @@ def save(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
         previous(path).unlink(missing_ok=True)
 
 
-def load(path: str | os.PathLike[str], key: Mapping[str, Any] | None = None) -> Checkpoint:
+def load(path: str | os.PathLike[str], key: Key | None = None) -> Checkpoint:
     """Read a checkpoint, with tensors on the CPU.
 
     Args:
@@ -137,9 +140,7 @@ def load(path: str | os.PathLike[str], key: Mapping[str, Any] | None = None) -> 
     return checkpoint
 
 
-def load_latest(
-    path: str | os.PathLike[str], key: Mapping[str, Any] | None = None
-) -> Checkpoint | None:
+def load_latest(path: str | os.PathLike[str], key: Key | None = None) -> Checkpoint | None:
     """Read the newest whole checkpoint of a run: ``path``, or else the one before it.
 
     A damaged file is renamed to ``*.damaged`` with a warning, so that it is never kept in place
@@ -178,7 +179,7 @@ def previous(path: str | os.PathLike[str]) -> Path:
     return path.with_suffix(f".previous{path.suffix}")
 
 
-def name_of(key: Mapping[str, Any]) -> str:
+def name_of(key: Key) -> str:
     """A name for a folder that belongs to a run with this key alone: 16 hexadecimal digits."""
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -238,7 +239,7 @@ def _understood(state: Any, tensors: Mapping[str, Tensor]) -> Checkpoint:
     )
 
 
-def _compare(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+def _compare(path: Path, found: Key, wanted: Key) -> None:
     """Raise a CheckpointError that lists what differs between two keys."""
     theirs = dict(_flat(found))
     ours = dict(_flat(json.loads(json.dumps(wanted))))

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from lwdna.errors import ConfigError, nearest
+from lwdna.errors import ConfigError, require_known
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -146,10 +146,7 @@ def pick_accelerator(accelerator: str = "auto") -> str:
         ConfigError: if ``cuda`` or ``mps`` is asked for and this machine has none, or the name
             does not exist.
     """
-    if accelerator not in ACCELERATORS:
-        raise ConfigError(
-            f"The accelerator '{accelerator}' does not exist; {nearest(accelerator, ACCELERATORS)}"
-        )
+    require_known(accelerator, ACCELERATORS, f"The accelerator '{accelerator}' does not exist;")
     present = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),

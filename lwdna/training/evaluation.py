@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,7 +12,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from lwdna.data.workers import worker_errors
 from lwdna.errors import DataError
-from lwdna.tasks.task import Sums, Task, task_for
+from lwdna.tasks.sections import Convention, TaskSection
+from lwdna.tasks.task import Measuring, Sums, Task, task_for
 from lwdna.tasks.trees import Tree, batch_length, mapped
 
 
@@ -20,8 +21,8 @@ def evaluate(
     model: nn.Module,
     data: Dataset[Any],
     *,
-    task: str | Mapping[str, Any] | Task,
-    convention: str | Mapping[str, Any] | None = None,
+    task: str | TaskSection | Task,
+    convention: str | Convention | None = None,
     multiple: int = 1,
     full: bool = True,
     batch_size: int = 128,
@@ -56,12 +57,12 @@ def evaluate(
     loader: DataLoader[Any] = DataLoader(
         data, batch_size=1 if task.one_by_one else batch_size, num_workers=workers
     )
-    options = {"convention": convention, "multiple": multiple, "full": full}
+    how: Measuring = {"convention": convention, "multiple": multiple, "full": full}
     batches: list[tuple[int, Sums]] = []
     with worker_errors(), _evaluating(model):
         for batch in loader:
             inputs, targets = (mapped(lambda x: x.to(device), tree) for tree in batch)
-            values = task.evaluate_batch(model, inputs, targets, **options)  # type: ignore[arg-type]
+            values = task.evaluate_batch(model, inputs, targets, **how)
             batches.append((batch_length(inputs), values))
             if after_batch is not None:
                 after_batch()
@@ -72,7 +73,7 @@ def evaluate(
 
 @torch.inference_mode()
 def infer_example(
-    model: nn.Module, inputs: Tree, *, task: str | Mapping[str, Any] | Task, multiple: int = 1
+    model: nn.Module, inputs: Tree, *, task: str | TaskSection | Task, multiple: int = 1
 ) -> Tree:
     """What a network makes of one input of a test, in evaluation mode on the network's device.
 

@@ -15,10 +15,10 @@ import csv
 import io
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 import torch
 from torch import nn
@@ -29,9 +29,10 @@ from lwdna.errors import ConfigError
 from lwdna.io import tensors
 from lwdna.io.checksummed_csv import write_csv
 from lwdna.io.locks import lock
+from lwdna.tasks.sections import Convention, ProtocolSection, TaskSection
 from lwdna.tasks.task import task_for
 from lwdna.training import checkpoints
-from lwdna.training.checkpoints import Checkpoint, Row
+from lwdna.training.checkpoints import Checkpoint, Key, Row
 from lwdna.training.companion import Companion
 from lwdna.training.devices import make_fabric, own_randomness
 from lwdna.training.protocol import Protocol
@@ -52,20 +53,38 @@ LOCK = "lock"
 killed run may still be at work when the run is started again, which then waits for it."""
 
 
+class Training(TypedDict):
+    """Arguments of :func:`train` that a search passes on to it."""
+
+    train_data: Dataset[Any]
+    test_data: Dataset[Any] | None
+    task: str | TaskSection
+    protocol: ProtocolSection
+    seed: int
+    checkpoint_dir: str | os.PathLike[str]
+    keyed: NotRequired[bool]
+    key: NotRequired[Key | None]
+    convention: NotRequired[str | Convention | None]
+    multiple: NotRequired[int]
+    description: NotRequired[str]
+    accelerator: NotRequired[str]
+    devices: NotRequired[int]
+
+
 def train(
     model: nn.Module,
     train_data: Dataset[Any],
     test_data: Dataset[Any] | None,
     *,
-    task: str | Mapping[str, Any],
-    protocol: Mapping[str, Any],
+    task: str | TaskSection,
+    protocol: ProtocolSection,
     seed: int,
     checkpoint_dir: str | os.PathLike[str],
     keyed: bool = False,
     teacher: nn.Module | None = None,
     companion: Companion | None = None,
-    key: Mapping[str, Any] | None = None,
-    convention: str | Mapping[str, Any] | None = None,
+    key: Key | None = None,
+    convention: str | Convention | None = None,
     multiple: int = 1,
     description: str = "training",
     accelerator: str = "auto",
@@ -168,7 +187,7 @@ def train(
                 companion=companion,
                 train_data=train_data,
                 test_data=test_data,
-                test_options={"convention": convention, "multiple": multiple},
+                test_options={"convention": convention, "multiple": multiple, "full": False},
                 stop=stack.enter_context(StopRequest()),
                 state=state,
             )
@@ -199,7 +218,7 @@ def write_history(rows: Sequence[Row], path: str | os.PathLike[str]) -> None:
     write_csv(path, text.getvalue())
 
 
-def _restore(fabric: Fabric, path: Path, key: Mapping[str, Any]) -> Checkpoint:
+def _restore(fabric: Fabric, path: Path, key: Key) -> Checkpoint:
     """The state to go on from: the first rank sorts out damaged files before the others read."""
     state = checkpoints.load_latest(path, key) if fabric.is_global_zero else None
     fabric.barrier()

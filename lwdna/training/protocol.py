@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from lwdna.errors import ConfigError, nearest
+from lwdna.errors import ConfigError, require_known
+from lwdna.tasks.sections import Distillation, Group, Optimizer, ProtocolSection, Schedule
 from lwdna.training.schedules import learning_rate
 
 PRECISIONS = ("32-true", "bf16-mixed")
@@ -41,16 +42,16 @@ class Protocol:
     """Length of the training."""
     batch_size: int
     """Images in a step, over all devices together."""
-    optimizer: Mapping[str, Any]
+    optimizer: Optimizer
     """``kind`` (sgd or adam), ``lr`` and what else torch's optimiser takes."""
-    schedule: Mapping[str, Any]
+    schedule: Schedule
     """See :func:`lwdna.training.schedules.learning_rate`."""
     test_every: int = 1
     """Epochs between two tests; the last epoch is always tested."""
-    groups: Sequence[Mapping[str, Any]] = ()
+    groups: Sequence[Group] = ()
     """Parameters with a learning rate of their own: ``parameters``, a pattern of their names such
     as ``backbone.*``, and ``lr``, a factor. The first pattern that fits counts."""
-    distillation: Mapping[str, Any] | None = None
+    distillation: Distillation | None = None
     """``temperature`` and ``weight``, used where there is a teacher."""
     precision: str = "32-true"
     """Arithmetic of the training, one of :data:`PRECISIONS`; tests are made in float32."""
@@ -66,7 +67,7 @@ class Protocol:
     """Time between two checkpoints inside an epoch; no influence on the result."""
 
     @classmethod
-    def read(cls, settings: Mapping[str, Any]) -> Protocol:
+    def read(cls, settings: ProtocolSection) -> Protocol:
         """Check a section of the configuration.
 
         Raises:
@@ -74,10 +75,7 @@ class Protocol:
         """
         known = {entry.name: entry for entry in dataclasses.fields(cls)}
         for name in settings:
-            if name not in known:
-                raise ConfigError(
-                    f"The training protocol has no setting '{name}'; {nearest(name, known)}"
-                )
+            require_known(name, known, f"The training protocol has no setting '{name}';")
         for name, entry in known.items():
             if entry.default is dataclasses.MISSING and name not in settings:
                 raise ConfigError(f"The training protocol lacks '{name}'; add it.")
@@ -98,11 +96,9 @@ class Protocol:
                 f"'accumulate' of the training protocol splits batches of {protocol.batch_size} "
                 f"into {protocol.accumulate}; it must be {protocol.batch_size} or less."
             )
-        if protocol.precision not in PRECISIONS:
-            raise ConfigError(
-                f"The precision '{protocol.precision}' does not exist; "
-                f"{nearest(protocol.precision, PRECISIONS)}"
-            )
+        require_known(
+            protocol.precision, PRECISIONS, f"The precision '{protocol.precision}' does not exist;"
+        )
         for group in protocol.groups:
             _check_group(group)
         learning_rate(protocol.schedule, 1.0, 0, protocol.epochs)
@@ -144,18 +140,13 @@ class Protocol:
         Raises:
             ConfigError: if the kind or a setting does not exist or cannot be.
         """
-        settings = dict(self.optimizer)
+        settings: dict[str, Any] = {**self.optimizer}
         kind = settings.pop("kind", None)
-        if kind not in _OPTIMIZERS:
-            raise ConfigError(
-                f"The optimizer {kind!r} does not exist; {nearest(str(kind), _OPTIMIZERS)}"
-            )
+        require_known(kind, _OPTIMIZERS, f"The optimizer {kind!r} does not exist;")
         for name in settings:
-            if name not in _OPTIMIZERS[kind]:
-                raise ConfigError(
-                    f"The optimizer '{kind}' has no setting '{name}'; "
-                    f"{nearest(name, _OPTIMIZERS[kind])}"
-                )
+            require_known(
+                name, _OPTIMIZERS[kind], f"The optimizer '{kind}' has no setting '{name}';"
+            )
         if "lr" not in settings:
             raise ConfigError(f"The optimizer '{kind}' lacks 'lr', the learning rate; add it.")
         arguments = {**_OPTIMIZERS[kind], **settings}
@@ -185,7 +176,7 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
         group["lr"] = rate * group.get(_FACTOR, 1.0)
 
 
-def _check_group(group: Mapping[str, Any]) -> None:
+def _check_group(group: Group) -> None:
     if set(group) != {"parameters", "lr"}:
         raise ConfigError(
             f"The group {dict(group)} of the training protocol must have 'parameters', a pattern "

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import signal
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -17,7 +16,7 @@ from tqdm import tqdm
 from lwdna.data.workers import workers_ended
 from lwdna.errors import TrainingError
 from lwdna.io.logs import progress
-from lwdna.tasks.task import Task
+from lwdna.tasks.task import Measuring, Task
 from lwdna.training import checkpoints
 from lwdna.training.checkpoints import Checkpoint, Row
 from lwdna.training.companion import Companion
@@ -61,7 +60,7 @@ class Run:
     companion: Companion | None
     train_data: Dataset[Any]
     test_data: Dataset[Any] | None
-    test_options: Mapping[str, Any]
+    test_options: Measuring
     stop: StopRequest
     state: Checkpoint
 
@@ -191,7 +190,6 @@ class Run:
                 self.model,
                 self.test_data,
                 task=self.task,
-                full=False,
                 workers=self.plan.workers,
                 after_batch=check,
                 **self.test_options,

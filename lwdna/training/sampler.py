@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, Sampler, default_collate
 
 from lwdna.errors import ConfigError
+from lwdna.tasks.sections import TaskSection
 from lwdna.tasks.task import task_for
 from lwdna.tasks.trees import call, mapped
 
@@ -73,7 +74,7 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
 
 
 def batch_losses(
-    task: str | Mapping[str, Any], data: Dataset[Any], batch_size: int, seed: int
+    task: str | TaskSection, data: Dataset[Any], batch_size: int, seed: int
 ) -> Callable[[nn.Module], Tensor]:
     """The loss of a network on the next batch of training data, in the order of a training.
 
@@ -85,7 +86,8 @@ def batch_losses(
         seed: of the order.
 
     Returns:
-        A function for :func:`lwdna.shrink`; epochs follow one another without end.
+        A function for :func:`lwdna.shrink`, whose result is a scalar; epochs follow one another
+        without end.
     """
     objective = task_for(task)
     samples = length(data)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
-from lwdna.errors import ConfigError, nearest
+from lwdna.errors import ConfigError, require_known
+from lwdna.tasks.sections import Schedule
 
 _SETTINGS = {"step": {"kind", "milestones", "gamma"}, "cosine": {"kind"}}
 
 
-def learning_rate(schedule: Mapping[str, Any], base: float, epoch: int, epochs: int) -> float:
+def learning_rate(schedule: Schedule, base: float, epoch: int, epochs: int) -> float:
     """The learning rate of one epoch.
 
     ``{"kind": "step", "milestones": [150, 225], "gamma": 0.1}`` multiplies ``base`` by ``gamma``
@@ -30,15 +29,9 @@ def learning_rate(schedule: Mapping[str, Any], base: float, epoch: int, epochs: 
         ConfigError: if the schedule is of an unknown kind or has an unknown or missing setting.
     """
     kind = schedule.get("kind")
-    if kind not in _SETTINGS:
-        raise ConfigError(
-            f"The learning rate schedule {kind!r} does not exist; {nearest(str(kind), _SETTINGS)}"
-        )
+    require_known(kind, _SETTINGS, f"The learning rate schedule {kind!r} does not exist;")
     for name in schedule:
-        if name not in _SETTINGS[kind]:
-            raise ConfigError(
-                f"The {kind} schedule has no setting '{name}'; {nearest(name, _SETTINGS[kind])}"
-            )
+        require_known(name, _SETTINGS[str(kind)], f"The {kind} schedule has no setting '{name}';")
     if kind == "cosine":
         return base * (1 + math.cos(math.pi * epoch / epochs)) / 2
     if "milestones" not in schedule:

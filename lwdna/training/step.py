@@ -79,7 +79,12 @@ class Learner:
             )
 
     def load(self, model: Mapping[str, Tensor], optimizer: OptimizerState) -> None:
-        """Go on from a checkpoint; without a state of the optimiser, that starts afresh."""
+        """Go on from a checkpoint; without a state of the optimiser, that starts afresh.
+
+        Args:
+            model: its tensors by name, each of the shape that it has in the network.
+            optimizer: by parameter, which its tensors share the shape of.
+        """
         self.model.load_state_dict(model)
         if not optimizer:
             return

@@ -18,7 +18,7 @@ class Tally:
         self._pending: list[tuple[int, int, Tensor]] = []
 
     def add(self, step: int, n: int, loss: Tensor, metrics: Mapping[str, Tensor]) -> None:
-        """Note the mean loss and the summed metrics of the ``n`` images of a step."""
+        """Note the mean loss and the summed metrics, scalars, of the ``n`` images of a step."""
         values = [loss * n, *(metrics[name] for name in self.names[1:])]
         stacked = torch.stack([value.detach().float() for value in values])
         self._pending.append((step, n, stacked))

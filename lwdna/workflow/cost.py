@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from lwdna.config.methods import SEARCHES, shrink_settings, shrinkage_of
+from lwdna.config.sections import Config, Experiment
 from lwdna.data.catalog import SIZES, Size
 from lwdna.data.versions import read_versions
 from lwdna.shrinkage.latents import EMBEDDING
@@ -25,7 +26,7 @@ from lwdna.workflow.experiment import (
     shape_of,
     widened,
 )
-from lwdna.workflow.run import TEACHER, Run, Section
+from lwdna.workflow.run import TEACHER, Run
 from lwdna.workflow.snakemake import DryRun, Job
 from lwdna.workflow.sources import Sources
 
@@ -83,7 +84,7 @@ class Work:
         return self.teachers + self.training + self.distillation + self.tests + self.shrinkage
 
 
-def networks_of(config: Section, dry_run: DryRun) -> list[str]:
+def networks_of(config: Config, dry_run: DryRun) -> list[str]:
     """The experiments that something is trained for, one for each network, smallest step first."""
     chosen: dict[str, str] = {}
     for job in dry_run.jobs:
@@ -111,7 +112,7 @@ class Plan:
         DataError: if the table of datasets cannot be read.
     """
 
-    def __init__(self, config: Section, dry_run: DryRun) -> None:
+    def __init__(self, config: Config, dry_run: DryRun) -> None:
         self.config = config
         self.run = Run(config)
         self.unknown: set[str] = set()
@@ -173,7 +174,7 @@ class Plan:
             else:
                 work += self._tests(section, of["method"])
 
-    def _training(self, section: Section, method: str) -> Work:
+    def _training(self, section: Experiment, method: str) -> Work:
         protocol = self.config["protocols"][section["protocol"]]
         epochs = protocol["epochs"]
         images = self._train_images(section) * epochs
@@ -191,13 +192,13 @@ class Plan:
             work.distillation = self._student(owner, TEACHER)[0] * images
         return work
 
-    def _shrinkage(self, section: Section, shrinkage: str) -> Work:
+    def _shrinkage(self, section: Experiment, shrinkage: str) -> Work:
         shrink = shrink_settings(section, shrinkage)
         wide, params = count(widened(section["network"], shrink["widen"]), shape_of(section))
         images = shrink["batches"] * shrink["batch_size"]
         return Work(1, shrinkage=PASSES * wide * images, disk=_FLOAT * params)
 
-    def _search(self, section: Section, shrinkage: str) -> Work:
+    def _search(self, section: Experiment, shrinkage: str) -> Work:
         """A search, if it takes all the epochs that it may take; counted as DHP's."""
         settings = shrink_settings(section, shrinkage)
         protocol = self.config["protocols"][settings["protocol"]]
@@ -212,12 +213,12 @@ class Plan:
         images = self._train_images(section) * protocol["epochs"]
         return Work(1, tests=tests, shrinkage=PASSES * wide * images, disk=_FLOAT * params)
 
-    def _tests(self, section: Section, method: str) -> Work:
+    def _tests(self, section: Experiment, method: str) -> Work:
         flops, _ = self._student(section, method)
         runs = len(section["seeds"])
         return Work(1, tests=runs * self._test_flops(section, flops, section["test"]))
 
-    def _student(self, section: Section, method: str) -> tuple[float, float]:
+    def _student(self, section: Experiment, method: str) -> tuple[float, float]:
         """FLOPs of an image, or patch, of training, and parameters, of what a run trains."""
         network, shape = section["network"], shape_of(section)
         flops, params = count(network, shape)
@@ -232,7 +233,7 @@ class Plan:
             return flops * target / standard, params
         return flops, params
 
-    def _train_images(self, section: Section) -> float:
+    def _train_images(self, section: Experiment) -> float:
         """Training images of an epoch; the sub-images of photographs are not known."""
         samples = section["task"].get("samples_per_epoch")
         if samples is not None:
@@ -241,7 +242,7 @@ class Plan:
         images = self._known(section["train"], self._size(section["train"]).train)
         return images * float(dataset.get("train_fraction", 1))
 
-    def _test_flops(self, section: Section, flops: float, names: Iterable[str]) -> float:
+    def _test_flops(self, section: Experiment, flops: float, names: Iterable[str]) -> float:
         """FLOPs of one pass over some test sets."""
         total = 0.0
         for name in names:

@@ -122,7 +122,9 @@ STRIP = Place("results/figures/strip-{experiment}.{format}")
 LATENTS_FIGURE = Place("results/figures/latents-{experiment}.{format}")
 
 LOG = Place("results/logs/{job}.log")
+"""What a job said. Rules write it out, for people who read them."""
 BENCHMARK = Place("results/benchmarks/{job}.tsv")
+"""What a job took; the same."""
 
 PLACES = {name: value for name, value in list(globals().items()) if isinstance(value, Place)}
 """Every place, by its name here."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from lwdna.tasks.kinds import reference_key, reference_task
+from lwdna.tasks.sections import TaskSection
 from lwdna.workflow import paths
-from lwdna.workflow.run import Run, Section, Wildcards
+from lwdna.workflow.run import Run, Wildcards
 from lwdna.workflow.words import as_json
 
 
@@ -19,7 +20,7 @@ class References:
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self.settings: Mapping[str, Section] = {
+        self.settings: Mapping[str, TaskSection] = {
             key: {"task": reference_task(run.experiments[name]["task"]), "convention": convention}
             for name, _, key, convention in self._tests(run.experiments)
         }

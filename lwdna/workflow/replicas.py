@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from lwdna.config.paper import PAPER_TABLES, network_of, networks_of, rows_of
+from lwdna.config.sections import Config, Replica, Replication
 from lwdna.tasks.kinds import Table
 from lwdna.workflow import paths
-from lwdna.workflow.run import Section, Wildcards
+from lwdna.workflow.run import Wildcards
 from lwdna.workflow.words import options, repeated
+
+_NONE: Replication = {"networks": {}}
 
 
 class Replicas:
@@ -19,9 +22,9 @@ class Replicas:
             are none.
     """
 
-    def __init__(self, config: Section) -> None:
-        self._section: Section = config.get("replication", {"networks": {}})
-        self.networks: Mapping[str, Section] = self._section["networks"]
+    def __init__(self, config: Config) -> None:
+        self._section: Replication = config.get("replication", _NONE)
+        self.networks: Mapping[str, Replica] = self._section["networks"]
         there = {table: networks_of(rows_of(table)) for table in PAPER_TABLES if self.networks}
         self._tables = {
             table: [name for name, network in self.networks.items() if network_of(network) in rows]

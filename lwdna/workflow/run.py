@@ -7,20 +7,20 @@ the kind of a task is said by :data:`lwdna.tasks.kinds.KINDS`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol
 
 from lwdna.config.methods import METHODS, shrink_settings, shrinkage_of
+from lwdna.config.sections import Config, Experiment
 from lwdna.config.select import selected
+from lwdna.data.catalog import DatasetSection
 from lwdna.networks.user_code import is_own, sources_of
 from lwdna.tasks.kinds import TaskKind, kind_of
+from lwdna.tasks.sections import NetworkSection
 from lwdna.workflow import paths
 from lwdna.workflow.words import as_json, growing, options
 
 TEACHER = "teacher"
 """What is trained like a method, for others to learn from."""
-
-Section: TypeAlias = Mapping[str, Any]
-"""A section of the configuration."""
 
 _TRAIN = {
     "train": paths.STORE.where(split="train"),
@@ -62,21 +62,21 @@ class Run:
         config: checked, see :func:`lwdna.config.check`.
     """
 
-    def __init__(self, config: Section) -> None:
+    def __init__(self, config: Config) -> None:
         self.config = config
-        self.datasets: Mapping[str, Section] = config["datasets"]
-        self.experiments: Mapping[str, Section] = config["experiments"]
-        self.selected: Mapping[str, Section] = {
+        self.datasets: Mapping[str, DatasetSection] = config["datasets"]
+        self.experiments: Mapping[str, Experiment] = config["experiments"]
+        self.selected: Mapping[str, Experiment] = {
             name: {**self.experiments[name], "methods": methods}
             for name, methods in selected(config).items()
         }
         """What is to be run. The others keep their rules: their teachers may be needed."""
 
-    def section(self, wildcards: Wildcards) -> Section:
+    def section(self, wildcards: Wildcards) -> Experiment:
         """The section of an experiment."""
         return self.experiments[wildcards.experiment]
 
-    def kind(self, section: Section) -> TaskKind:
+    def kind(self, section: Experiment) -> TaskKind:
         """The kind of task of an experiment."""
         return kind_of(section["task"])
 
@@ -115,7 +115,7 @@ class Run:
         own = self.section(wildcards)[wildcards.shrinkage]
         return as_json(self.config["protocols"][own["protocol"]])
 
-    def convention(self, section: Section, test_set: str) -> str | None:
+    def convention(self, section: Experiment, test_set: str) -> str | None:
         """How the results on a test set are measured; None as the task has it."""
         own, kind = section.get("convention"), self.kind(section)
         if kind.convention_of_dataset:
@@ -141,7 +141,7 @@ class Run:
         return "--count-batch-norm" if counts else "--no-count-batch-norm"
 
     def scale(self, wildcards: Wildcards) -> list[str]:
-        """The label of a run that is not at the paper's scale, for the command line."""
+        """The banner of a run that is not at the paper's scale, for the command line."""
         # A function, so that braces are text.
         return ["--scale", self.config["scale"]] if self.config["scale"] else []
 
@@ -159,6 +159,13 @@ class Run:
         """The files of an experiment's network if it is the user's own, so that rules notice when
         they change."""
         return sources_of(self.section(wildcards)["network"]["name"])
+
+    def train_sources(self, wildcards: Wildcards) -> list[str]:
+        """As :meth:`own_sources`, and those of the teacher's network if it learns from one."""
+        names = [self.section(wildcards)["network"]["name"]]
+        if self.distils(self.section(wildcards), wildcards.method):
+            names.append(self.experiments[self._owner(wildcards)]["network"]["name"])
+        return list(dict.fromkeys(file for name in names for file in sources_of(name)))
 
     def own_network(self, wildcards: Wildcards) -> list[str]:
         """What makes an experiment's network if it is the user's own, for the command line."""
@@ -193,17 +200,20 @@ class Run:
         run = {"experiment": wildcards.experiment, "seed": wildcards.seed}
         return paths.NETWORK.at(shrinkage=shrinkage, **run)
 
-    def distils(self, section: Section, method: str) -> bool:
+    def distils(self, section: Experiment, method: str) -> bool:
         """Whether a method learns from a teacher in an experiment."""
         return method != TEACHER and METHODS[method].distils and "teacher" in section
 
     def teacher(self, wildcards: Wildcards) -> str | list[str]:
         """The trained teacher of a run of `train`, if it learns from one."""
-        section = self.section(wildcards)
-        if not self.distils(section, wildcards.method):
+        if not self.distils(self.section(wildcards), wildcards.method):
             return []
-        owner = section["teacher"].get("experiment", wildcards.experiment)
+        owner = self._owner(wildcards)
         return paths.WEIGHTS.at(experiment=owner, method=TEACHER, seed=wildcards.seed)
+
+    def _owner(self, wildcards: Wildcards) -> str:
+        """The experiment that trains the teacher of an experiment that has one."""
+        return str(self.section(wildcards)["teacher"].get("experiment", wildcards.experiment))
 
     def train_start(self, wildcards: Wildcards) -> list[str]:
         """What training starts from, and the teacher, for the command line."""
@@ -217,8 +227,8 @@ class Run:
                 network["groups"] = section["shrink"]["groups"]
         words = ["--teacher", str(teacher)] if teacher else []
         if teacher:
-            owner = section["teacher"].get("experiment", wildcards.experiment)
-            words += maker("--teacher-network", self.experiments[owner]["network"])
+            owner = self.experiments[self._owner(wildcards)]
+            words += maker("--teacher-network", owner["network"])
         if shrunk:
             return ["--weights", str(shrunk), *maker("--network", section["network"]), *words]
         return ["--network", as_json(network), *words]
@@ -235,12 +245,12 @@ class Run:
         ]
 
 
-def maker(option: str, network: Section) -> list[str]:
+def maker(option: str, network: NetworkSection) -> list[str]:
     """What makes a network, which its weights do not tell if it is the user's own."""
     return [option, network["name"]] if is_own(network["name"]) else []
 
 
-def _shape(network: Section) -> list[str]:
+def _shape(network: NetworkSection) -> list[str]:
     """The shape of the input, which only a network of the user's own has in the configuration."""
     return ["--input", "x".join(map(str, (1, *network["input"])))] if "input" in network else []
 

@@ -22,6 +22,7 @@ from snakemake_interface_logger_plugins.common import LogEvent
 
 from lwdna.config.check import check
 from lwdna.config.read import SECTIONS, with_filters
+from lwdna.config.sections import Config
 from lwdna.errors import ConfigError
 from lwdna.io.project import ROOT
 
@@ -65,7 +66,7 @@ def checked(
     config: Mapping[str, Any],
     files: Iterable[str | os.PathLike[str]],
     folder: str | os.PathLike[str] = ".",
-) -> dict[str, Any]:
+) -> Config:
     """The configuration of a run, complete.
 
     Args:
@@ -79,7 +80,7 @@ def checked(
     return check(with_filters(config, read_files(files)), folder=folder)
 
 
-def configuration(arguments: Sequence[str]) -> tuple[dict[str, Any], Path]:
+def configuration(arguments: Sequence[str]) -> tuple[Config, Path]:
     """The configuration that Snakemake makes of its arguments, and the folder it works in.
 
     Raises:

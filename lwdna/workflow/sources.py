@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from lwdna.data.archives import archive_of
-from lwdna.data.catalog import DATASET_KINDS, IMAGE_KINDS, DatasetKind
+from lwdna.data.catalog import DATASET_KINDS, IMAGE_KINDS, DatasetKind, DatasetSection
 from lwdna.data.versions import Version, recorded
-from lwdna.workflow.run import Section, Wildcards
+from lwdna.workflow.run import Wildcards
 from lwdna.workflow.words import as_json, options
 
 
@@ -23,7 +23,9 @@ class Sources:
         versions: the table of datasets, see :func:`lwdna.data.versions.read_versions`.
     """
 
-    def __init__(self, datasets: Mapping[str, Section], versions: Mapping[str, Version]) -> None:
+    def __init__(
+        self, datasets: Mapping[str, DatasetSection], versions: Mapping[str, Version]
+    ) -> None:
         self.datasets = datasets
         self.versions = versions
         self.downloads = self._missing()
@@ -53,7 +55,7 @@ class Sources:
         """The kind of a dataset."""
         return DATASET_KINDS[self.datasets[dataset]["kind"]]
 
-    def section(self, wildcards: Wildcards) -> Section:
+    def section(self, wildcards: Wildcards) -> DatasetSection:
         """The section of a dataset."""
         return self.datasets[wildcards.dataset]
 

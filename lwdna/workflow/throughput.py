@@ -13,10 +13,12 @@ from pathlib import Path
 
 import torch
 
+from lwdna.config.sections import Config, Experiment
 from lwdna.errors import ConfigError, DataError
 from lwdna.io.atomic import write_text
 from lwdna.networks.build import build_seeded
 from lwdna.networks.own import builder
+from lwdna.tasks.sections import ProtocolSection
 from lwdna.tasks.task import task_for
 from lwdna.tasks.trees import Tree, batch_length
 from lwdna.training.devices import make_fabric
@@ -24,7 +26,6 @@ from lwdna.training.protocol import Protocol
 from lwdna.training.step import Learner
 from lwdna.workflow.cost import PASSES, THROUGHPUT, networks_of
 from lwdna.workflow.experiment import count, label, shape_of
-from lwdna.workflow.run import Section
 from lwdna.workflow.snakemake import DryRun
 
 logger = logging.getLogger(__name__)
@@ -105,7 +106,7 @@ def _told(measured: Throughput, path: Path) -> str:
     )
 
 
-def measure_networks(config: Section, dry_run: DryRun, accelerator: str) -> Throughput:
+def measure_networks(config: Config, dry_run: DryRun, accelerator: str) -> Throughput:
     """Measure the smallest, the middle and the largest of the networks to be trained.
 
     Raises:
@@ -123,7 +124,7 @@ def measure_networks(config: Section, dry_run: DryRun, accelerator: str) -> Thro
     return found
 
 
-def measure(section: Section, protocol: Section, accelerator: str) -> float:
+def measure(section: Experiment, protocol: ProtocolSection, accelerator: str) -> float:
     """FLOPs a second of training steps, forward and backward, on random images.
 
     The step is that of a training without a teacher: precision, memory format and compiler of the

@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from damage import flips
 
 from lwdna.data import archives
 from lwdna.data.archives import archive_of, open_tree
@@ -144,10 +145,7 @@ def test_damaged_archives_are_refused(tmp_path: Path) -> None:
     content = bytes(range(256)) * 40
     data = write_zip(tmp_path / "a.zip", {"1.png": content}).read_bytes()
     changed = tmp_path / "b.zip"
-    for position in range(0, len(data), 7):
-        damaged = bytearray(data)
-        damaged[position] ^= 0x20
-        changed.write_bytes(damaged)
+    for _ in flips(changed, data, every=7, mask=0x20):
         try:
             found = contents(changed)
         except DataError as error:

@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 import pytest
 import torch.utils.data
+from damage import flip, flips
 
 from lwdna.data.crops import gray_store
 from lwdna.data.images import GRAY_CONVERSION, to_gray
@@ -154,25 +155,18 @@ def test_what_does_not_hold_together_is_refused(tmp_path: Path, what: str) -> No
 
 def test_silent_damage_is_found_and_named(tmp_path: Path) -> None:
     path = make(tmp_path / "s.h5")
-    data = bytearray(path.read_bytes())
-    data[data.index(PIXELS[3].tobytes()) + 50] ^= 1
-    path.write_bytes(data)
+    flip(path, PIXELS[3].tobytes(), 50)
     store = Store(path)
     with pytest.raises(DataError, match=r"item 3 of 'images' \(from image 3\.png\)"):
         store.verify()
-    data[data.index(b"image 2.png")] ^= 1
-    path.write_bytes(data)
+    flip(path, b"image 2.png")
     with pytest.raises(DataError, match="table 'source'"):
         Store(path)
 
 
 def test_no_damaged_byte_goes_unnoticed(tmp_path: Path) -> None:
     path = make(tmp_path / "s.h5", labels=[0, 1] * 3)
-    data = path.read_bytes()
-    for position in range(0, len(data), 37):
-        damaged = bytearray(data)
-        damaged[position] ^= 0x40
-        path.write_bytes(damaged)
+    for _ in flips(path, path.read_bytes(), every=37):
         try:
             store = Store(path)
             store.verify()
@@ -260,9 +254,7 @@ def test_gray_store(tmp_path: Path) -> None:
 
 def test_a_store_that_is_not_held_in_memory_is_compared_too(tmp_path: Path) -> None:
     path = make(tmp_path / "s.h5")
-    data = bytearray(path.read_bytes())
-    data[data.index(PIXELS[3].tobytes()) + 50] ^= 1
-    path.write_bytes(data)
+    flip(path, PIXELS[3].tobytes(), 50)
     store = Store(path)
     np.testing.assert_array_equal(store[2], PIXELS[2])
     with pytest.raises(DataError, match="item 3 of 'images' has changed"):

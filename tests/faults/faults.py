@@ -181,13 +181,21 @@ def _name(process):
         return ""
 
 
-class FullDisk:
-    """Run on a small file system, or else with a limit on the size of files; then give room."""
+class InAStage:
+    """What happens to a random stage."""
+
+    name: str
 
     def __init__(self, rng, light=False):
         self.stage = some_stage(rng, light)
         self.share = rng.random()
-        self.what = f"disk full in '{self.stage}'"
+        self.what = f"{self.name} in '{self.stage}'"
+
+
+class FullDisk(InAStage):
+    """Run on a small file system, or else with a limit on the size of files; then give room."""
+
+    name = "disk full"
 
     def strike(self, tree, hurry):
         """Leave a random part of the room that the stage needs."""
@@ -217,13 +225,10 @@ class FullDisk:
         return Struck(status, output, f"{self.what}, {how}")
 
 
-class ReadOnly:
+class ReadOnly(InAStage):
     """Make a folder of the run read-only; then writable again."""
 
-    def __init__(self, rng, light=False):
-        self.stage = some_stage(rng, light)
-        self.share = rng.random()
-        self.what = f"read-only folder in '{self.stage}'"
+    name = "read-only folder"
 
     def strike(self, tree, hurry):
         """Choose a folder in which the stage has to write, or one above it."""

@@ -97,9 +97,9 @@ def run(folder, *, model=None, hook=None, tests=None, epochs=40, minutes=15, dev
     return search(
         network() if model is None else model,
         EXAMPLE,
-        Noise(hook),
-        tests,
         settings(**changes),
+        train_data=Noise(hook),
+        test_data=tests,
         task="classification",
         protocol={
             "epochs": epochs,

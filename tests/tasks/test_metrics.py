@@ -7,7 +7,8 @@ from skimage.color import rgb2ycbcr
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from lwdna.errors import ConfigError, DataError
-from lwdna.tasks.metrics import PRESETS, conventions, psnr, ssim, top_k_error, top_k_wrong
+from lwdna.tasks.metrics import PRESETS, conventions, psnr, ssim, top_k_wrong
+from lwdna.tasks.task import task_for
 
 RGB = {"luma": False, "border": 0}
 
@@ -152,10 +153,10 @@ def test_impossible_comparisons_are_refused(call, error, message):
 def test_top_k_error():
     logits = torch.tensor([[0.1, 0.9, 0.5, 0.2, 0.3, 0.0]] * 4)
     labels = torch.tensor([1, 2, 0, 5])
-    assert top_k_error(logits, labels, 1) == 75.0
-    assert top_k_error(logits, labels, 5) == 25.0
+    errors = task_for("classification").metrics(logits, labels)
+    assert errors == {"top1_error": 300.0, "top5_error": 100.0}  # of four images
     assert top_k_wrong(logits, labels, 2).tolist() == [False, False, True, True]
 
 
 def test_top_5_of_three_classes_is_never_wrong():
-    assert top_k_error(torch.randn(4, 3), torch.tensor([0, 1, 2, 2]), 5) == 0.0
+    assert not top_k_wrong(torch.randn(4, 3), torch.tensor([0, 1, 2, 2]), 5).any()
