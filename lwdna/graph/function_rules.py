@@ -120,7 +120,7 @@ def spatial(call: Call) -> Any:
 
 
 def pad(call: Call) -> Tensor:
-    """Padding; zeros put beside channels belong to none."""
+    """Padding of any shape; zeros put beside channels belong to none."""
     labels, given = call.labels, list(call.argument(1, "pad"))
     mode = call.argument(2, "mode", default="constant")
     ends = {labels.ndim - 1 - i // 2: given[i : i + 2] for i in range(0, len(given), 2)}
@@ -144,7 +144,7 @@ def pad(call: Call) -> Tensor:
 
 
 def roll(call: Call) -> Tensor:
-    """Rolling along axes without channels."""
+    """Rolling along axes without channels, of any shape."""
     axes: Any = call.argument(2, "dims", default=())
     axes = (axes,) if isinstance(axes, int) else axes
     labels = call.labels

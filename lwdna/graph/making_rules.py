@@ -73,7 +73,7 @@ def _hold_all(call: Call, known: dict[int, Tensor]) -> Tensor:
 
 
 def create(call: Call) -> Tensor:
-    """A new tensor of sizes: along an axis whose length counts channels it belongs to these."""
+    """A new tensor of any shape: along an axis whose length counts channels it belongs to these."""
     value = call.value
     given = call.node.args[1 if call.operation.startswith("new_") else 0 :]
     sizes: Any = given or (call.node.kwargs.get("size"),)
@@ -97,7 +97,7 @@ def create(call: Call) -> Tensor:
 
 
 def like(call: Call) -> Tensor:
-    """A new tensor like another one, or a copy of another type, has its channels."""
+    """A new tensor of the shape of another one, or a copy of another type, has its channels."""
     return call.labels
 
 

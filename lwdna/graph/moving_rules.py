@@ -227,7 +227,7 @@ def _alike(call: Call, labels: Tensor, axis: int) -> bool:
 
 
 def put(call: Call) -> Tensor:
-    """Assignment to a part of a tensor: what is put there meets what was there."""
+    """Assignment to a part of a tensor of any shape: what is put there meets what was there."""
     arguments: Any = call.node.args
     source, index, given = arguments
     x = value_of(source)
