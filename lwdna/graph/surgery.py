@@ -128,6 +128,9 @@ def silence(graph: ChannelGraph, model: nn.Module, mask: Mask) -> nn.Module:
     for name, layer in graph.layers.items():
         if layer.mixes and name not in taught:
             module = silent.get_submodule(name)
+            if computed_axes(module) is not None:
+                silent.set_submodule(name, _Reading(module, keeps(mask, layer.inputs)))
+                continue
             axis = 0 if isinstance(module, TRANSPOSED) else 1
             dropped = torch.from_numpy(~keeps(mask, layer.read if axis else layer.inputs))
             module.weight.index_fill_(axis, torch.nonzero(dropped).flatten(), 0)  # type: ignore
