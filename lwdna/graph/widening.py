@@ -126,6 +126,7 @@ def divided(graph: ChannelGraph) -> ChannelGraph:
     fine.inside = {name: divide(axis) for name, axis in graph.inside.items()}
     fine.numbers = {name: divide(axis) for name, axis in graph.numbers.items()}
     fine.costs = [(n, tuple(divide(axis) for axis in axes)) for n, axes in graph.costs]
+    fine.numbers = {name: divide(axis) for name, axis in graph.numbers.items()}
     fine.sets = [
         replace(s, elements=new, frozen=fine.frozen[new])
         for s in graph.sets

@@ -145,6 +145,17 @@ def gate(layer, x):
     return layer(x.mean((2, 3)).unsqueeze(1)).sigmoid().transpose(1, 2).unsqueeze(-1)
 
 
+class AlongRows(nn.Module):
+    """A number for each column of an image, of which there are no more when channels are."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(8))
+
+    def forward(self, x):
+        return x * self.weight
+
+
 CASES = {
     "a held slice stays": (
         lambda self, x: self.c(self.b(self.a(x)[:, :4])),
@@ -200,11 +211,17 @@ CASES = {
         1.5,
         {"a": 6, "b": 2},
     ),
-    "channels that a convolution takes for positions stay": (
+    "what a convolution along the channels reads stays": (
         lambda self, x: self.b(self.d(self.a(x) * gate(self.c, self.a(x)))),
         {"a": conv(3, 8), "c": nn.Conv1d(1, 1, 3, padding=1), "d": conv(8, 6), "b": conv(6, 2)},
+        1.5,
+        {"a": 8, "c": 1, "d": 9, "b": 2},
+    ),
+    "channels that are positions of a parameter stay": (
+        lambda self, x: self.b(self.d(self.s(self.a(x)))),
+        {"a": conv(3, 8), "s": AlongRows(), "d": conv(8, 6), "b": conv(6, 2)},
         2,
-        {"a": 8, "c": 1, "d": 12, "b": 2},
+        {"a": 8, "d": 12, "b": 2},
     ),
     "a pixel shuffle": (
         lambda self, x: self.b(nn.functional.pixel_shuffle(self.a(x), 2)),
