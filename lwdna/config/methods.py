@@ -15,9 +15,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lwdna.config.sections import Experiment
+if TYPE_CHECKING:
+    from lwdna.config.sections import Experiment
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,26 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypedDict, get_args, get_origin, get_type_hints
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    TypeAlias,
+    TypedDict,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import click
-import pandas as pd
 
 from lwdna.errors import ConfigError
 from lwdna.io.checksummed_csv import read_csv
-from lwdna.tasks.sections import ProtocolSection, TaskSection
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from lwdna.tasks.sections import ProtocolSection, TaskSection
 
 Command: TypeAlias = Callable[..., Any]
 Option: TypeAlias = Callable[[Command], Command]
@@ -319,6 +331,8 @@ def read_tables(paths: Iterable[Path], runs: Runs | None = None) -> pd.DataFrame
     Raises:
         DataError: if a file is missing or damaged.
     """
+    import pandas as pd  # noqa: PLC0415 - half of what a step that makes images would wait for
+
     frames = []
     for path in paths:
         # Names such as "56" or "NA" are names, not numbers.
