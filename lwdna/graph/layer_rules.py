@@ -113,6 +113,8 @@ def layer_norm(call: Call) -> Tensor:
     """Statistics over the last axes, ``(..., C)``, of what is there; the parameters follow them."""
     module, labels = call.module, call.labels
     inside = len(module.normalized_shape)
+    if inside == 1 and labels.shape[-1] > 1:
+        labels = call.lay(call.along(-1), -1)
     axes = tuple(
         labels.flatten() if labels.shape[d] == labels.numel() > 1 else None
         for d in range(-inside, 0)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, fx
 
@@ -270,6 +271,8 @@ def reshape(call: Call, sizes: Sequence[Any] | None = None) -> Tensor:
     """
     sizes = _sizes(call) if sizes is None else sizes
     labels, value = call.labels, call.value
+    if sum(n > 1 for n in labels.shape) > 1:
+        labels = _one_for_each(call, labels)
     x = value_of(call.node.args[0])  # type: ignore[arg-type]
     moved = compress(labels.expand(x.shape).reshape(value.shape))
     follows = [d >= len(sizes) or sizes[d] in {None, -1} for d in range(value.ndim)]
@@ -292,10 +295,23 @@ def reshape(call: Call, sizes: Sequence[Any] | None = None) -> Tensor:
                 call.tie(first, moved)
                 call.hold(moved[(first == 0) != (moved == 0)])
                 keep(call, sizes[axis] if axis < len(sizes) else None)
-                moved = first
         if not follows[growing]:
-            match(call, sizes[growing], call.along(growing, moved, value))
+            part = moved
+            for axis in after:
+                part = part if axis == growing else part.narrow(axis, 0, 1)
+            match(call, sizes[growing], call.along(growing, part, value))
     return moved
+
+
+def _one_for_each(call: Call, labels: Tensor) -> Tensor:
+    """The same labels, where what is tied has one, so that axes along which it is alike are seen.
+
+    Args:
+        call: the operation.
+        labels: of any shape.
+    """
+    _, first, element = np.unique(call.found.elements(), return_index=True, return_inverse=True)
+    return compress(torch.from_numpy(first[element])[labels])
 
 
 def _growing(sizes: Sequence[Any], follows: Sequence[bool], axes: Sequence[int]) -> int | None:

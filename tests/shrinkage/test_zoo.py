@@ -1,6 +1,7 @@
 """Networks that nobody wrote for this package: torchvision's, and the building blocks of others."""
 
 import os
+import re
 import time
 
 import numpy as np
@@ -14,7 +15,7 @@ import lwdna
 from lwdna.errors import BudgetError
 from lwdna.graph.channels import ChannelGraph
 from lwdna.graph.complexity import MaskedComplexity, complexity
-from lwdna.graph.surgery import cut, silence
+from lwdna.graph.surgery import cut, silence, verify
 from lwdna.networks.provenance import Provenance, Shrinkage, set_provenance
 from lwdna.networks.weights import save
 from lwdna.shrinkage.budget import floors, select
@@ -479,10 +480,23 @@ def test_torchvision(name, tmp_path, record_property):
 
 
 @pytest.mark.parametrize("name", networks(transformers=True) if ALL else ["vit_b_16", "swin_t"])
-def test_transformers_are_refused_by_name(name, record_property):
-    with pytest.raises(lwdna.errors.GraphError, match=r"at module '|at .*\.py:\d+") as caught:
-        ChannelGraph(make(name), torch.empty(1, 3, 224, 224))
-    record_property("refused", f"{name}: {caught.value}")
+def test_transformers_are_followed_in_part_or_refused_by_name(name, record_property):
+    """Attention is left whole and named; what is between is free."""
+    try:
+        graph = ChannelGraph(make(name), torch.empty(1, 3, 224, 224))
+    except lwdna.errors.GraphError as error:
+        assert re.search(r"at module '|at .*\.py:\d+", str(error))
+        record_property("refused", f"{name}: {error}")
+        return
+    assert graph.unfollowed
+    mask = graph.full_mask()
+    for channels in graph.sets:
+        free = channels.elements[~channels.frozen]
+        mask[free[: len(free) // 2]] = False
+    assert not mask.all()
+    x = torch.empty(1, 3, 224, 224, device="meta")
+    small = cut(graph, graph.model, mask)
+    verify(graph, small, x, mask, MaskedComplexity(graph), batch_norm=True)
 
 
 def test_budget_error_names_what_is_held(stream):
@@ -519,13 +533,14 @@ def test_an_input_without_a_batch_axis_is_refused():
             count(model, X[0])
 
 
-def test_an_index_that_is_a_tensor_is_refused():
+def test_an_index_that_is_a_tensor_holds_what_it_takes():
     model = Block(
         lambda self, x: self.b(self.a(x)[:, self.order]), {"a": conv(3, 8), "b": conv(8, 2)}
     )
     model.register_buffer("order", torch.randperm(8))
-    with pytest.raises(lwdna.errors.GraphError, match="index that is a tensor"):
-        ChannelGraph(model, X)
+    graph = ChannelGraph(model, X)
+    assert "an index that is a tensor" in graph.unfollowed[0]
+    assert not any(channels.prunable for channels in graph.sets)
 
 
 def test_a_network_that_was_changed_after_it_was_built(tmp_path):
