@@ -178,7 +178,7 @@ def test_shrink_without_a_width(net, tmp_path):
     status, output = shrink(net, path, "--criterion", "magnitude", "--tau", 0.2)
     assert status == 0 and "at width 2" in output, output
     summary = json.loads(path.with_suffix(".json").read_text())
-    assert summary["widened"] == [{"factor": 2.0, "inputs": [[1, 3, 8, 8]]}]
+    assert summary["widened"] == [{"factor": 2.0, "inputs": [[1, 3, 8, 8]], "groups": "whole"}]
     assert summary["arguments"] == {} and summary["layers"]["0"]["before"] == 24
     own.load(path, f"{net}:make_network")
     status, output = command("export", path, "--to", "torch", "--network", f"{net}:make_network")
