@@ -45,10 +45,9 @@ import lwdna
 from lwdna.errors import LwdnaError
 from lwdna.graph.channels import ChannelGraph
 from lwdna.graph.complexity import MaskedComplexity, complexity
-from lwdna.graph.surgery import cut, silence, verify
-from lwdna.networks.provenance import Provenance, Shrinkage, set_provenance
-from lwdna.networks.weights import save
+from lwdna.graph.surgery import silence
 from lwdna.shrinkage.budget import floors, select
+from lwdna.shrinkage.shrunk import derive
 
 TIMM = """
 bat_resnext26ts eca_resnext26ts gcresnext26ts gernet_s mobileone_s0 mobileone_s1 repvgg_a0
@@ -68,9 +67,12 @@ regnetz_005 regnetv_040 repghostnet_050 repvit_m0_9 res2net50_14w_8s res2next50 
 resnest26d resnetv2_18 resnetv2_50 rexnet_100 selecsls42 starnet_s050 tresnet_m vgg11_bn
 xception41 xception41p nf_regnet_b0 nf_resnet26 dm_nfnet_f0 eca_nfnet_l0
 """.split()
+NOT_OFFERED = {f"{decoder}/densenet121" for decoder in ("DeepLabV3", "DeepLabV3Plus", "PAN")}
+"""That encoder has no dilated form."""
 DECODERS = "Unet UnetPlusPlus MAnet Linknet FPN PSPNet DeepLabV3 DeepLabV3Plus PAN UPerNet".split()
 ENCODERS = ("resnet18", "mobilenet_v2", "efficientnet-b0", "densenet121")
-SIZE = {"inception_v3": 299, "inception_v4": 299, "inception_resnet_v2": 299}
+SIZE = dict.fromkeys(("inception_v3", "inception_v4", "inception_resnet_v2"), 299)
+SIZE["bat_resnext26ts"] = 256
 
 
 def timm_network(name: str) -> nn.Module:
@@ -101,7 +103,11 @@ COLLECTIONS: dict[str, tuple[Callable[[str], nn.Module], Callable[[], list[str]]
     "timm": (timm_network, lambda: TIMM),
     "segmentation": (
         segmentation_network,
-        lambda: [f"{decoder}/{encoder}" for decoder in DECODERS for encoder in ENCODERS],
+        lambda: [
+            name
+            for name in (f"{decoder}/{encoder}" for decoder in DECODERS for encoder in ENCODERS)
+            if name not in NOT_OFFERED
+        ],
     ),
     "torchvision": (torchvision_network, torchvision_names),
 }
@@ -177,8 +183,10 @@ def shrink_and_check(make: Callable[[], nn.Module], size: int, share: float, row
     row.free = free / max(1, graph.elements)
     scores = np.random.default_rng(0).random(graph.elements)
     mask = select(graph, counted, scores, floors(graph.sets, 0.0, 0.0), share * whole[0])
-    small = cut(graph, model, mask)
-    verify(graph, small, x, mask, counted, batch_norm=True)
+    shrunk = derive(
+        graph, model, mask, x, counted, like=model, settings={"batch_norm": True, "seed": 0}
+    )
+    small = shrunk.model
     flops, params = complexity(small, x)
     row.flops, row.params = flops / whole[0], params / whole[1]
     with torch.no_grad():
@@ -186,10 +194,7 @@ def shrink_and_check(make: Callable[[], nn.Module], size: int, share: float, row
         row.difference = difference(ours, silence(graph, model, mask)(x))
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "small.safetensors"
-            before = {layer: len(found.outputs) for layer, found in graph.layers.items()}
-            shrinkage = Shrinkage(before, whole[0], flops, whole[1], params, [list(x.shape)], {})
-            set_provenance(small, Provenance(None, graph.kept(mask), shrinkage))
-            save(small, path)
+            shrunk.save(path)
             again = lwdna.load(path, network=lambda: make().double()).eval()
         file = difference(again(x), ours)
         shares = [
