@@ -75,7 +75,7 @@ def silence_taught(graph: ChannelGraph, layer: nn.Module, name: str, mask: Mask)
     """
     for tensor, parameter in layer.named_parameters():
         axes = graph.axes.get(f"{name}.{tensor}", ())
-        if sum(elements is not None for elements in axes) < 2:
+        if parameter.ndim < 2:
             continue  # one number a channel goes with that channel
         for axis, elements in enumerate(axes):
             if elements is not None:

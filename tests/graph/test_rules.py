@@ -175,6 +175,55 @@ def test_a_wrong_rule_is_found(case):
         lwdna.shrink(network(make()), X, None, target_flops=15000, criterion="magnitude")
 
 
+class Head(nn.Module):
+    """Reads channels; its own outputs are fixed."""
+
+    def __init__(self, channels, outputs):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(outputs, channels))
+        self.reset_parameters()
+
+    def reset_parameters(self):
+        nn.init.normal_(self.weight)
+
+    def forward(self, x):
+        return (x.mean((2, 3)) @ self.weight.t())[:, :, None, None]
+
+
+class Last(nn.LSTM):
+    """Reads the channels at each position, and makes what it came to."""
+
+    def forward(self, x):
+        return super().forward(x.flatten(2).transpose(1, 2))[0][:, -1, :, None, None]
+
+
+def reading(call):
+    out = call.inside("fixed", call.value.shape[1])
+    call.freeze(out)
+    return {"in": call.channels(0), "out": out}
+
+
+READERS = {
+    "of several": (lambda: Head(12, 6), {"weight": "_ in"}, {}),
+    "of one": (lambda: Head(12, 1), {"weight": "_ in"}, {}),
+    "LSTM": (
+        lambda: Last(12, 6, batch_first=True),
+        {"weight_ih_l0": "_ in"},
+        {"numbers": {"input_size": "in"}, "flops": lambda layer, inputs, output: {}},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", READERS)
+def test_an_axis_that_is_never_cut_beside_one_that_is_read(case):
+    make, axes, more = READERS[case]
+    lwdna.register_rule(type(make()), lwdna.Rule(axes, follow=reading, **more))
+    model = nn.Sequential(nn.Conv2d(3, 12, 3), nn.ReLU(), make())
+    small = lwdna.shrink(model, X, None, flops_ratio=0.6, criterion="magnitude").model
+    assert small[0].out_channels == getattr(small[2], next(iter(axes))).shape[1] < 12
+    assert small(X).shape == model(X).shape
+
+
 def test_statistics_over_channels_are_allowed_if_said():
     lwdna.register_rule(LowRank, LOW_RANK)
     lwdna.register_rule(Scale, lwdna.Rule({"gamma": "in"}, exact=False))
