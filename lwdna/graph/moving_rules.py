@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, fx
 
 from lwdna.graph.calls import Call
-from lwdna.graph.counts import depends, divided, keep, match
+from lwdna.graph.counts import counted, depends, divided, keep, match
 from lwdna.graph.labels import compress, no_channels
 from lwdna.graph.sizes import Size
 from lwdna.graph.tracing import holds_tensor, value_of
@@ -279,7 +279,9 @@ def reshape(call: Call, sizes: Sequence[Any] | None = None) -> Tensor:
     for before, after in _groups(x.shape, value.shape):
         if all(labels.shape[d] == 1 for d in before):
             for axis in after:  # of what stays, so that the numbers must too
-                keep(call, sizes[axis] if axis < len(sizes) else None)
+                size = sizes[axis] if axis < len(sizes) else None
+                if not _is_all_of(call, size, labels):
+                    keep(call, size)
             continue
         if len(after) == 1:  # axes are put together, or nothing changes
             if not follows[after[0]]:
@@ -301,6 +303,18 @@ def reshape(call: Call, sizes: Sequence[Any] | None = None) -> Tensor:
                 part = part if axis == growing else part.narrow(axis, 0, 1)
             match(call, sizes[growing], call.along(growing, part, value))
     return moved
+
+
+def _is_all_of(call: Call, size: Any, labels: Tensor) -> bool:
+    """Whether a size counts channels of a single element, as all are that labels of a tensor name.
+
+    They go together or not at all, and a widened network may have more of them.
+    """
+    own = counted(call, size) if labels.numel() == 1 and bool(labels != 0) else None
+    if own is None:
+        return False
+    elements = torch.from_numpy(call.found.elements())
+    return bool((elements[own] == elements[labels.flatten()]).all())
 
 
 def _one_for_each(call: Call, labels: Tensor) -> Tensor:

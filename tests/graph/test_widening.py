@@ -81,6 +81,19 @@ def test_torchvision(name, factor):
     assert type(wide) is type(model)
 
 
+@pytest.mark.parametrize("factor", [2, 1.5])
+def test_channels_shuffled_into_one_element(factor):
+    """The trunk of ShuffleNetV2: no channel of it can go alone, but there may be more."""
+    model, size = of_torchvision("shufflenet_v2_x0_5")
+    wide = lwdna.widen(model, torch.zeros(1, 3, size, size), factor)
+    alone = [s for s in ChannelGraph(model, torch.zeros(1, 3, size, size)).sets if len(s) == 1]
+    stages = [s.name.split(".")[0] for s in alone]
+    assert stages
+    for stage in stages:
+        last, before = (net.get_submodule(stage)[-1].branch2[5] for net in (wide, model))
+        assert last.out_channels == factor * before.out_channels
+
+
 WAY_BACK = [
     "mobilenet_v2",
     "resnet18",
