@@ -16,9 +16,8 @@ from lwdna.errors import BudgetError
 from lwdna.graph.channels import ChannelGraph
 from lwdna.graph.complexity import MaskedComplexity, complexity
 from lwdna.graph.surgery import cut, silence, verify
-from lwdna.networks.provenance import Provenance, Shrinkage, set_provenance
-from lwdna.networks.weights import save
 from lwdna.shrinkage.budget import floors, select
+from lwdna.shrinkage.shrunk import derive
 
 SHARE = 0.5
 """Of the FLOPs of the whole network, what is left."""
@@ -443,8 +442,8 @@ def test_torchvision(name, tmp_path, record_property):
     target = SHARE * direct[0]
     mask = select(graph, counted, scores, floors(graph.sets, 0.05, 0.05), target)
     flops, kept_params = counted.flops(mask), counted.params(mask)
-    small = cut(graph, model, mask)
-    graph.check_cut(small, x, mask)
+    shrunk = derive(graph, model, mask, x, counted, like=model, settings={"batch_norm": True})
+    small = shrunk.model
     assert flops <= target
     assert sum(p.numel() for p in small.parameters()) == kept_params
     assert complexity(small, x) == (flops, kept_params)
@@ -459,10 +458,7 @@ def test_torchvision(name, tmp_path, record_property):
         assert scale > 0
         assert (ours[key] - value).abs().max() < tolerance * scale
 
-    before = {layer: len(found.outputs) for layer, found in graph.layers.items()}
-    shrinkage = Shrinkage(before, direct[0], flops, direct[1], kept_params, [list(x.shape)], {})
-    set_provenance(small, Provenance(None, graph.kept(mask), shrinkage))
-    save(small, tmp_path / "small.safetensors")
+    shrunk.save(tmp_path / "small.safetensors")
     again = lwdna.load(tmp_path / "small.safetensors", network=lambda: make(name).to(dtype))
     result = again.eval()(x)
     result = result if isinstance(result, dict) else {"out": result}
