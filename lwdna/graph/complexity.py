@@ -27,7 +27,6 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from torch import Tensor, fx, nn
 from torch.nn.utils import parametrize
-from torch.overrides import TorchFunctionMode
 
 from lwdna.errors import GraphError, first_line
 from lwdna.graph.channels import ChannelGraph, Copies, Elements, Mask
@@ -39,6 +38,7 @@ from lwdna.graph.operations import BATCH_NORMS, CONVOLUTIONS
 from lwdna.graph.recount import Recount
 from lwdna.graph.rules import RuleError, rule_of
 from lwdna.graph.tracing import place, shapes
+from lwdna.graph.watching import Watching
 
 logger = logging.getLogger(__name__)
 
@@ -180,11 +180,11 @@ def count(
         flops=for_one(total, batch),
         total=total,
         params=sum(p.numel() for p in model.parameters()),
-        layers=layers.called,
+        layers=layers.macs,
     )
 
 
-class _LayerCounter(TorchFunctionMode):
+class _LayerCounter(Watching):
     """Counts convolutions, linear layers and batch norms, called as modules or as functions."""
 
     def __init__(self, *, batch: int, batch_norm: bool, recount: Recount | None) -> None:
@@ -192,7 +192,7 @@ class _LayerCounter(TorchFunctionMode):
         self.batch, self.batch_norm, self.recount = batch, batch_norm, recount
         self.flops = 0
         """For all images, as everything here."""
-        self.called = 0
+        self.macs = 0
         """Of convolutions and linear layers alone, those inside of layers of users too."""
         self.weights = 0
         """Layers running at the moment that compute their weight."""
@@ -239,14 +239,7 @@ class _LayerCounter(TorchFunctionMode):
             )
         self.flops = before + flops
 
-    def __torch_function__(
-        self,
-        func: Any,
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        kwargs = kwargs or {}
+    def called(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         name = getattr(func, "__name__", "")
         if name == "linear" and self.recount is not None:
             result = self.recount.linear(func, *args, **kwargs)
@@ -260,7 +253,7 @@ class _LayerCounter(TorchFunctionMode):
             axis = -1 if name == "linear" else 1
             macs = weight.numel() * result.numel() // result.shape[axis]
             self.flops += macs
-            self.called += macs
+            self.macs += macs
         elif name == "batch_norm" and self.batch_norm and not (self.outside or self.weights):
             weight = args[3] if len(args) > 3 else kwargs.get("weight")
             self.flops += (1 if weight is None else 2) * result.numel()

@@ -14,11 +14,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from lwdna.graph.operations import CONVOLUTIONS, TRANSPOSED
 from lwdna.graph.resize import resize
 from lwdna.graph.sizes import plain
+from lwdna.graph.watching import Watching
 
 _KINDS = (*CONVOLUTIONS, nn.Linear)
 _tried: weakref.WeakKeyDictionary[nn.Module, dict[str, tuple[str | None, ...]] | None]
@@ -153,20 +153,14 @@ def _made(module: nn.Module, tensors: dict[str, Tensor]) -> Any:
     return made.eval()
 
 
-class _Calls(TorchFunctionMode):
+class _Calls(Watching):
     """Notes the shapes of the weights with which layers are called as functions."""
 
     def __init__(self) -> None:
         super().__init__()
         self.weights: list[torch.Size] = []
 
-    def __torch_function__(
-        self,
-        func: Any,
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
+    def called(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if getattr(func, "__name__", "").startswith(("conv", "linear")):
-            self.weights.append((args[1] if len(args) > 1 else (kwargs or {})["weight"]).shape)
-        return func(*args, **(kwargs or {}))
+            self.weights.append((args[1] if len(args) > 1 else kwargs["weight"]).shape)
+        return func(*args, **kwargs)

@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
+
+from lwdna.graph.watching import Watching
 
 MAKERS: frozenset[Any] = frozenset(
     getattr(torch, name)
@@ -23,17 +24,11 @@ MAKERS: frozenset[Any] = frozenset(
 """Functions that make tensors of sizes or numbers."""
 
 
-class Dataless(TorchFunctionMode):
+class Dataless(Watching):
     """Whatever makes a tensor makes one without data, wherever it is said to be."""
 
-    def __torch_function__(
-        self,
-        func: Any,
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        kwargs = kwargs or {}
+    def called(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call ``func`` without data."""
         if func in MAKERS:
             return self.make(func, args, kwargs | {"device": "meta"})
         if func in {Tensor.cuda, Tensor.cpu}:
@@ -49,22 +44,16 @@ class Dataless(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-class _Copying(TorchFunctionMode):
+class _Copying(Watching):
     """Decides what becomes of a tensor that is neither parameter nor buffer when it is copied."""
 
     def __init__(self, copied: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
         self.copied = copied
 
-    def __torch_function__(
-        self,
-        func: Any,
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
+    def called(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if func is not Tensor.__deepcopy__:
-            return func(*args, **(kwargs or {}))
+            return func(*args, **kwargs)
         tensor, memo = args
         if id(tensor) not in memo:
             memo[id(tensor)] = self.copied(tensor)

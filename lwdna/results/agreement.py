@@ -17,7 +17,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import pandas as pd
@@ -30,7 +30,7 @@ from lwdna.config.methods import COMPARABLE, METHODS
 from lwdna.errors import CheckpointError
 from lwdna.networks.weights import read_provenance
 from lwdna.results.figures import LAYERS, number_layers
-from lwdna.results.markdown import page, points, table, write_page
+from lwdna.results.markdown import PageFiles, page, points, table, write_page
 from lwdna.results.panels import Output, panels_of
 from lwdna.results.tables import Experiments
 
@@ -196,21 +196,14 @@ def to_markdown(frame: pd.DataFrame, scale: str = "") -> str:
     return page("Agreement of the criteria", about, shown, points(_NOTES), scale=scale)
 
 
-def write_agreement(
-    frame: pd.DataFrame,
-    scale: str = "",
-    *,
-    csv: str | PathLike[str],
-    markdown: str | PathLike[str],
-    html: str | PathLike[str],
-) -> None:
+def write_agreement(frame: pd.DataFrame, scale: str = "", **files: Unpack[PageFiles]) -> None:
     """Write the table of :func:`compare` as CSV, Markdown and HTML, each atomically.
 
     Raises:
         LwdnaError: if a file cannot be written.
     """
     data = frame.to_csv(index=False, lineterminator="\n")
-    write_page(to_markdown(frame, scale), data, csv=csv, markdown=markdown, html=html)
+    write_page(to_markdown(frame, scale), data, **files)
 
 
 def _cell(value: float | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from os import PathLike
+from typing import TypedDict, Unpack
 
 from markdown import markdown as render
 
@@ -61,19 +62,20 @@ def to_html(markdown: str) -> str:
     return f'<!DOCTYPE html>\n<html lang="en">\n{_HEAD}\n<body>\n{body}\n</body>\n</html>\n'
 
 
-def write_page(
-    text: str,
-    data: str,
-    *,
-    csv: str | PathLike[str],
-    markdown: str | PathLike[str],
-    html: str | PathLike[str],
-) -> None:
+class PageFiles(TypedDict):
+    """The three files of a page."""
+
+    csv: str | PathLike[str]
+    markdown: str | PathLike[str]
+    html: str | PathLike[str]
+
+
+def write_page(text: str, data: str, **files: Unpack[PageFiles]) -> None:
     """Write a page in Markdown and HTML, and its data as CSV, each atomically.
 
     Raises:
         LwdnaError: if a file cannot be written.
     """
-    write_text(html, to_html(text))
-    write_text(csv, data)
-    write_text(markdown, text)
+    write_text(files["html"], to_html(text))
+    write_text(files["csv"], data)
+    write_text(files["markdown"], text)

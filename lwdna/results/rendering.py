@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from os import PathLike
-from typing import Any
+from typing import Any, Unpack
 
 import pandas as pd
 
@@ -25,7 +24,7 @@ from lwdna.results.layouts import (
     Measure,
     layout_of,
 )
-from lwdna.results.markdown import page, points, table, write_page
+from lwdna.results.markdown import PageFiles, page, points, table, write_page
 from lwdna.results.runs import BASELINE_TITLES, REFERENCE_TITLES
 from lwdna.tasks.kinds import REFERENCES, Reference, Table
 
@@ -70,10 +69,8 @@ def write_table(
     frame: pd.DataFrame,
     scale: str = "",
     *,
-    csv: str | PathLike[str],
-    markdown: str | PathLike[str],
-    html: str | PathLike[str],
     title: str | None = None,
+    **files: Unpack[PageFiles],
 ) -> None:
     """Write a table of :func:`lwdna.results.tables.make_table` as CSV, Markdown and HTML, each
     atomically.
@@ -85,7 +82,7 @@ def write_table(
     """
     text = to_markdown(name, frame, scale, title)
     data = frame.to_csv(index=False, lineterminator="\n")
-    write_page(text, data, csv=csv, markdown=markdown, html=html)
+    write_page(text, data, **files)
 
 
 def _notes(layout: Layout) -> list[str]:

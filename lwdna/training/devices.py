@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
 from lwdna.errors import ConfigError, require_known
+from lwdna.graph.watching import Watching
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -93,7 +93,7 @@ def summed(fabric: Fabric, sums: Mapping[str, float]) -> dict[str, float]:
     return dict(zip(sums, total.tolist(), strict=True))
 
 
-class GatheredPixels(TorchFunctionMode):
+class GatheredPixels(Watching):
     """While it is active, a strided 1 x 1 convolution is one without strides, of fewer pixels.
 
     Such a convolution reads every so-manyth pixel. oneDNN 3.12, which PyTorch 2.14 has, gathers
@@ -106,17 +106,11 @@ class GatheredPixels(TorchFunctionMode):
     that it does not matter which layer calls them.
     """
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
+    def called(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call ``func``, or for a convolution what stands in for it."""
         if func is torch.conv2d:
             func = _gather_and_convolve
-        return func(*args, **(kwargs or {}))
+        return func(*args, **kwargs)
 
 
 def _gather_and_convolve(  # noqa: PLR0917, the arguments of torch.conv2d
