@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable
+import inspect
+import os
+from collections.abc import Callable, Collection, Iterable
+from pathlib import Path
+from typing import Any
 
 
 class LwdnaError(Exception):
@@ -60,6 +64,77 @@ def require_known(word: object, allowed: Collection[str], sentence: str) -> None
     """
     if str(word) not in allowed:
         raise ConfigError(f"{sentence} {nearest(str(word), allowed)}")
+
+
+def require(fits: bool, what: str, given: object, give: str) -> None:
+    """Refuse an argument that does not fit.
+
+    Args:
+        fits: whether it does.
+        what: the argument, in words.
+        given: its value; text and numbers are quoted, of anything else the type is said.
+        give: what it may be.
+
+    Raises:
+        ConfigError: if it does not.
+    """
+    if not fits:
+        said = f"a {type(given).__name__}"
+        if given is None or isinstance(given, str | int | float | Path):
+            said = f"'{given}'" if isinstance(given, str | Path) else repr(given)
+        elif inspect.isclass(given):
+            said = f"the class {given.__name__}"
+        raise ConfigError(f"{what} is {said}{_takes(given)}; give {give}.")
+
+
+def require_function(function: object, arguments: int, what: str, give: str) -> None:
+    """Refuse what cannot be called with so many arguments; it is not called.
+
+    Args:
+        function: of a user; one whose arguments are not known is let through.
+        arguments: how many it is given, by position.
+        what: the argument of ours that it is, in words.
+        give: what it may be.
+
+    Raises:
+        ConfigError: if it is no function, or one of other arguments.
+    """
+    signature = _signature(function)
+    # A class that is given something makes an object, which is neither a loss nor scores.
+    fits = callable(function) and not (arguments and inspect.isclass(function))
+    if signature is not None:
+        try:
+            signature.bind(*[None] * arguments)
+        except TypeError:
+            fits = False
+    require(fits, what, function, give)
+
+
+def _signature(function: Any) -> inspect.Signature | None:
+    """What a function takes, if that is known; of a network its ``forward``."""
+    own = not inspect.isclass(function) and hasattr(function, "forward")
+    called: Callable[..., Any] = function.forward if own else function
+    try:
+        return inspect.signature(called)
+    except (TypeError, ValueError):
+        return None
+
+
+def _takes(given: object) -> str:
+    """The arguments of a function, as a fragment of a sentence."""
+    signature = _signature(given) if callable(given) else None
+    return "" if signature is None else f", which takes ({', '.join(signature.parameters)})"
+
+
+def require_file_name(path: Any, example: str) -> Path:
+    """A path that names a file, whether there is one or not.
+
+    Raises:
+        ConfigError: if it is no path, empty, or a folder.
+    """
+    fits = isinstance(path, str | os.PathLike) and bool(Path(path).name) and not Path(path).is_dir()
+    require(fits, "The path", path, f"the name of a file, not of a folder, such as '{example}'")
+    return Path(path)
 
 
 def first_line(error: BaseException) -> str:

@@ -22,12 +22,11 @@ WRAPPERS = {
 same."""
 
 
-def unwrapped(model: Any) -> nn.Module:
+def inside(model: Any) -> nn.Module:
     """The network itself, out of ``nn.DataParallel``, ``torch.compile`` and the like.
 
     Raises:
-        ConfigError: for what is no network, or none whose code can be followed.
-        GraphError: if a part of it is wrapped, or has no sizes yet.
+        ConfigError: for what is no network.
     """
     if inspect.isclass(model):
         raise ConfigError(f"The model is the class {model.__name__}; give a network made by it.")
@@ -36,6 +35,17 @@ def unwrapped(model: Any) -> nn.Module:
     network: nn.Module = model
     while _is_wrapper(network):
         network = getattr(network, WRAPPERS[type(network).__name__])
+    return network
+
+
+def unwrapped(model: Any) -> nn.Module:
+    """The network itself, as :func:`inside`, if its code can be followed.
+
+    Raises:
+        ConfigError: for what is no network, or none whose code can be followed.
+        GraphError: if a part of it is wrapped, or has no sizes yet.
+    """
+    network = inside(model)
     for name, module in network.named_modules():
         what = f"Module '{name}'" if name else "The network"
         if isinstance(module, torch.jit.ScriptModule):

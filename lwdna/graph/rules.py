@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from lwdna.errors import ConfigError, GraphError
+from lwdna.errors import ConfigError, GraphError, require
 
 if TYPE_CHECKING:
     from lwdna.graph.calls import Call
@@ -21,6 +21,9 @@ class RuleError(GraphError):
 
 UNCUT = "_"
 """Stands for an axis that is never cut."""
+
+_AXES = "a mapping such as {'weight': 'out in'}"
+_NAMES = f"one or two names and '{UNCUT}', separated by spaces, such as 'out in'"
 
 
 @dataclass(frozen=True)
@@ -59,13 +62,13 @@ class Rule:
     is checked after surgery; False for one that takes statistics over channels."""
 
     def __post_init__(self) -> None:
+        require(isinstance(self.axes, Mapping), "What a rule says of axes", self.axes, _AXES)
         for tensor, names in self.axes.items():
+            of = f"What a rule says of the axes of '{tensor}'"
+            require(isinstance(names, str), of, names, _NAMES)
             named = [name for name in names.split() if name != UNCUT]
             if not named or len(named) > 2 or not all(name.isidentifier() for name in named):
-                raise ConfigError(
-                    f"The axes of '{tensor}' are '{names}'; give one or two names and '{UNCUT}', "
-                    "separated by spaces, such as 'out in'."
-                )
+                raise ConfigError(f"The axes of '{tensor}' are '{names}'; give {_NAMES}.")
         known = {name for names in self.axes.values() for name in names.split()} - {UNCUT}
         for attribute, name in self.numbers.items():
             if name not in known:
@@ -157,7 +160,7 @@ def register_rule(layer: type[nn.Module], rule: Rule | Mapping[str, str]) -> Non
         rule: what the layer does to channels; a mapping stands for ``Rule(axes)``.
 
     Raises:
-        ConfigError: if the class is no layer of one's own.
+        ConfigError: if the class is no layer of one's own, or the rule is none.
     """
     if not (inspect.isclass(layer) and issubclass(layer, nn.Module)):
         raise ConfigError(f"A rule was given for {layer!r}; give a class of nn.Module.")
@@ -166,6 +169,8 @@ def register_rule(layer: type[nn.Module], rule: Rule | Mapping[str, str]) -> Non
             f"A rule was given for {layer.__name__}, which is PyTorch's; make a subclass with a "
             "forward of its own and give a rule for that."
         )
+    given = isinstance(rule, Rule | Mapping)
+    require(given, f"The rule of {layer.__name__}", rule, f"an lwdna.Rule, or {_AXES}")
     _RULES[layer] = rule if isinstance(rule, Rule) else Rule(rule)
 
 

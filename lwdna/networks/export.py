@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 from torch.utils import _pytree as pytree
 
-from lwdna.errors import ConfigError, LwdnaError, first_line, require_known
-from lwdna.graph.inputs import as_inputs
+from lwdna.errors import ConfigError, LwdnaError, first_line, require_file_name, require_known
+from lwdna.graph.inputs import as_inputs, inside
 from lwdna.io.atomic import atomic
 from lwdna.tasks.restoration import input_multiple
 
@@ -68,8 +68,8 @@ def export(
         LwdnaError: if a package is missing, the network cannot be exported, the file would
             compute something else, or it cannot be written.
     """
-    to = _format(Path(path), to)
-    small = copy.deepcopy(model).cpu().eval().requires_grad_(False)
+    to = _format(require_file_name(path, "small.onnx"), to)
+    small = copy.deepcopy(inside(model)).cpu().eval().requires_grad_(False)
     shapes = [tuple(x.shape) for x in as_inputs(example_input)]
     maps_images = _maps_images(small, shapes)
     reason = ""

@@ -10,7 +10,6 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from itertools import pairwise
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,7 +21,14 @@ from torch.nn.modules.module import (
     register_module_parameter_registration_hook,
 )
 
-from lwdna.errors import CheckpointError, LwdnaError, first_line
+from lwdna.errors import (
+    CheckpointError,
+    LwdnaError,
+    first_line,
+    require_file_name,
+    require_function,
+)
+from lwdna.graph.inputs import inside
 from lwdna.graph.meta import on_meta
 from lwdna.graph.rules import rule_of
 from lwdna.graph.surgery import fit, tensors_of
@@ -102,7 +108,16 @@ def load(path: str | PathLike[str], network: Callable[[], nn.Module] | None = No
 
     Raises:
         CheckpointError: if the file is damaged, foreign, or belongs to another network.
+        ConfigError: if the path names no file, or ``network`` is no such function.
     """
+    if network is not None:
+        require_function(
+            network,
+            0,
+            "What is to make the network",
+            "a function that is called without arguments and returns the network, such as "
+            "lambda: Net(width=2)",
+        )
     state, provenance, modules = _read(path)
     try:
         if network is not None:
@@ -112,6 +127,7 @@ def load(path: str | PathLike[str], network: Callable[[], nn.Module] | None = No
                     f"The function given made an object of type {type(wide).__name__}; let it "
                     "return the widened network."
                 )
+            wide = inside(wide)
         elif provenance.spec is not None:
             wide = build_on_meta(provenance.spec, most=len(state))
         else:
@@ -226,7 +242,7 @@ def read_provenance(path: str | PathLike[str]) -> Provenance:
 
 
 def _read(path: str | PathLike[str]) -> tuple[dict[str, Tensor], Provenance, str]:
-    if not Path(path).is_file():
+    if not require_file_name(path, "small.safetensors").is_file():
         raise CheckpointError(f"There is no weights file '{path}'; check the path.")
     try:
         metadata, state = read_tensors(path)

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from lwdna.errors import ConfigError
+from lwdna.errors import ConfigError, require_file_name
 from lwdna.graph.channels import ChannelGraph, Mask
 from lwdna.graph.complexity import MaskedComplexity
 from lwdna.graph.inputs import as_inputs
@@ -67,10 +67,10 @@ class Shrunk:
         The numbers of channels go into a JSON beside it: ``small.json`` for ``small.safetensors``.
 
         Raises:
-            ConfigError: if the path does not end in ".safetensors".
+            ConfigError: if the path names no file that ends in ".safetensors".
             LwdnaError: if a file cannot be written.
         """
-        summary = Path(path).with_suffix(".json")
+        summary = require_file_name(path, "small.safetensors").with_suffix(".json")
         if Path(path).suffix != ".safetensors":
             raise ConfigError(
                 f"The weights cannot be written to '{path}', which does not end in .safetensors; "

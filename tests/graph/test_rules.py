@@ -296,6 +296,9 @@ def test_what_a_layer_with_a_rule_does_is_not_said_to_be_left_out(caplog):
         (Scale(3), {}, "class of nn.Module"),
         (Scale, {"gamma": "a b c"}, "one or two names"),
         (Scale, {"gamma": ""}, "one or two names"),
+        (Scale, {"gamma": 3}, "axes of 'gamma' is 3; give one or two names"),
+        (Scale, None, "The rule of Scale is None; give an lwdna.Rule, or a mapping"),
+        (Scale, "in", "The rule of Scale is 'in'; give an lwdna.Rule"),
     ],
 )
 def test_what_is_no_rule_is_refused(layer, rule, sentence):
