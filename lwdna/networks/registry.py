@@ -125,5 +125,10 @@ def find_network(name: str) -> Entry:
     Raises:
         ConfigError: for an unknown name.
     """
-    require_known(name, NETWORKS, f"There is no network '{name}':")
+    require_known(
+        name,
+        NETWORKS,
+        f"There is no network '{name}' (a network of your own, or of another package, is "
+        "FILE:FUNCTION, such as net.py:make_network):",
+    )
     return NETWORKS[name]

@@ -35,7 +35,7 @@ from lwdna.networks.resnet import ResNet
         ({"name": "ResNet20", "width": float("nan")}, "width multiplier is nan"),
         ({"name": "ResNet20", "width": "2"}, "width multiplier is '2'"),
         ({"name": "ResNet57"}, "did you mean 'ResNet56'"),
-        ({"name": "ResNet18"}, "no network 'ResNet18'"),
+        ({"name": "ResNet18"}, "no network 'ResNet18' .*FILE:FUNCTION"),
         ({"name": "RegNetX-4GF"}, "did you mean 'RegNetX-4.0GF'"),
         ({"name": "RegNetX-200MF", "variant": "X-400MF"}, "no option 'variant'"),
         ({"name": "RegNetX-200MF", "width": 0.25}, "24 channels at width 0.25 leave no group of 8"),
