@@ -98,6 +98,12 @@ def check_target(
     least, most = complexity.flops(protected), complexity.flops(graph.full_mask())
     if least <= target_flops <= most:
         return protected
+    if not any(channels.prunable for channels in graph.sets):
+        raise BudgetError(
+            f"The target of {target_flops:,.0f} FLOPs cannot be reached: no channel may go, so "
+            f"that the network keeps its {most:,} FLOPs.{_frozen(graph)}{_tied(graph)}"
+            f"{_held(graph)}"
+        )
     if target_flops > most:
         advice = "Give a target in that interval, or widen the network."
     else:
@@ -131,16 +137,37 @@ def _tied(graph: ChannelGraph) -> str:
         f" The channels of {_named(channels.makers)} stay whole, since they can only go together: "
         f"{'; '.join(channels.reasons[:2])}."
         for channels in graph.sets
-        if channels.reasons
-        and not graph.ends[channels.elements].any()
-        and _is_tied(graph, channels)
+        if _is_tied(graph, channels)
     )
 
 
 def _is_tied(graph: ChannelGraph, channels: ChannelSet) -> bool:
     """Whether some layer makes several of its channels as one element, and has no other."""
+    if not channels.reasons or graph.ends[channels.elements].any():
+        return False
     made = [graph.layers[name].outputs for name in channels.makers if name in graph.layers]
     return any(len(outputs) > len(set(outputs.tolist())) == 1 for outputs in made)
+
+
+def _frozen(graph: ChannelGraph) -> str:
+    """Why channels stay that no operation keeps: by where they are, or by their layer."""
+    ends = [s.name for s in graph.sets if graph.ends[s.elements].all()]
+    fixed = [
+        s.name
+        for s in graph.sets
+        if not (s.name in ends or s.holds or s.stops or _is_tied(graph, s))
+    ]
+    said = (
+        f" The channels of {_named(tuple(ends))} are inputs or outputs of the network, or added to "
+        "such"
+        + ("." if len(ends) < len(graph.sets) else "; give a network with layers between these.")
+    )
+    if fixed:
+        said += (
+            f" The channels of {_named(tuple(fixed))} are fixed where they are made or read: by a "
+            "rule, an operation that needs them all, or a layer without a trained parameter."
+        )
+    return said
 
 
 def _named(layers: tuple[str, ...]) -> str:
