@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from lwdna.errors import ConfigError, require_known
+from lwdna.errors import ConfigError, require_function, require_known
 from lwdna.graph.channels import ChannelGraph
 from lwdna.graph.labels import Groups, check_groups
 from lwdna.shrinkage.gradients import LossFunction
@@ -75,11 +75,20 @@ class Settings:
         for name in ("rho", "tau"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; give a share between 0 and 1.")
-        if not callable(self.criterion):
+        if callable(self.criterion):
+            require_function(
+                self.criterion,
+                4,
+                "The criterion",
+                "a function that is called with the channel graph, the network, the loss function "
+                "and the settings, and returns a score for each element",
+            )
+        else:
             require_known(self.criterion, CRITERIA, f"There is no criterion '{self.criterion}':")
         require_known(self.start, STARTS, f"There is no start '{self.start}':")
-        if self.warmup_steps < 0:
-            raise ConfigError(f"warmup_steps is {self.warmup_steps}; give 0 or more.")
+        for name in ("warmup_steps", "seed"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} is {getattr(self, name)}; give 0 or more.")
         for name in ("batches", "embedding", "multiple_of"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; give at least 1.")
@@ -95,7 +104,7 @@ class Settings:
             if not _is_number(value, Integral):
                 raise ConfigError(f"{name} is {value!r}; give a whole number.")
             object.__setattr__(self, name, int(value))  # NumPy's are not PyTorch's
-        if not -(2**63) <= self.seed < 2**63:
+        if self.seed >= 2**63:
             raise ConfigError(f"seed is {self.seed}; give a number of at most 63 bits.")
         for name in ("criterion", "start"):
             value = getattr(self, name)
@@ -105,9 +114,17 @@ class Settings:
             raise ConfigError(f"batch_norm is {self.batch_norm!r}; give True or False.")
 
     @property
-    def needs_loss(self) -> bool:
-        """Whether gradients are taken before channels are scored."""
-        return self.criterion == "gradient" or self.warmup_steps > 0
+    def needs_loss(self) -> str:
+        """What takes gradients before channels are scored, in words; empty if nothing does."""
+        if self.criterion == "gradient":
+            return "the criterion 'gradient'"
+        return f"warm-up (warmup_steps is {self.warmup_steps})" if self.warmup_steps else ""
+
+    @property
+    def without_loss(self) -> dict[str, Any]:
+        """Other settings by which no loss would be needed."""
+        criterion = {"criterion": "magnitude"} if self.criterion == "gradient" else {}
+        return {**criterion, **({"warmup_steps": 0} if self.warmup_steps else {})}
 
     def noted(self) -> dict[str, Any]:
         """What the file of a shrunk network says of them, as plain numbers and text."""

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lwdna.errors import ConfigError
+from lwdna.errors import ConfigError, require_function
 from lwdna.graph.channels import ChannelGraph
 from lwdna.graph.complexity import MaskedComplexity
 from lwdna.graph.complexity import complexity as count_complexity
@@ -106,11 +106,7 @@ def shrink(
         start=start,
         groups=groups,
     )
-    if loss_fn is not None and not callable(loss_fn):
-        raise ConfigError(
-            f"The loss is a {type(loss_fn).__name__}; give a function that is called with the "
-            "network and returns its loss on the next batch."
-        )
+    _check_loss(loss_fn, settings)
     model, example_input = check_data(unwrapped(model)), as_inputs(example_input)
     baseline = None
     if check_factor(widen) > 1:
@@ -161,8 +157,8 @@ def score(
     criterion, seed = settings.criterion, settings.seed
     cuda = [p.device for p in wide.parameters() if p.device.type == "cuda"][:1]
     if settings.needs_loss:
-        if loss_fn is None:
-            raise ConfigError(f"The criterion '{criterion}' needs a loss function, but it is None.")
+        _check_loss(loss_fn, settings)
+        assert loss_fn is not None
         with torch.random.fork_rng(devices=cuda):
             torch.manual_seed(seed)
             z, gradients = latent_gradients(
@@ -193,6 +189,22 @@ def score(
         scores = _checked(own, graph.elements)
     scores[~scored_elements(graph, wide)] = np.inf
     return scores
+
+
+def _check_loss(loss_fn: LossFunction | None, settings: Settings) -> None:
+    """Refuse a loss that does not take a network, and none where one is needed."""
+    give = (
+        "a function that is called with the network alone, draws the next batch x, y, and returns "
+        "the loss on it, such as cross_entropy(network(x), y)"
+    )
+    if loss_fn is not None:
+        require_function(loss_fn, 1, "The loss", give)
+    elif settings.needs_loss:
+        without = ", ".join(f"{name}={value!r}" for name, value in settings.without_loss.items())
+        raise ConfigError(
+            f"No loss was given, but {settings.needs_loss} needs a loss function; give {give}; or "
+            f"shrink without one, by {without}."
+        )
 
 
 def _evenly(graph: ChannelGraph) -> NDArray[np.float64]:

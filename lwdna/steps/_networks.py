@@ -17,6 +17,7 @@ import lwdna
 from lwdna.errors import ConfigError
 from lwdna.graph.channels import ChannelGraph
 from lwdna.graph.labels import GROUPS, Groups
+from lwdna.graph.widening import check_factor
 from lwdna.io.checksummed_csv import write_csv
 from lwdna.networks.build import build_seeded
 from lwdna.networks.own import builder
@@ -76,7 +77,7 @@ def widen(asked: ToShrink, groups: Groups = "whole") -> Widened:
         raise click.UsageError("Give either --target-flops or --flops-ratio.")
     name, dataset = asked["network"], asked["dataset"]
     example = example_of(name, dataset, asked["shapes"])
-    width = asked["width"] * (2 if asked["widen"] is None else asked["widen"])
+    width = asked["width"] * check_factor(2 if asked["widen"] is None else asked["widen"])
     build = builder(example, groups)
     spec: NetworkSection = {"name": name, "width": asked["width"], "options": asked["options"]}
     if dataset is not None:

@@ -21,7 +21,7 @@ from typing import (
 
 import click
 
-from lwdna.errors import ConfigError
+from lwdna.errors import ConfigError, require_file_name
 from lwdna.io.checksummed_csv import read_csv
 
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ network_to_shrink = bundle(
     ),
     click.option(
         "--widen",
-        type=click.FloatRange(0, min_open=True),
+        type=float,
         help="Width multiplier w.  [default: 2]",
     ),
     click.option("--options", type=Json(), default="{}", help="Other options of the network."),
@@ -319,7 +319,7 @@ def check_suffix(path: Path, suffix: str) -> None:
     Raises:
         ConfigError: if the name does not end in ``suffix``.
     """
-    if path.suffix != suffix:
+    if require_file_name(path, f"small{suffix}").suffix != suffix:
         raise ConfigError(
             f"'{path}' does not end in {suffix}; call it '{path.with_suffix(suffix).name}', say."
         )

@@ -72,9 +72,11 @@ def main(*, asked: ToShrink, loss: _Loss, settings: dict[str, Any]) -> None:
     chosen = Settings(**settings, seed=seed)
     loss_fn = _loss_of(widened, loss, seed)
     if loss_fn is None and chosen.needs_loss:
+        without = chosen.without_loss.items()
+        options = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in without)
         raise ConfigError(
-            "Gradients need a loss, but none was given; give --loss FILE:FUNCTION, or --task and "
-            "--train, or shrink without gradients by --criterion magnitude."
+            f"No loss was given, but {chosen.needs_loss} needs one; give --loss FILE:FUNCTION, or "
+            f"--task and --train, or shrink without gradients, by {options}."
         )
     found = lwdna.shrink(widened.model, widened.example, loss_fn, **vars(chosen))
     write_shrunk(found, widened, asked)

@@ -312,7 +312,13 @@ def test_a_changed_file_is_another_training(net):
 
 def test_bad_input(net, tmp_path):
     path = tmp_path / "small.safetensors"
-    refused(shrink(net, path), "Gradients need a loss", "--loss FILE:FUNCTION")
+    refused(
+        shrink(net, path), "gradient' needs one", "--loss FILE:FUNCTION", "--criterion magnitude"
+    )
+    warm = ("--criterion", "magnitude", "--warmup-steps", 1)
+    refused(shrink(net, path, *warm), "warm-up (warmup_steps is 1)", "by --warmup-steps 0")
+    for factor in (0, 0.5, "nan"):
+        refused(shrink(net, path, "--widen", factor), "times as wide; give a number of 1 or more")
     refused(shrink(net, path, "--loss", f"{net}:bad_loss"), "bad_loss' failed at line 21")
     refused(shrink(net, path, "--width", 0.25, "--criterion", "magnitude"), "no argument 'width'")
     refused(
@@ -333,7 +339,6 @@ def test_usage_errors(net, tmp_path):
         (("export", tmp_path / "x", "--to", "tflite"), "'tflite' is not one of 'onnx', 'torch'"),
         (("export", tmp_path / "x"), "Missing option '--to'"),
         (("explain", f"{net}:make_network", "--input", "3,8,8"), "'3,8,8' is not a shape"),
-        (("shrink", f"{net}:make_network", "--widen", 0), "0.0 is not in the range x>0"),
         (("explain", f"{net}:make_network", "--input", "1x3x0"), "'1x3x0' is not a shape"),
     ):
         status, output = command(*arguments)

@@ -1,5 +1,7 @@
 """What cannot be shrunk, and what is no argument, is said in a sentence before anything is done."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -43,6 +45,7 @@ def shrink(model=None, x=X, **settings):
         ({"tau": float("nan")}, "tau is nan"),
         ({"seed": 0.5}, "seed is 0.5; give a whole number"),
         ({"seed": None}, "seed is None"),
+        ({"seed": -1}, "seed is -1; give 0 or more"),
         ({"seed": 2**70}, "at most 63 bits"),
         ({"batches": 2.0}, "batches is 2.0; give a whole number"),
         ({"batches": True}, "batches is True"),
@@ -52,6 +55,7 @@ def shrink(model=None, x=X, **settings):
         ({"multiple_of": 0}, "multiple_of is 0; give at least 1"),
         ({"multiple_of": 8.0}, "multiple_of is 8.0"),
         ({"criterion": None}, "criterion is None; give a name"),
+        ({"criterion": lambda graph: 1}, "which takes .graph.; give a function .* the settings"),
         ({"criterion": "magnitud"}, "did you mean 'magnitude'"),
         ({"start": 3}, "start is 3; give a name"),
         ({"batch_norm": "no"}, "batch_norm is 'no'; give True or False"),
@@ -65,8 +69,58 @@ def test_settings_that_are_none(settings, said):
 
 @pytest.mark.parametrize("loss", ["a name", 3, X])
 def test_a_loss_that_is_no_function(loss):
-    with pytest.raises(ConfigError, match=r"The loss is a .*; give a function"):
+    with pytest.raises(ConfigError, match=r"The loss is .*; give a function"):
         lwdna.shrink(network(), X, loss, flops_ratio=0.5)
+
+
+def own(network, x):
+    return network(x).sum()
+
+
+@pytest.mark.parametrize(
+    ("loss", "takes"),
+    [
+        (nn.CrossEntropyLoss(), "a CrossEntropyLoss, which takes (input, target)"),
+        (torch.nn.functional.mse_loss, "a function, which takes (input, target, "),
+        (nn.CrossEntropyLoss, "the class CrossEntropyLoss, which takes"),
+        (own, "a function, which takes (network, x)"),
+        (lambda: 0, "a function, which takes ()"),
+    ],
+    ids=str,
+)
+def test_a_loss_of_other_arguments(loss, takes):
+    said = re.escape(f"The loss is {takes}") + ".*; give a function that is called with the network"
+    with pytest.raises(ConfigError, match=said):
+        lwdna.shrink(network(), X, loss, flops_ratio=0.5)
+
+
+def test_an_error_in_a_loss_is_its_own():
+    def loss(network):
+        return own(network)
+
+    with pytest.raises(TypeError, match="missing 1 required"):
+        lwdna.shrink(network(), X, loss, flops_ratio=0.5)
+
+
+@pytest.mark.parametrize(
+    ("use", "said"),
+    [
+        (lambda: lwdna.load("net.safetensors", network="net.py:make"), "is 'net.py:make'; give a "),
+        (lambda: lwdna.load("net.safetensors", network=network()), "is a Sequential, which takes"),
+        (lambda: lwdna.load("net.safetensors", network=nn.ReLU6().forward), "takes .input.; give"),
+        (lambda: lwdna.load(None), "The path is None; give the name of a file"),
+        (lambda: lwdna.load("."), "The path is '.'; give the name of a file"),
+        (lambda: lwdna.export(network(), X, 3), "The path is 3; give the name of a file"),
+        (lambda: lwdna.export(None, X, "net.pt2"), "The model is a NoneType"),
+        (lambda: lwdna.export(nn.ReLU, X, "net.pt2"), "The model is the class ReLU"),
+        (lambda: shrink().save(""), "The path is ''; give the name of a file"),
+        (lambda: shrink().save("."), "The path is '.'; give the name of a file"),
+    ],
+    ids=str,
+)
+def test_what_is_no_file_or_function(use, said):
+    with pytest.raises(ConfigError, match=said):
+        use()
 
 
 def test_numbers_of_numpy_are_numbers():
@@ -169,8 +223,10 @@ def test_a_wrapped_network_is_unwrapped(wrap, tmp_path):
     assert type(small.model) is nn.Sequential
     assert small.kept == shrink(model).kept
     small.save(tmp_path / "small.safetensors")
-    again = lwdna.load(tmp_path / "small.safetensors", network=network)
-    assert torch.equal(again(X), small.model(X))
+    for make in (network, lambda: wrap(network())):
+        again = lwdna.load(tmp_path / "small.safetensors", network=make)
+        assert type(again) is nn.Sequential
+        assert torch.equal(again(X), small.model(X))
 
 
 def unseen():
@@ -266,6 +322,38 @@ def test_the_tie_is_named_where_no_setting_helps(case):
     with pytest.raises(BudgetError, match=said) as caught:
         shrink(make(), rho=0.0, tau=0.0)
     assert "or lower rho" not in str(caught.value)
+
+
+def half_fixed():
+    model = network()
+    model[2].requires_grad_(False)
+    return model
+
+
+class Adding(nn.Module):
+    """Adds its input, so that all of its channels are those of input and output."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 3, padding=1)
+
+    def forward(self, x):
+        return x + self.conv(x)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (Adding, "'input x' are inputs or outputs of the network"),
+        (half_fixed, "'0' are fixed where they are made .* without a trained parameter"),
+    ],
+    ids=["ends", "fixed"],
+)
+def test_a_network_of_which_nothing_may_go(make, said):
+    for target in (1, 1e12):
+        with pytest.raises(BudgetError, match=f"no channel may go, .*{said}") as caught:
+            shrink(make(), flops_ratio=None, target_flops=target)
+        assert "Give a target" not in str(caught.value)
 
 
 def test_settings_that_would_help_are_named():

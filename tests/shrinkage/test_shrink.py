@@ -449,10 +449,17 @@ def test_batch_norm_statistics_are_those_of_the_model_given(stream, scramble):
     assert torch.equal(result.model.body[1][1].weight, model.body[1][1].weight[kept])
 
 
-@pytest.mark.parametrize("loss_needed", [{"criterion": "gradient"}, {"warmup_steps": 1}])
-def test_gradient_needs_a_loss(loss_needed):
-    with pytest.raises(ConfigError, match="needs a loss"):
-        shrunk(criterion=loss_needed.pop("criterion", "magnitude"), **loss_needed)
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"criterion": "gradient"}, "the criterion 'gradient' needs .* by criterion='magnitude'"),
+        ({"criterion": "magnitude", "warmup_steps": 1}, "warm-up .* needs .* by warmup_steps=0"),
+    ],
+    ids=["gradient", "warm-up"],
+)
+def test_what_needs_a_loss_is_named(settings, said):
+    with pytest.raises(ConfigError, match=said):
+        shrunk(**settings)
 
 
 def test_magnitude_needs_none():
