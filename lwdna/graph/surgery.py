@@ -142,8 +142,7 @@ class _Among(nn.Module):
 
     def __init__(self, norm: nn.Module, axis: int, kept: NDArray[np.bool_]) -> None:
         super().__init__()
-        last = type(norm).forward is nn.LayerNorm.forward
-        self.axis = axis - len(norm.normalized_shape) if last else 1  # type: ignore[arg-type]
+        self.axis = _axis_normalised(norm, axis)
         self.register_buffer("index", torch.from_numpy(np.flatnonzero(kept)))
         state = {
             name: p.detach().index_select(axis, self.index)  # type: ignore[arg-type]
@@ -154,6 +153,24 @@ class _Among(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         left = self.norm(x.index_select(self.axis, self.index))  # type: ignore[arg-type]
         return torch.zeros_like(x).index_copy(self.axis, self.index, left)  # type: ignore[arg-type]
+
+
+def _axis_normalised(norm: nn.Module, axis: int) -> int:
+    """The axis of its input that a layer norm, or a group norm of one group, takes along ``axis``.
+
+    A subclass of a layer norm may move the channels there itself, as those of ``(B, C, H, W)`` do:
+    then it runs on such an input.
+    """
+    if isinstance(norm, nn.GroupNorm):
+        return 1
+    if type(norm).forward is not nn.LayerNorm.forward:
+        channels = len(norm.weight)  # type: ignore[arg-type]
+        try:
+            norm(torch.zeros(1, channels, channels + 1, channels + 1, dtype=norm.weight.dtype))  # type: ignore
+        except RuntimeError:
+            return -1
+        return 1
+    return axis - len(norm.normalized_shape)  # type: ignore[arg-type]
 
 
 class _Reading(nn.Module):

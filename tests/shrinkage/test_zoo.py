@@ -92,6 +92,11 @@ def two_heads(self, x):
     return self.b(x)
 
 
+class NormOverTheLast(nn.LayerNorm):
+    def forward(self, x):
+        return functional.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
+
+
 BLOCKS = {
     "chunk into halves": (
         lambda self, x: self.b(torch.cat(self.a(x).chunk(2, 1)[::-1], 1)),
@@ -149,6 +154,18 @@ BLOCKS = {
             "a": conv(3, 12),
             "down": nn.Linear(12, 6),
             "norm": nn.LayerNorm(6),
+            "up": nn.Linear(6, 12),
+            "b": conv(12, 2),
+            "gamma": nn.Parameter(torch.rand(12)),
+        },
+        {"a": 12, "down": 6},
+    ),
+    "layer norm with a forward of its own, channels last": (
+        channels_last,
+        {
+            "a": conv(3, 12),
+            "down": nn.Linear(12, 6),
+            "norm": NormOverTheLast(6),
             "up": nn.Linear(6, 12),
             "b": conv(12, 2),
             "gamma": nn.Parameter(torch.rand(12)),
