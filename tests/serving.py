@@ -62,8 +62,9 @@ class Files:
         handler.end_headers()
         end = start + self.cuts.pop(0) if self.cuts else total
         stall = self.stalls.pop(0) if self.stalls else False
-        handler.wfile.write(content[start:end])
+        # Counted before: the other side may be done with it before this one goes on.
         self.sent += len(content[start:end])
+        handler.wfile.write(content[start:end])
         if stall:
             handler.wfile.flush()
             time.sleep(1)

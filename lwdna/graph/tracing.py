@@ -195,7 +195,8 @@ class _Making(Dataless):
             (args, kwargs), lambda x: sized.append(x) if isinstance(x, Size) else None
         )
         # What a layer of PyTorch makes while it is built is not the network's.
-        own = _is_own(sys._getframe(2).f_code.co_filename)
+        # Between it and here are PyTorch's call of the mode, and ``called``.
+        own = _is_own(sys._getframe(3).f_code.co_filename)
         if sized and own and not self.tracer.evaluating:
             return self.tracer.create_proxy("call_function", func, args, kwargs)
         return func(*args, **kwargs)

@@ -106,12 +106,13 @@ def shrink(
         start=start,
         groups=groups,
     )
+    factor = check_factor(widen)
     _check_loss(loss_fn, settings)
     model, example_input = check_data(unwrapped(model)), as_inputs(example_input)
     baseline = None
-    if check_factor(widen) > 1:
+    if factor > 1:
         baseline = count_complexity(model, example_input, batch_norm=batch_norm)
-        model = widen_to_shrink(model, example_input, widen, groups=groups, seed=seed)
+        model = widen_to_shrink(model, example_input, factor, groups=groups, seed=seed)
     wide = duplicate(model)
     graph = ChannelGraph(wide, example_input, groups=groups)
     complexity = MaskedComplexity(graph, batch_norm=batch_norm)

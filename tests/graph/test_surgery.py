@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 import lwdna
-from lwdna.errors import CheckpointError, GraphError, LwdnaError
+from lwdna.errors import CheckpointError, ConfigError, GraphError, LwdnaError
 from lwdna.graph.channels import ChannelGraph
 from lwdna.graph.complexity import MaskedComplexity, complexity
 from lwdna.graph.surgery import cut, silence
@@ -324,9 +324,11 @@ def test_file_of_another_kind(tmp_path, content):
 
 
 def test_no_file(tmp_path):
-    for path in (tmp_path / "x.safetensors", tmp_path, tmp_path / "a" / "b"):
+    for path in (tmp_path / "x.safetensors", tmp_path / "a" / "b"):
         with pytest.raises(CheckpointError, match="no weights file"):
             lwdna.load(path)
+    with pytest.raises(ConfigError, match="give the name of a file, not of a folder"):
+        lwdna.load(tmp_path)
 
 
 def test_pickle_is_not_run(tmp_path):
