@@ -1,9 +1,18 @@
-"""Files whose bits have changed."""
+"""Files whose bits have changed, and disks that are full."""
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
+
+needs_mount = pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs root to mount"
+)
 
 
 def flip(path: Path, found: bytes, offset: int = 0) -> None:
@@ -20,3 +29,20 @@ def flips(path: Path, data: bytes, every: int = 1, mask: int = 0x40) -> Iterator
         changed[position] ^= mask
         path.write_bytes(changed)
         yield
+
+
+@contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[None]:
+    """A disk of a size such as "300k" at a folder; a test that may not have one is skipped."""
+    if not mount(folder, f"size={size}"):
+        pytest.skip("may not mount a small file system here")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def mount(folder: Path, options: str) -> bool:
+    """Whether a file system in memory could be mounted with some options."""
+    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+    return subprocess.run(command, check=False).returncode == 0

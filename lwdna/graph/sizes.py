@@ -3,7 +3,7 @@
 While a network is traced, the shape of a tensor is made of sizes, and so are the integers that
 its modules keep as attributes. They are integers to all Python code, which may reckon with them,
 give them to NumPy or to functions that make tensors; what is reckoned from them is a size again.
-Where one is used, :class:`lwdna.graph.counts.Counts` asks it for its origin.
+Where one is used, :mod:`lwdna.graph.counts` asks it for its origin.
 """
 
 from __future__ import annotations

@@ -80,10 +80,9 @@ def verify(
     if (counted.flops, counted.params) != predicted:
         raise GraphError(
             f"{type(small).__name__} has {counted.flops:,} FLOPs and {counted.params:,} parameters "
-            "after "
-            f"shrinkage where {predicted[0]:,} and {predicted[1]:,} were predicted: its forward "
-            "depends on the number of channels in a way that the channel graph does not see. "
-            "Please report it with the network."
+            f"after shrinkage where {predicted[0]:,} and {predicted[1]:,} were predicted: its "
+            "forward depends on the number of channels in a way that the channel graph does not "
+            "see. Please report it with the network."
         )
     if counted.layers != recount.macs:
         raise GraphError(
@@ -164,9 +163,9 @@ def _axis_normalised(norm: nn.Module, axis: int) -> int:
     if isinstance(norm, nn.GroupNorm):
         return 1
     if type(norm).forward is not nn.LayerNorm.forward:
-        channels = len(norm.weight)  # type: ignore[arg-type]
+        weight: Any = norm.weight
         try:
-            norm(torch.zeros(1, channels, channels + 1, channels + 1, dtype=norm.weight.dtype))  # type: ignore
+            norm(weight.new_zeros(1, len(weight), len(weight) + 1, len(weight) + 1))
         except RuntimeError:
             return -1
         return 1

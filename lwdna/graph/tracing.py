@@ -15,7 +15,6 @@ import inspect
 import linecache
 import operator
 import os
-import sys
 import traceback
 from collections.abc import Callable, Iterator
 from functools import reduce
@@ -118,6 +117,14 @@ def _is_own(filename: str) -> bool:
     return not filename.startswith((_TORCH, _HERE))
 
 
+def _asking() -> str:
+    """The file of what called the channel graph."""
+    frame = inspect.currentframe()
+    while frame is not None and frame.f_code.co_filename.startswith(_HERE):
+        frame = frame.f_back
+    return "" if frame is None else frame.f_code.co_filename
+
+
 def calling() -> tuple[str, int] | None:
     """File and number of the line of the network's own code that is being executed."""
     # PyTorch could record it as well, but takes seconds to load what turns it into text.
@@ -195,9 +202,7 @@ class _Making(Dataless):
             (args, kwargs), lambda x: sized.append(x) if isinstance(x, Size) else None
         )
         # What a layer of PyTorch makes while it is built is not the network's.
-        # Between it and here are PyTorch's call of the mode, and ``called``.
-        own = _is_own(sys._getframe(3).f_code.co_filename)
-        if sized and own and not self.tracer.evaluating:
+        if sized and _is_own(_asking()) and not self.tracer.evaluating:
             return self.tracer.create_proxy("call_function", func, args, kwargs)
         return func(*args, **kwargs)
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from damage import mount, needs_mount, small_disk
 from serving import Files
 
 from lwdna.data import downloads
@@ -217,19 +217,15 @@ def test_what_is_there_is_left_alone(server: Files, tmp_path: Path) -> None:
     assert (tmp_path / NAME).read_bytes() == b"mine" and server.asked == []
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs root to mount")
+@needs_mount
 def test_a_full_disk_keeps_what_has_arrived(server: Files, tmp_path: Path) -> None:
-    if os.system(f"mount -t tmpfs -o size=300k tmpfs '{tmp_path}'") != 0:
-        pytest.skip("may not mount a small file system here")
-    try:
+    with small_disk(tmp_path, "300k"):
         with pytest.raises(LwdnaError, match=r"space.*the download goes on"):
             download(version(server), tmp_path / NAME)
-        assert os.system(f"mount -o remount,size=2m '{tmp_path}'") == 0
+        assert mount(tmp_path, "remount,size=2m")
         download(version(server), tmp_path / NAME)
         arrived(tmp_path)
         assert server.asked[1] is not None
-    finally:
-        os.system(f"umount '{tmp_path}'")
 
 
 def test_the_table_that_comes_along() -> None:

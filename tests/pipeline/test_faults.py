@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 import pytest
 import yaml
+from damage import needs_mount, small_disk
 from PIL import Image
 from running import ROOT, TINY, finish, lwdna, snakemake, start
 
@@ -284,20 +285,16 @@ def test_unwritable_output(tmp_path):
     refused(*crop(tmp_path / "images", tmp_path / "file/out.h5"), "Cannot write")
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs root to mount")
+@needs_mount
 def test_full_disk(tmp_path):
     (tmp_path / "images").mkdir()
     for name in "abcdefgh":
         photograph(tmp_path / f"images/{name}.png", 256)
     small = tmp_path / "small"
     small.mkdir()
-    if os.system(f"mount -t tmpfs -o size=256k tmpfs '{small}'") != 0:
-        pytest.skip("may not mount a small file system here")
-    try:
+    with small_disk(small, "256k"):
         refused(*crop(tmp_path / "images", small / "out.h5"), "Cannot write.*space")
         assert list(small.iterdir()) == []
-    finally:
-        os.system(f"umount '{small}'")
 
 
 @pytest.fixture
