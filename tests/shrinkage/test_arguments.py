@@ -242,10 +242,13 @@ def compiled_inside():
     return nn.Sequential(torch.compile(nn.Conv2d(3, 32, 3)), nn.Conv2d(32, 4, 1))
 
 
+# Of the layers that TorchScript compiles, one without lists as attributes: PyTorch finds built-in
+# functions by the address of an object, also of one that is gone, and so it now and then takes a
+# list for a function.
 REFUSED = {
-    "script": (lambda: torch.jit.script(network()), "is TorchScript"),
+    "script": (lambda: torch.jit.script(nn.ReLU()), "is TorchScript"),
     "trace": (lambda: torch.jit.trace(network(), X), "is TorchScript"),
-    "a part in TorchScript": (lambda: Passing(torch.jit.script(network())), "Module 'inside' is T"),
+    "a part in TorchScript": (lambda: Passing(torch.jit.script(nn.ReLU())), "Module 'inside' is T"),
     "layers without a forward": (lambda: nn.ModuleList([network()]), "without a forward"),
     "a part compiled": (compiled_inside, "Module '0' is wrapped as OptimizedModule"),
     "a part without sizes": (unseen, "Module '1', a LazyConv2d, has no sizes"),
