@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -40,15 +42,36 @@ class ResidualBlock(nn.Module):
         return x + self.conv2(self.relu(self.conv1(x)))  # type: ignore[no-any-return]
 
 
-def doublings(scale: int) -> range:
-    """One step for each doubling of the resolution."""
+def upsampling(
+    channels: int, scale: int, activation: Callable[[], nn.Module] | None = None
+) -> nn.Sequential:
+    """A convolution and a pixel shuffle for each doubling of the resolution.
+
+    Args:
+        channels: of the input and output.
+        scale: 2, 4 or 8.
+        activation: what makes the layer after each, if there is one.
+    """
     if scale < 2 or scale & (scale - 1):
         raise ValueError(f"the scale is {scale} but must be 2, 4 or 8")
-    return range(scale.bit_length() - 1)
+    last = [] if activation is None else [activation]
+    return nn.Sequential(
+        *(
+            nn.Sequential(
+                nn.Conv2d(channels, 4 * channels, 3, padding=1),
+                nn.PixelShuffle(2),
+                *(make() for make in last),
+            )
+            for _ in range(scale.bit_length() - 1)
+        )
+    )
 
 
 class EDSR(nn.Module):
-    """Head, residual blocks with a long skip, and pixel-shuffle upsampling by ``scale``."""
+    """Residual blocks without batch norm under a long skip, and upsampling by ``scale``.
+
+    The mean colour of the training images is subtracted first and added last.
+    """
 
     def __init__(
         self, width: float = 1.0, blocks: int = 8, channels: int = 128, scale: int = 4
@@ -61,12 +84,7 @@ class EDSR(nn.Module):
         self.body = nn.Sequential(
             *(ResidualBlock(c) for _ in range(blocks)), nn.Conv2d(c, c, 3, padding=1)
         )
-        self.upsample = nn.Sequential(
-            *(
-                nn.Sequential(nn.Conv2d(c, 4 * c, 3, padding=1), nn.PixelShuffle(2))
-                for _ in doublings(scale)
-            )
-        )
+        self.upsample = upsampling(c, scale)
         self.tail = nn.Conv2d(c, 3, 3, padding=1)
         self.add_mean = MeanShift(1)
 

@@ -9,16 +9,12 @@ from torchvision.models.efficientnet import EfficientNet, MBConvConfig
 
 from lwdna.networks._widths import one_for_each, scaled
 
-STAGES = (
-    (1, 3, 32, 16, 1),
-    (6, 3, 16, 24, 2),
-    (6, 5, 24, 40, 2),
-    (6, 3, 40, 80, 3),
-    (6, 5, 80, 112, 3),
-    (6, 5, 112, 192, 4),
-    (6, 3, 192, 320, 1),
-)
-"""Expansion, kernel size, input and output channels and number of blocks of each stage."""
+EXPANSIONS = (1, 6, 6, 6, 6, 6, 6)
+KERNELS = (3, 3, 5, 3, 5, 5, 3)
+CHANNELS = (32, 16, 24, 40, 80, 112, 192, 320)
+"""Of the stem, and of the output of each stage."""
+BLOCKS = (1, 2, 2, 3, 3, 4, 1)
+"""In each stage; so are the expansions and kernel sizes."""
 
 
 class _Stage(MBConvConfig):  # type: ignore[misc]
@@ -43,13 +39,9 @@ def efficientnet(
         stem_stride: 2 for ImageNet, 1 for smaller images.
         strides: of each stage; those with 24 and 40 channels have 1 for 32 x 32 images.
     """
-    one_for_each(len(STAGES), strides=strides)
-    stages = [
-        _Stage(expansion, kernel, stride, in_channels, channels, blocks, width_mult=width)
-        for (expansion, kernel, in_channels, channels, blocks), stride in zip(
-            STAGES, strides, strict=True
-        )
-    ]
+    one_for_each(len(BLOCKS), strides=strides)
+    columns = (EXPANSIONS, KERNELS, strides, CHANNELS[:-1], CHANNELS[1:], BLOCKS)
+    stages = [_Stage(*stage, width_mult=width) for stage in zip(*columns, strict=True)]
     network: nn.Module = EfficientNet(
         stages, 0.0, 0.0, num_classes=num_classes, last_channel=scaled(1280, width)
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torchvision.ops import Conv2dNormActivation
 
+from lwdna.networks._pooled import Pooled
 from lwdna.networks._widths import rounded
 
 STAGES = (
@@ -39,7 +40,7 @@ class InvertedResidual(nn.Module):
         return x + out if self.residual else out  # type: ignore[no-any-return]
 
 
-class MnasNet(nn.Module):
+class MnasNet(Pooled):
     """The structure of torchvision's, with PyTorch's default initialisation and batch norm.
 
     Args:
@@ -57,7 +58,6 @@ class MnasNet(nn.Module):
         stem_stride: int = 2,
         dropout: float = 0.2,
     ) -> None:
-        super().__init__()
         layers: list[nn.Module] = [
             Conv2dNormActivation(3, 32, 3, stem_stride),
             Conv2dNormActivation(32, 32, 3, groups=32),
@@ -70,9 +70,4 @@ class MnasNet(nn.Module):
                 layers.append(InvertedResidual(channels, out_channels, kernel, stride, expansion))
                 channels = out_channels
         layers.append(Conv2dNormActivation(channels, 1280, 1))
-        self.features = nn.Sequential(*layers)
-        self.classifier = nn.Sequential(nn.Dropout(dropout), nn.Linear(1280, num_classes))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map images ``(B, 3, S, S)`` to logits ``(B, num_classes)``."""
-        return self.classifier(self.features(x).mean((2, 3)))  # type: ignore[no-any-return]
+        super().__init__(layers, nn.Sequential(nn.Dropout(dropout), nn.Linear(1280, num_classes)))

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import nn
 from torchvision.models.mobilenetv2 import InvertedResidual
 from torchvision.ops import Conv2dNormActivation
 
 from lwdna.networks._initial import draw_weights
+from lwdna.networks._pooled import Pooled
 from lwdna.networks._widths import one_for_each, scaled
 
 STAGES = ((1, 16, 1), (6, 24, 2), (6, 32, 3), (6, 64, 4), (6, 96, 3), (6, 160, 3), (6, 320, 1))
 """Expansion, output channels and number of inverted residuals of each stage."""
 
 
-class MobileNetV2(nn.Module):
+class MobileNetV2(Pooled):
     """Inverted residuals of torchvision, with torchvision's names of parameters.
 
     Unlike torchvision's, every channel number is multiplied by the width and rounded down.
@@ -36,7 +37,6 @@ class MobileNetV2(nn.Module):
         strides: Sequence[int] = (1, 2, 2, 2, 1, 2, 1),
         dropout: float = 0.2,
     ) -> None:
-        super().__init__()
         one_for_each(len(STAGES), strides=strides)
         channels, last = scaled(32, width), scaled(1280, width)
         layers = [Conv2dNormActivation(3, channels, 3, stem_stride, activation_layer=nn.ReLU6)]
@@ -46,14 +46,9 @@ class MobileNetV2(nn.Module):
                 layers.append(InvertedResidual(channels, scaled(base, width), stride, expansion))
                 channels = scaled(base, width)
         layers.append(Conv2dNormActivation(channels, last, 1, activation_layer=nn.ReLU6))
-        self.features = nn.Sequential(*layers)
-        self.classifier = nn.Sequential(nn.Dropout(dropout), nn.Linear(last, num_classes))
+        super().__init__(layers, nn.Sequential(nn.Dropout(dropout), nn.Linear(last, num_classes)))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Draw the weights that are not drawn as PyTorch does."""
         draw_weights(self, linear_std=0.01)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map images ``(B, 3, S, S)`` to logits ``(B, num_classes)``."""
-        return self.classifier(self.features(x).mean((2, 3)))  # type: ignore[no-any-return]

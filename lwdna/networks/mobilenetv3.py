@@ -14,6 +14,7 @@ from torchvision.ops import Conv2dNormActivation
 
 from lwdna.errors import nearest
 from lwdna.networks._initial import draw_weights
+from lwdna.networks._pooled import Pooled
 from lwdna.networks._widths import rounded
 
 ROWS = {
@@ -68,7 +69,7 @@ class SqueezeExcitation(nn.Module):
         return x * self.scale_activation(scale).unsqueeze(2).unsqueeze(3)  # type: ignore[no-any-return]
 
 
-class MobileNetV3(nn.Module):
+class MobileNetV3(Pooled):
     """Inverted residuals of torchvision with another squeeze-and-excitation, and the paper's head.
 
     Args:
@@ -86,7 +87,6 @@ class MobileNetV3(nn.Module):
         width: float = 1.0,
         stem_stride: int = 2,
     ) -> None:
-        super().__init__()
         if variant not in ROWS:
             raise ValueError(f"there is no variant '{variant}': {nearest(variant, ROWS)}")
         conv = partial(Conv2dNormActivation, activation_layer=nn.Hardswish)
@@ -103,17 +103,13 @@ class MobileNetV3(nn.Module):
         layers.append(conv(channels, last, 1))
         if variant == "small":
             layers.append(SqueezeExcitation(last))
-        self.features = nn.Sequential(*layers)
         head = rounded(1280, max(1.0, width))
-        self.classifier = nn.Sequential(
+        classifier = nn.Sequential(
             nn.Linear(last, head), nn.Hardswish(inplace=True), nn.Linear(head, num_classes)
         )
+        super().__init__(layers, classifier)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Draw the weights that are not drawn as PyTorch does."""
         draw_weights(self, linear_std=0.01)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map images ``(B, 3, S, S)`` to logits ``(B, num_classes)``."""
-        return self.classifier(self.features(x).mean((2, 3)))  # type: ignore[no-any-return]

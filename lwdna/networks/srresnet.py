@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from lwdna.networks._widths import at_least, scaled
-from lwdna.networks.edsr import doublings
+from lwdna.networks.edsr import upsampling
 
 
 class ResidualBlock(nn.Module):
@@ -26,7 +26,7 @@ class ResidualBlock(nn.Module):
 
 
 class SRResNet(nn.Module):
-    """Head, residual blocks with a long skip, and pixel-shuffle upsampling by ``scale``."""
+    """Residual blocks with batch norm and PReLU under a long skip, upsampling by ``scale``."""
 
     def __init__(
         self, width: float = 1.0, blocks: int = 16, channels: int = 64, scale: int = 4
@@ -40,12 +40,7 @@ class SRResNet(nn.Module):
             nn.Conv2d(c, c, 3, padding=1),
             nn.BatchNorm2d(c),
         )
-        self.upsample = nn.Sequential(
-            *(
-                nn.Sequential(nn.Conv2d(c, 4 * c, 3, padding=1), nn.PixelShuffle(2), nn.PReLU())
-                for _ in doublings(scale)
-            )
-        )
+        self.upsample = upsampling(c, scale, nn.PReLU)
         self.tail = nn.Conv2d(c, 3, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
