@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
 
 def scaled(channels: int, width: float) -> int:
     """``channels`` times the width multiplier, rounded down, as in the authors' code."""
@@ -28,6 +33,12 @@ def at_least(least: int, **values: int) -> None:
     for name, value in values.items():
         if value < least:
             raise ValueError(f"{name} is {value} but must be at least {least}")
+
+
+def repeated(blocks: int, make: Callable[[], T]) -> list[T]:
+    """So many blocks, each made anew."""
+    at_least(0, blocks=blocks)
+    return [make() for _ in range(blocks)]
 
 
 def one_for_each(stages: int, **values: object) -> None:

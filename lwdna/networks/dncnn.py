@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from lwdna.networks._widths import at_least, scaled
+from lwdna.networks._widths import repeated, scaled
 
 
 class DnCNN(nn.Module):
@@ -12,15 +12,14 @@ class DnCNN(nn.Module):
 
     def __init__(self, width: float = 1.0, blocks: int = 15, channels: int = 64) -> None:
         super().__init__()
-        at_least(0, blocks=blocks)
         c = scaled(channels, width)
         self.head = nn.Sequential(nn.Conv2d(1, c, 3, padding=1), nn.ReLU(inplace=True))
         self.body = nn.Sequential(
-            *(
-                nn.Sequential(
+            *repeated(
+                blocks,
+                lambda: nn.Sequential(
                     nn.Conv2d(c, c, 3, padding=1), nn.BatchNorm2d(c), nn.ReLU(inplace=True)
-                )
-                for _ in range(blocks)
+                ),
             )
         )
         self.tail = nn.Conv2d(c, 1, 3, padding=1)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from lwdna.networks._widths import at_least, scaled
+from lwdna.networks._widths import repeated, scaled
 
 RGB_MEAN = (0.4488, 0.4371, 0.4040)
 """Mean of the DIV2K training images, on the 0-1 scale."""
@@ -77,12 +77,11 @@ class EDSR(nn.Module):
         self, width: float = 1.0, blocks: int = 8, channels: int = 128, scale: int = 4
     ) -> None:
         super().__init__()
-        at_least(0, blocks=blocks)
         c = scaled(channels, width)
         self.sub_mean = MeanShift(-1)
         self.head = nn.Conv2d(3, c, 3, padding=1)
         self.body = nn.Sequential(
-            *(ResidualBlock(c) for _ in range(blocks)), nn.Conv2d(c, c, 3, padding=1)
+            *repeated(blocks, lambda: ResidualBlock(c)), nn.Conv2d(c, c, 3, padding=1)
         )
         self.upsample = upsampling(c, scale)
         self.tail = nn.Conv2d(c, 3, 3, padding=1)

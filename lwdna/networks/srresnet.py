@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from lwdna.networks._widths import at_least, scaled
+from lwdna.networks._widths import repeated, scaled
 from lwdna.networks.edsr import upsampling
 
 
@@ -32,11 +32,10 @@ class SRResNet(nn.Module):
         self, width: float = 1.0, blocks: int = 16, channels: int = 64, scale: int = 4
     ) -> None:
         super().__init__()
-        at_least(0, blocks=blocks)
         c = scaled(channels, width)
         self.head = nn.Sequential(nn.Conv2d(3, c, 9, padding=4), nn.PReLU())
         self.body = nn.Sequential(
-            *(ResidualBlock(c) for _ in range(blocks)),
+            *repeated(blocks, lambda: ResidualBlock(c)),
             nn.Conv2d(c, c, 3, padding=1),
             nn.BatchNorm2d(c),
         )
