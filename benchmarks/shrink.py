@@ -34,7 +34,7 @@ from lwdna.graph.complexity import MaskedComplexity
 from lwdna.networks.registry import NETWORKS as ALL
 from lwdna.networks.registry import input_shape
 from lwdna.results.markdown import line
-from lwdna.shrinkage.budget import floors, select
+from lwdna.shrinkage.budget import Budget, floors, select
 from lwdna.shrinkage.gradients import explicit_gradients, latent_gradients
 
 NETWORKS = {
@@ -96,9 +96,8 @@ class Case:
 def search(graph: ChannelGraph, scores: np.ndarray) -> Callable[[], object]:
     """The budget search, all but it prepared."""
     counted = MaskedComplexity(graph)
-    floor = floors(graph.sets, 0.2, 0.45)
-    target = 0.5 * counted.flops(graph.full_mask())
-    return lambda: select(graph, counted, scores, floor, target)
+    budget = Budget(0.5 * counted.flops(graph.full_mask()), floors(graph.sets, 0.2, 0.45))
+    return lambda: select(graph, counted, scores, budget)
 
 
 WAYS: dict[str, Callable[[Case], object]] = {

@@ -46,7 +46,7 @@ from lwdna.errors import LwdnaError
 from lwdna.graph.channels import ChannelGraph
 from lwdna.graph.complexity import MaskedComplexity, complexity
 from lwdna.graph.surgery import silence
-from lwdna.shrinkage.budget import floors, select
+from lwdna.shrinkage.budget import Budget, floors, select
 from lwdna.shrinkage.shrunk import derive
 
 TIMM = """
@@ -182,7 +182,7 @@ def shrink_and_check(make: Callable[[], nn.Module], size: int, share: float, row
     free = sum(int((~channels.frozen).sum()) for channels in graph.sets if channels.prunable)
     row.free = free / max(1, graph.elements)
     scores = np.random.default_rng(0).random(graph.elements)
-    mask = select(graph, counted, scores, floors(graph.sets, 0.0, 0.0), share * whole[0])
+    mask = select(graph, counted, scores, Budget(share * whole[0], floors(graph.sets, 0.0, 0.0)))
     shrunk = derive(
         graph, model, mask, x, counted, like=model, settings={"batch_norm": True, "seed": 0}
     )

@@ -1,6 +1,7 @@
 """Small networks, masks and losses that tests share, and what all of them start from."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,13 +29,13 @@ def fixed_initialisation():
 
 
 class Net(nn.Module):
-    """A network whose forward is the function ``run(self, *inputs)``."""
+    """A network whose forward is the function ``run(self, *inputs)``; the rest it keeps."""
 
-    def __init__(self, run: Callable, **modules: nn.Module) -> None:
+    def __init__(self, run: Callable, **kept: Any) -> None:
         super().__init__()
         self.run = run
-        for name, module in modules.items():
-            self.add_module(name, module)
+        for name, value in kept.items():
+            setattr(self, name, value)
 
     def forward(self, x):
         return self.run(self, x)

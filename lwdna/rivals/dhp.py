@@ -28,7 +28,7 @@ from lwdna.graph.channels import ChannelGraph, Mask
 from lwdna.graph.complexity import MaskedComplexity
 from lwdna.rivals.dhp_record import TRAJECTORY, LatentRecord
 from lwdna.rivals.search import Found
-from lwdna.shrinkage.budget import check_target, floors, protect, select
+from lwdna.shrinkage.budget import Budget, check_target, floors, protect, select
 from lwdna.shrinkage.hypernetwork import LatentVectors, attach_hypernetwork, detach_hypernetwork
 from lwdna.shrinkage.latents import EMBEDDING, draw_latents, scored_elements
 from lwdna.shrinkage.shrunk import derive
@@ -109,19 +109,14 @@ def search(
     z = draw_latents(graph, seed)
     latents = attach_hypernetwork(graph, wide, z, seed=seed, embedding=settings.embedding)
     proximal = _ProximalSteps(graph, wide, complexity, latents, settings)
-    check_target(
-        graph,
-        complexity,
-        proximal.scores(),
-        proximal.floor,
-        settings.target_flops,
-        limits="rho, tau or least" if settings.least > 1 else "rho or tau",
-    )
+    limits = "rho, tau or least" if settings.least > 1 else "rho or tau"
+    budget = Budget(settings.target_flops, proximal.floor, limits=limits)
+    check_target(graph, complexity, proximal.scores(), budget)
     training["key"] = {**(training.get("key") or {}), "dhp": asdict(settings)}
     history = train(wide, companion=proximal, **training)
     proximal.require_sparse(len(history))
     proximal.warn_if_sudden()
-    mask = select(graph, complexity, proximal.scores(), proximal.floor, settings.target_flops)
+    mask = select(graph, complexity, proximal.scores(), budget)
     detach_hypernetwork(graph, wide)
     noted = {"method": "DHP", "seed": seed, **asdict(settings)}
     shrunk = derive(graph, wide, mask, example_input, complexity, like=model, settings=noted)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,15 +21,22 @@ def floors(sets: list[ChannelSet], rho: float, tau: float) -> list[int]:
     return [max(1, math.floor((tau if s.feeds_classifier else rho) * len(s) + 1e-9)) for s in sets]
 
 
+@dataclass(frozen=True)
+class Budget:
+    """What a shrunk network may have at most, and what it keeps at least."""
+
+    target_flops: float
+    """Upper bound of the FLOPs."""
+    floor: list[int]
+    """For each set of the graph, how many elements always stay."""
+    multiple_of: int = 1
+    """Every set that is not frozen keeps a multiple of so many channels, or all."""
+    limits: str = "rho or tau"
+    """The settings that make :attr:`floor`, for errors."""
+
+
 def select(
-    graph: ChannelGraph,
-    complexity: MaskedComplexity,
-    scores: Scores,
-    floor: list[int],
-    target_flops: float,
-    *,
-    multiple_of: int = 1,
-    limits: str = "rho or tau",
+    graph: ChannelGraph, complexity: MaskedComplexity, scores: Scores, budget: Budget
 ) -> Mask:
     """The channels to keep: those of the highest scores, best first, wherever one still fits.
 
@@ -39,18 +47,13 @@ def select(
 
     Args:
         scores: ``(elements,)``; what has an infinite score is never dropped.
-        floor: for each set of the graph, how many elements always stay.
-        target_flops: upper bound of the FLOPs.
-        multiple_of: every set that is not frozen keeps a multiple of so many channels, or all.
-        limits: the settings that make ``floor``, for the error.
+        budget: what may be kept, and what must.
 
     Raises:
         BudgetError: if the target cannot be reached.
     """
-    mask = check_target(
-        graph, complexity, scores, floor, target_flops, multiple_of=multiple_of, limits=limits
-    )
-    rest = portions(graph, mask, scores, multiple_of)
+    mask, target_flops = check_target(graph, complexity, scores, budget), budget.target_flops
+    rest = portions(graph, mask, scores, budget.multiple_of)
     while True:
         # What does not fit now never will: channels only become dearer as others come in.
         slack = target_flops - complexity.flops(mask)
@@ -77,14 +80,7 @@ def _with(mask: Mask, elements: NDArray[np.int64]) -> Mask:
 
 
 def check_target(
-    graph: ChannelGraph,
-    complexity: MaskedComplexity,
-    scores: Scores,
-    floor: list[int],
-    target_flops: float,
-    *,
-    multiple_of: int = 1,
-    limits: str = "rho or tau",
+    graph: ChannelGraph, complexity: MaskedComplexity, scores: Scores, budget: Budget
 ) -> Mask:
     """What always stays, if a mask can meet the target; the arguments are those of ``select``.
 
@@ -94,6 +90,8 @@ def check_target(
     Raises:
         BudgetError: naming the reachable interval, and what keeps the FLOPs up.
     """
+    target_flops, floor, limits = budget.target_flops, budget.floor, budget.limits
+    multiple_of = budget.multiple_of
     protected = protect(graph, scores, floor, multiple_of)
     least, most = complexity.flops(protected), complexity.flops(graph.full_mask())
     if least <= target_flops <= most:
@@ -196,7 +194,7 @@ def protect(graph: ChannelGraph, scores: Scores, floor: list[int], multiple_of: 
     Args:
         scores: ``(elements,)``; infinite for what has none.
         floor: for each set of the graph, how many elements always stay.
-        multiple_of: as of ``select``.
+        multiple_of: as of :class:`Budget`.
 
     Returns:
         ``(elements,)``.

@@ -32,7 +32,7 @@ from lwdna.graph.labels import Groups
 from lwdna.graph.surgery import cut, verify
 from lwdna.networks.build import build
 from lwdna.networks.registry import TABLES_WITHOUT_BATCH_NORM, input_shape
-from lwdna.shrinkage.budget import floors, select
+from lwdna.shrinkage.budget import Budget, floors, select
 from lwdna.shrinkage.gradients import LossFunction
 from lwdna.shrinkage.settings import Settings
 from lwdna.shrinkage.shrink import score
@@ -208,11 +208,9 @@ class _Shrinkage:
 
     def masks(self, rho: float) -> list[Mask | None]:
         """What is kept, by seed."""
-        floor = floors(self.graph.sets, rho, self.row.tau)
+        budget = Budget(self.row.target, floors(self.graph.sets, rho, self.row.tau))
         return [
-            None
-            if scores is None
-            else select(self.graph, self.complexity, scores, floor, self.row.target)
+            None if scores is None else select(self.graph, self.complexity, scores, budget)
             for scores in self.scores
         ]
 

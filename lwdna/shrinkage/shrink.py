@@ -20,7 +20,7 @@ from lwdna.graph.labels import Groups
 from lwdna.graph.meta import duplicate, unchanged
 from lwdna.graph.widening import check_factor
 from lwdna.networks.widening import widen_to_shrink
-from lwdna.shrinkage.budget import check_target, floors, select
+from lwdna.shrinkage.budget import Budget, check_target, floors, select
 from lwdna.shrinkage.gradients import LossFunction, latent_gradients
 from lwdna.shrinkage.latents import draw_latents, draw_weights, generator_for, scored_elements
 from lwdna.shrinkage.settings import Criterion, Scorer, Settings, asked_budget
@@ -119,18 +119,17 @@ def shrink(
     if flops_ratio is not None:
         whole = complexity.flops(graph.full_mask()) if baseline is None else baseline[0]
         settings = replace(settings, target_flops=flops_ratio * whole)
-    budget = settings.target_flops
     layers = drawn_layers(graph, wide)
     if start != "generated":
         check_drawable(wide, layers, OTHERWISE)
-    floor = floors(graph.sets, rho, tau)
+    budget = Budget(settings.target_flops, floors(graph.sets, rho, tau), multiple_of)
     if all(complexity.same(channels.elements) for channels in graph.sets):
         # Which channels are kept makes no difference: a hopeless target need cost no time.
         unscored = np.where(scored_elements(graph, wide), 0.0, np.inf)
-        check_target(graph, complexity, unscored, floor, budget, multiple_of=multiple_of)
+        check_target(graph, complexity, unscored, budget)
     with unchanged(wide):
         scores = score(graph, wide, loss_fn, settings)
-    mask = select(graph, complexity, scores, floor, budget, multiple_of=multiple_of)
+    mask = select(graph, complexity, scores, budget)
     if start != "generated":
         put_back(wide, model, layers)
     noted = settings.noted()

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from small import Net
 from torch import nn
 from torch.nn import functional
 
@@ -16,19 +17,6 @@ X = torch.randn(2, 3, 8, 8)
 
 def conv(inputs, outputs, kernel=3, **options):
     return nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, **options)
-
-
-class Block(nn.Module):
-    """A block of channels whose forward is given; what else it is given it keeps."""
-
-    def __init__(self, run, **kept):
-        super().__init__()
-        self.run = run
-        for name, value in kept.items():
-            setattr(self, name, value)
-
-    def forward(self, x):
-        return self.run(self, x)
 
 
 def halves(block, x):
@@ -97,7 +85,7 @@ def cheap(block, x):
 
 def ghost(inputs, outputs):
     n = math.ceil(outputs / 2)
-    return Block(cheap, primary=conv(inputs, n, 1), cheap=conv(n, n, groups=n), outputs=outputs)
+    return Net(cheap, primary=conv(inputs, n, 1), cheap=conv(n, n, groups=n), outputs=outputs)
 
 
 def several(n, *sizes):
@@ -115,29 +103,29 @@ def shortcut(zeros):
         y, z = block.narrow(x), block.wide(x)
         return torch.cat([y, zeros(y, z)], 1) + z
 
-    return lambda: between(Block(run, narrow=conv(8, 6), wide=conv(8, 10)), 10)
+    return lambda: between(Net(run, narrow=conv(8, 6), wide=conv(8, 10)), 10)
 
 
 FOLLOWED = {
-    "halves": lambda: between(Block(halves, conv=conv(4, 4))),
-    "two sizes": lambda: between(Block(two_sizes, conv=conv(4, 4))),
-    "narrow": lambda: between(Block(narrowed, conv=conv(4, 4))),
-    "shift in time": lambda: between(Block(shifted_in_time)),
-    "all": lambda: between(Block(lambda _, x: x[:, :8] + x[:, :99])),
-    "zeros like": lambda: between(Block(recurrent, gates=conv(16, 32))),
-    "noise beside": lambda: between(Block(lambda _, x: torch.cat([x, torch.ones_like(x)], 1)), 16),
-    "zeros by an attribute": lambda: between(Block(hidden, gates=conv(14, 6), width=6), 6),
+    "halves": lambda: between(Net(halves, conv=conv(4, 4))),
+    "two sizes": lambda: between(Net(two_sizes, conv=conv(4, 4))),
+    "narrow": lambda: between(Net(narrowed, conv=conv(4, 4))),
+    "shift in time": lambda: between(Net(shifted_in_time)),
+    "all": lambda: between(Net(lambda _, x: x[:, :8] + x[:, :99])),
+    "zeros like": lambda: between(Net(recurrent, gates=conv(16, 32))),
+    "noise beside": lambda: between(Net(lambda _, x: torch.cat([x, torch.ones_like(x)], 1)), 16),
+    "zeros by an attribute": lambda: between(Net(hidden, gates=conv(14, 6), width=6), 6),
     "splits": lambda: between(
-        Block(parts, convs=nn.ModuleList([conv(3, 3), conv(3, 3, 5), conv(2, 2)]), splits=[3, 3, 2])
+        Net(parts, convs=nn.ModuleList([conv(3, 3), conv(3, 3, 5), conv(2, 2)]), splits=[3, 3, 2])
     ),
-    "stairs": lambda: between(Block(stairs, convs=several(3, 2), width=2)),
-    "shuffle": lambda: between(Block(shuffled, groups=2)),
+    "stairs": lambda: between(Net(stairs, convs=several(3, 2), width=2)),
+    "shuffle": lambda: between(Net(shuffled, groups=2)),
     "ghost": lambda: between(ghost(8, 10), 10),
     "ghost of an odd number": lambda: between(ghost(8, 9), 9),
-    "last ones": lambda: between(Block(lambda s, x: x[:, -s.n :], n=4), 4),
+    "last ones": lambda: between(Net(lambda s, x: x[:, -s.n :], n=4), 4),
     "features of a layer": lambda: nn.Sequential(
         conv(3, 8),
-        Block(
+        Net(
             lambda s, x: s.fc(s.pool(x).view(-1, s.fc.in_features)),
             fc=nn.Linear(32, 4),
             pool=nn.AdaptiveAvgPool2d(2),
@@ -145,7 +133,7 @@ FOLLOWED = {
     ),
     "features by an attribute": lambda: nn.Sequential(
         conv(3, 8),
-        Block(
+        Net(
             lambda s, x: s.fc(x.mean((2, 3), keepdim=True).view(-1, s.width)),
             fc=nn.Linear(8, 4),
             width=8,
@@ -153,19 +141,17 @@ FOLLOWED = {
     ),
     "product of a shape": lambda: nn.Sequential(
         conv(3, 8),
-        Block(
-            lambda s, x: s.fc(x.reshape(x.size(0), math.prod(x.shape[1:]))), fc=nn.Linear(512, 4)
-        ),
+        Net(lambda s, x: s.fc(x.reshape(x.size(0), math.prod(x.shape[1:]))), fc=nn.Linear(512, 4)),
     ),
     "expanded to a size": lambda: between(
-        Block(lambda s, x: x * s.gate(x).sigmoid().expand(-1, x.size(1), -1, -1), gate=conv(8, 1))
+        Net(lambda s, x: x * s.gate(x).sigmoid().expand(-1, x.size(1), -1, -1), gate=conv(8, 1))
     ),
     "written zeros": shortcut(lambda y, _: y.new_zeros(y.size(0), 4, *y.shape[2:])),
     "zeros by a difference": shortcut(
         lambda y, z: torch.zeros(y.size(0), z.size(1) - y.size(1), 8, 8).to(y)
     ),
     "zeros by padding": lambda: between(
-        Block(
+        Net(
             lambda s, x: s.wide(x) + functional.pad(s.narrow(x), (0, 0, 0, 0, 1, 3)),
             narrow=conv(8, 6),
             wide=conv(8, 10),
@@ -173,7 +159,7 @@ FOLLOWED = {
         10,
     ),
     "pixels": lambda: between(
-        Block(
+        Net(
             lambda _, x: (
                 x.view(x.size(0), x.size(1) // 4, 2, 2, 8, 8)
                 .permute(0, 1, 4, 2, 5, 3)
@@ -201,19 +187,19 @@ def test_attributes_are_set(proven):
 
 
 HELD = {
-    "a written half": (lambda: between(Block(lambda _, x: x[:, :4]), 4), "getitem"),
+    "a written half": (lambda: between(Net(lambda _, x: x[:, :4]), 4), "getitem"),
     "a written number of copies": (
-        lambda: between(Block(lambda s, x: x + s.one(x).expand(-1, 8, -1, -1), one=conv(8, 1))),
+        lambda: between(Net(lambda s, x: x + s.one(x).expand(-1, 8, -1, -1), one=conv(8, 1))),
         "add",
     ),
-    "a value": (lambda: between(Block(lambda _, x: x / x.shape[1])), "div"),
-    "a scale": (lambda: between(Block(lambda _, x: x * x.shape[1] ** -0.5)), "a number computed"),
+    "a value": (lambda: between(Net(lambda _, x: x / x.shape[1])), "div"),
+    "a scale": (lambda: between(Net(lambda _, x: x * x.shape[1] ** -0.5)), "a number computed"),
     "places": (
-        lambda: between(Block(lambda _, x: x * torch.arange(x.size(1)).view(1, -1, 1, 1).to(x))),
+        lambda: between(Net(lambda _, x: x * torch.arange(x.size(1)).view(1, -1, 1, 1).to(x))),
         "arange",
     ),
     "a number as a value too": (
-        lambda: between(Block(lambda s, x: x.view(x.size(0), s.n, 64).view_as(x) * s.n, n=8)),
+        lambda: between(Net(lambda s, x: x.view(x.size(0), s.n, 64).view_as(x) * s.n, n=8)),
         "mul",
     ),
 }

@@ -13,7 +13,7 @@ from lwdna.errors import BudgetError
 from lwdna.graph.channels import ChannelGraph
 from lwdna.graph.complexity import MaskedComplexity, complexity
 from lwdna.networks.build import build
-from lwdna.shrinkage.budget import floors, protect, select
+from lwdna.shrinkage.budget import Budget, floors, protect, select
 from lwdna.shrinkage.portions import portions
 
 X = torch.zeros(1, 3, 64, 64)
@@ -97,9 +97,8 @@ class Case:
         self.least = protect(self.graph, self.scores, self.floor, multiple)
 
     def select(self, target):
-        return select(
-            self.graph, self.counted, self.scores, self.floor, target, multiple_of=self.multiple
-        )
+        budget = Budget(target, self.floor, self.multiple)
+        return select(self.graph, self.counted, self.scores, budget)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -16,7 +16,7 @@ from lwdna.graph.complexity import MaskedComplexity, complexity
 from lwdna.graph.surgery import cut
 from lwdna.networks.build import build
 from lwdna.networks.provenance import table
-from lwdna.shrinkage.budget import floors, select
+from lwdna.shrinkage.budget import Budget, floors, select
 from lwdna.shrinkage.gradients import latent_gradients
 
 BLOCKS = ((24, 1), (32, 2), (40, 1))
@@ -45,7 +45,7 @@ class Case:
         self.least, self.most = interval(self)
 
     def select(self, target):
-        return select(self.graph, self.complexity, self.scores, self.floor, target)
+        return select(self.graph, self.complexity, self.scores, Budget(target, self.floor))
 
     def target(self, share):
         return self.least + share * (self.most - self.least)
@@ -163,7 +163,7 @@ def test_selection_is_best_first_in_random_networks(seed):
         least = counted.flops(best_first(graph, counted, scores, floor, 0))
         target = least + share * (counted.flops(graph.full_mask()) - least)
         expected = best_first(graph, counted, scores, floor, target)
-        assert np.array_equal(select(graph, counted, scores, floor, target), expected)
+        assert np.array_equal(select(graph, counted, scores, Budget(target, floor)), expected)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -242,11 +242,11 @@ def test_elements_of_a_set_that_cost_differently(cheap_first, scores_prefer_chea
     worse = graph.layers["b" if cheap_first == scores_prefer_cheap else "a"].outputs
     smallest[worse[1:]] = False
     least = counted.flops(smallest)
-    mask = select(graph, counted, scores, floor, least)
+    mask = select(graph, counted, scores, Budget(least, floor))
     assert counted.flops(mask) == least
     assert np.array_equal(mask, smallest)
     with pytest.raises(BudgetError) as caught:
-        select(graph, counted, scores, floor, least - 1)
+        select(graph, counted, scores, Budget(least - 1, floor))
     assert numbers(caught) == (least, counted.flops(graph.full_mask()))
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from small import Net
 from torch import nn
 from torch.nn import functional
 
@@ -16,7 +17,7 @@ from lwdna.errors import BudgetError
 from lwdna.graph.channels import ChannelGraph
 from lwdna.graph.complexity import MaskedComplexity, complexity
 from lwdna.graph.surgery import cut, silence, verify
-from lwdna.shrinkage.budget import floors, select
+from lwdna.shrinkage.budget import Budget, floors, select
 from lwdna.shrinkage.shrunk import derive
 
 SHARE = 0.5
@@ -31,11 +32,15 @@ def conv(inputs, outputs, kernel=3, **options):
 # -- building blocks -------------------------------------------------------------------------------
 
 
-def shuffle_by_hand(self, x):
-    x = self.a(x)
+def between(middle, elements, read=12):
+    """Something between two convolutions: a layer or a function, of 12 channels."""
+    modules = {"a": conv(3, 12), "middle": middle, "b": conv(read, 2)}
+    return lambda self, x: self.b(self.middle(self.a(x))), modules, {"a": elements}
+
+
+def shuffle_by_hand(x):
     b, c, h, w = x.size()
-    x = x.view(b, 2, c // 2, h, w).transpose(1, 2).contiguous().view(b, -1, h, w)
-    return self.b(x)
+    return x.view(b, 2, c // 2, h, w).transpose(1, 2).contiguous().view(b, -1, h, w)
 
 
 def selective_kernels(self, x):
@@ -98,56 +103,20 @@ class NormOverTheLast(nn.LayerNorm):
 
 
 BLOCKS = {
-    "chunk into halves": (
-        lambda self, x: self.b(torch.cat(self.a(x).chunk(2, 1)[::-1], 1)),
-        {"a": conv(3, 12), "b": conv(12, 2)},
-        {"a": 6},
-    ),
+    "chunk into halves": between(lambda x: torch.cat(x.chunk(2, 1)[::-1], 1), 6),
     "split by a size taken from the shape": (
         three_of_a_kind,
         {"a": conv(3, 12), "b": conv(4, 2)},
         {"a": 4},
     ),
-    "gated linear unit": (
-        lambda self, x: self.b(functional.glu(self.a(x), 1)),
-        {"a": conv(3, 12), "b": conv(6, 2)},
-        {"a": 6},
-    ),
-    "gated linear unit, module": (
-        lambda self, x: self.b(self.glu(self.a(x))),
-        {"a": conv(3, 12), "b": conv(6, 2), "glu": nn.GLU(1)},
-        {"a": 6},
-    ),
-    "channel shuffle by hand": (
-        shuffle_by_hand,
-        {"a": conv(3, 12), "b": conv(12, 2)},
-        {"a": 6},
-    ),
-    "channel shuffle": (
-        lambda self, x: self.b(functional.channel_shuffle(self.a(x), 3)),
-        {"a": conv(3, 12), "b": conv(12, 2)},
-        {"a": 4},
-    ),
-    "channel shuffle, module": (
-        lambda self, x: self.b(self.shuffle(self.a(x))),
-        {"a": conv(3, 12), "b": conv(12, 2), "shuffle": nn.ChannelShuffle(3)},
-        {"a": 4},
-    ),
-    "group norm": (
-        lambda self, x: self.b(self.norm(self.a(x))),
-        {"a": conv(3, 12), "b": conv(12, 2), "norm": nn.GroupNorm(4, 12)},
-        {"a": 4},
-    ),
-    "group norm of one group": (
-        lambda self, x: self.b(self.norm(self.a(x))),
-        {"a": conv(3, 12), "b": conv(12, 2), "norm": nn.GroupNorm(1, 12)},
-        {"a": 12},
-    ),
-    "instance norm": (
-        lambda self, x: self.b(self.norm(self.a(x))),
-        {"a": conv(3, 12), "b": conv(12, 2), "norm": nn.InstanceNorm2d(12, affine=True)},
-        {"a": 12},
-    ),
+    "gated linear unit": between(lambda x: functional.glu(x, 1), 6, read=6),
+    "gated linear unit, module": between(nn.GLU(1), 6, read=6),
+    "channel shuffle by hand": between(shuffle_by_hand, 6),
+    "channel shuffle": between(lambda x: functional.channel_shuffle(x, 3), 4),
+    "channel shuffle, module": between(nn.ChannelShuffle(3), 4),
+    "group norm": between(nn.GroupNorm(4, 12), 4),
+    "group norm of one group": between(nn.GroupNorm(1, 12), 12),
+    "instance norm": between(nn.InstanceNorm2d(12, affine=True), 12),
     "layer norm and linear layers, channels last": (
         channels_last,
         {
@@ -172,11 +141,7 @@ BLOCKS = {
         },
         {"a": 12, "down": 6},
     ),
-    "layer norm over space": (
-        lambda self, x: self.b(self.norm(self.a(x))),
-        {"a": conv(3, 12), "b": conv(12, 2), "norm": nn.LayerNorm([8, 8])},
-        {"a": 12},
-    ),
+    "layer norm over space": between(nn.LayerNorm([8, 8]), 12),
     "stack, softmax over branches": (
         selective_kernels,
         {
@@ -188,11 +153,7 @@ BLOCKS = {
         },
         {"a": 6, "b": 8},
     ),
-    "softmax over channels": (
-        lambda self, x: self.b(self.a(x).softmax(1)),
-        {"a": conv(3, 12), "b": conv(12, 2)},
-        {"a": 1},
-    ),
+    "softmax over channels": between(lambda x: x.softmax(1), 1),
     "squeeze and excitation with views": (
         channel_attention,
         {"a": conv(3, 12), "down": nn.Linear(12, 3), "up": nn.Linear(3, 12), "b": conv(12, 2)},
@@ -242,15 +203,7 @@ BLOCKS = {
         {"a": conv(3, 12), "norm": nn.BatchNorm2d(12), "b": nn.Linear(12, 2, bias=False)},
         {"a": 12},
     ),
-    "statistics as buffers": (
-        lambda self, x: self.b(self.norm(self.a(x))),
-        {
-            "a": conv(3, 12),
-            "b": conv(12, 2),
-            "norm": torchvision.ops.FrozenBatchNorm2d(12),
-        },
-        {"a": 12},
-    ),
+    "statistics as buffers": between(torchvision.ops.FrozenBatchNorm2d(12), 12),
     "convolution called twice": (
         lambda self, x: self.b(self.a(functional.relu(self.a(self.stem(x))))),
         {"stem": conv(3, 12), "a": conv(12, 12), "b": conv(12, 2)},
@@ -263,21 +216,9 @@ BLOCKS = {
         {"a": conv(3, 12), "b": conv(12, 2)},
         {"a": 12},
     ),
-    "new tensor for noise": (
-        lambda self, x: self.b(self.a(x) * x.new_empty((x.size(0), 1, 1, 1)).fill_(2.0)),
-        {"a": conv(3, 12), "b": conv(12, 2)},
-        {"a": 12},
-    ),
-    "new tensor in the forward": (
-        lambda self, x: self.b(self.a(x) + torch.ones(1)),
-        {"a": conv(3, 12), "b": conv(12, 2)},
-        {"a": 12},
-    ),
-    "padding with three kinds": (
-        lambda self, x: self.b(self.pad(self.a(x))),
-        {"a": conv(3, 12), "b": conv(12, 2), "pad": nn.CircularPad2d(1)},
-        {"a": 12},
-    ),
+    "new tensor for noise": between(lambda x: x * x.new_empty((x.size(0), 1, 1, 1)).fill_(2.0), 12),
+    "new tensor in the forward": between(lambda x: x + torch.ones(1), 12),
+    "padding with three kinds": between(nn.CircularPad2d(1), 12),
     "transposed convolution and interpolation": (
         lambda self, x: self.b(
             torch.cat([self.up(self.a(x)), functional.interpolate(self.a(x), scale_factor=2)], 1)
@@ -289,20 +230,9 @@ BLOCKS = {
 """By name: forward, modules, and by channel set the number of its elements."""
 
 
-class Block(nn.Module):
-    def __init__(self, run, modules):
-        super().__init__()
-        self.run = run
-        for name, module in modules.items():
-            setattr(self, name, module)
-
-    def forward(self, x):
-        return self.run(self, x)
-
-
 def used(case, dtype=torch.float64):
     run, modules, sizes = BLOCKS[case]
-    return Block(run, modules).to(dtype).eval(), sizes
+    return Net(run, **modules).to(dtype).eval(), sizes
 
 
 @pytest.mark.parametrize("case", BLOCKS)
@@ -347,7 +277,7 @@ HELD = {
 def test_numbers_in_the_code_keep_channels(case, random_mask):
     """A number written in a network's code still means the same channels afterwards."""
     modules = {"a": nn.Sequential(conv(3, 6), conv(6, 12)), "b": conv(12, 2)}
-    model = Block(HELD[case], modules).double().eval()
+    model = Net(HELD[case], **modules).double().eval()
     graph = ChannelGraph(model, X.double())
     held = next(channels for channels in graph.sets if channels.name == "a.1")
     assert held.frozen.all()
@@ -457,7 +387,7 @@ def test_torchvision(name, tmp_path, record_property):
 
     scores = np.random.default_rng(0).random(graph.elements)
     target = SHARE * direct[0]
-    mask = select(graph, counted, scores, floors(graph.sets, 0.05, 0.05), target)
+    mask = select(graph, counted, scores, Budget(target, floors(graph.sets, 0.05, 0.05)))
     flops, kept_params = counted.flops(mask), counted.params(mask)
     shrunk = derive(graph, model, mask, x, counted, like=model, settings={"batch_norm": True})
     small = shrunk.model
@@ -513,7 +443,7 @@ def test_transformers_are_followed_in_part_or_refused_by_name(name, record_prope
 
 
 def test_budget_error_names_what_is_held(stream):
-    model = Block(HELD["slice"], {"a": conv(3, 12), "b": conv(12, 2)})
+    model = Net(HELD["slice"], a=conv(3, 12), b=conv(12, 2))
     with pytest.raises(BudgetError, match=r"'a' all stay: getitem .*test_zoo\.py"):
         lwdna.shrink(model, X, stream(2, 3, 8, 8), target_flops=1000)
 
@@ -523,7 +453,7 @@ def test_a_branch_on_the_number_of_channels_is_noticed(stream):
         x = self.a(x)
         return self.b(functional.relu(x) if x.shape[1] >= 12 else x.sigmoid())
 
-    model = Block(run, {"a": conv(3, 12), "b": conv(12, 2)})
+    model = Net(run, a=conv(3, 12), b=conv(12, 2))
     with pytest.raises(lwdna.errors.GraphError, match="takes another way"):
         lwdna.shrink(model, X, stream(2, 3, 8, 8), target_flops=10000)
 
@@ -531,7 +461,7 @@ def test_a_branch_on_the_number_of_channels_is_noticed(stream):
 def test_no_layer_loses_all_its_channels(stream):
     """Floors hold for a set; a layer that makes a part of it keeps one channel all the same."""
     modules = {"a": conv(3, 8), "b": conv(3, 8), "c": conv(3, 16), "d": conv(16, 2)}
-    model = Block(lambda self, x: self.d(torch.cat([self.a(x), self.b(x)], 1) + self.c(x)), modules)
+    model = Net(lambda self, x: self.d(torch.cat([self.a(x), self.b(x)], 1) + self.c(x)), **modules)
     for seed in range(20):
         small = lwdna.shrink(
             model, X, None, target_flops=20000, rho=0.1, criterion="magnitude", seed=seed
@@ -547,9 +477,7 @@ def test_an_input_without_a_batch_axis_is_refused():
 
 
 def test_an_index_that_is_a_tensor_holds_what_it_takes():
-    model = Block(
-        lambda self, x: self.b(self.a(x)[:, self.order]), {"a": conv(3, 8), "b": conv(8, 2)}
-    )
+    model = Net(lambda self, x: self.b(self.a(x)[:, self.order]), a=conv(3, 8), b=conv(8, 2))
     model.register_buffer("order", torch.randperm(8))
     graph = ChannelGraph(model, X)
     assert "an index that is a tensor" in graph.unfollowed[0]
