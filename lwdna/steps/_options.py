@@ -136,11 +136,7 @@ batch_norm = click.option(
     help="Count batch norm in the FLOPs, as Table 1 does and Table 2 does not.",
 )
 runs_of_files = click.option(
-    "--labels",
-    "runs",
-    type=Json(),
-    required=True,
-    help="By file, whose it is: experiment, method, seed.",
+    "--labels", "runs", type=Json(), required=True, help="By file: experiment, method, seed."
 )
 experiments = click.option("--experiments", type=Json(), required=True, help="Experiments to show.")
 scale = click.option(
@@ -222,6 +218,24 @@ network_to_shrink = bundle(
 
 figure = bundle("figure", experiments, scale, images)
 """What every figure that compares experiments is made of: these, its banner, its files."""
+
+
+def figure_of(argument: str) -> Option:
+    """What every figure of tables of runs is made of: :data:`figure`, and files as ``tables``.
+
+    Args:
+        argument: name of the files, CSV of other steps, which are read one below the other.
+    """
+
+    def decorate(command: Command) -> Command:
+        @wraps(command)
+        def drawn(*, runs: Runs, **given: Any) -> Any:
+            return command(tables=read_tables(given.pop(argument), runs), **given)
+
+        return click.argument(argument, type=FILE, nargs=-1)(runs_of_files(figure(drawn)))
+
+    return decorate
+
 
 table_files = bundle(
     "files",

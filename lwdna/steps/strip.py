@@ -11,7 +11,7 @@ import click
 from lwdna.errors import ConfigError, require_known
 from lwdna.networks.own import load
 from lwdna.results.strips import SIZE, Image, plot_strip, region_of
-from lwdna.steps._options import ANY_PATH, FILE, bundle, images, scale, task
+from lwdna.steps._options import ANY_PATH, FILE, bundle, images, own_network, scale, task
 from lwdna.tasks.kinds import kind_of
 from lwdna.tasks.metrics import psnr
 from lwdna.tasks.references import reference_network
@@ -22,18 +22,13 @@ from lwdna.training.evaluation import infer_example
 _restored = bundle(
     "restored",
     click.option(
-        "--network",
-        "networks",
+        "--weights",
         type=(str, FILE),
         multiple=True,
         required=True,
         help="Caption and weights of a network; may be given several times.",
     ),
-    click.option(
-        "--made-by",
-        metavar="FILE:FUNCTION",
-        help="What makes these networks, where they are your own.",
-    ),
+    own_network,
     task,
     click.option("--test", type=ANY_PATH, required=True, help="Folder of test images."),
     click.option("--image", help="Name of the one to show.  [default: the first]"),
@@ -79,8 +74,8 @@ def main(
 
 def _restore(
     *,
-    networks: Sequence[tuple[str, Path]],
-    made_by: str | None,
+    weights: Sequence[tuple[str, Path]],
+    network: str | None,
     task: dict[str, Any],
     test: Path,
     image: str | None,
@@ -95,7 +90,7 @@ def _restore(
     inputs, target = data[number]
     reference = kind_of(task).reference
     models = {} if reference is None else {reference.title: reference_network(task)}
-    models |= {caption: load(weights, made_by) for caption, weights in networks}
+    models |= {caption: load(path, network) for caption, path in weights}
     shown = {"Ground truth": to_bytes(target)}
     quality = {}
     arguments = conventions_for(task["kind"], convention, target.shape[-1] // inputs.shape[-1])

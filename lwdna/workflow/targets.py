@@ -169,8 +169,8 @@ class Targets:
         """Titles and paths of these, for the command line."""
         titles = (METHODS[method].title for method in _PAIR)
         pairs = zip(titles, self.strip_networks(wildcards), strict=True)
-        words = [word for title, path in pairs for word in ("--network", title, path)]
-        return words + maker("--made-by", self.run.section(wildcards)["network"])
+        words = [word for title, path in pairs for word in ("--weights", title, path)]
+        return words + maker("--network", self.run.section(wildcards)["network"])
 
     def strip_part(self, wildcards: Wildcards) -> list[str]:
         """Which image a strip shows, and which part of it, for the command line."""

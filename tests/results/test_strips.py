@@ -125,7 +125,7 @@ def drawing(tmp_path: Path) -> list[str]:
     export_photographs(["coffee", "rocket"], tmp_path / "images")
     save(lwdna.build("DnCNN", blocks=1, channels=2), tmp_path / "net.safetensors")
     task = json.dumps({"kind": "denoising", "sigma": 70})
-    words = ["--network", "Net", str(tmp_path / "net.safetensors"), "--task", task]
+    words = ["--weights", "Net", str(tmp_path / "net.safetensors"), "--task", task]
     return [*words, "--test", str(tmp_path / "images"), "--output", str(tmp_path / "a.svg")]
 
 

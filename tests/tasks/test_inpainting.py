@@ -133,7 +133,7 @@ def test_another_hole_is_another_training(folder):
 
 def test_a_strip_numbers_images_without_names(folder):
     save(lwdna.build("DnCNN", blocks=1, channels=2), folder / "net.safetensors")
-    words = ("--network", "Net", "net.safetensors", "--task", json.dumps(TASK), "--test", "images")
+    words = ("--weights", "Net", "net.safetensors", "--task", json.dumps(TASK), "--test", "images")
     status, said = command("strip", *words, "--image", "2", "--output", "a.svg", cwd=folder)
     assert status == 0, said
     picture = (folder / "a.svg").read_text()

@@ -178,7 +178,7 @@ def test_a_strip_shows_both_networks_and_the_part_that_is_asked_for():
 
     found, wildcards = targets(read(change=choose)), of(experiment="dncnn")
     inputs = found.strip_networks(wildcards)
-    said = ["--network", "Baseline", inputs[0], "--network", "LW-DNA", inputs[1]]
+    said = ["--weights", "Baseline", inputs[0], "--weights", "LW-DNA", inputs[1]]
     assert len(inputs) == 2 and found.strip_titles(wildcards) == said
     part = " ".join(found.strip_part(wildcards))
     assert "--image a b.png" in part and part.endswith("--centre 3 4")

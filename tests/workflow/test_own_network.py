@@ -96,7 +96,7 @@ def test_what_steps_are_given(tmp_path, monkeypatch):
     start = run.train_start(of("baseline"))
     assert json.loads(start[1]) == OWN | {"width": 1} and len(start) == 2
     assert run.own_sources(of("lw-dna")) == ["net.py"]
-    assert Targets(run, None).strip_titles(of("lw-dna"))[-2:] == ["--made-by", "net.py:wide"]
+    assert Targets(run, None).strip_titles(of("lw-dna"))[-2:] == own[:2]
 
 
 @pytest.mark.parametrize("groups", [None, "whole", "positions"])
