@@ -14,8 +14,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from lwdna.io.homes import at_home
 
 if TYPE_CHECKING:
     from lwdna.config.sections import Experiment
@@ -33,8 +34,7 @@ class Shrinkage:
 
     def load(self) -> Any:
         """What the home names."""
-        module, name = str(self.home).split(":")
-        return getattr(import_module(f"lwdna.{module}"), name)
+        return at_home(str(self.home))
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,11 @@ class Method:
     """In figures that compare shrinkages."""
 
 
+def _control(title: str, changes: Mapping[str, Any], note: str, **look: Any) -> Method:
+    """LW-DNA with one thing changed."""
+    return Method(title, Shrinkage(changes), distils=True, note=note, **look)
+
+
 METHODS: Mapping[str, Method] = {
     "baseline": Method("Baseline", colour="#0072B2"),
     "baseline-kd": Method("Baseline KD", distils=True, needs_teacher=True, colour="#009E73"),
@@ -93,51 +98,44 @@ METHODS: Mapping[str, Method] = {
         needs_teacher=True,
         note="the LW-DNA network trained without knowledge distillation",
     ),
-    "from-scratch": Method(
+    "from-scratch": _control(
         "LW-DNA from scratch",
-        Shrinkage({"start": "fresh"}),
-        distils=True,
-        note="the shape of the LW-DNA network, trained from weights drawn anew",
+        {"start": "fresh"},
+        "the shape of the LW-DNA network, trained from weights drawn anew",
     ),
-    "generated": Method(
+    "generated": _control(
         "LW-DNA as generated",
-        Shrinkage({"start": "generated"}),
-        distils=True,
-        note="the LW-DNA network, trained from the weights that the latent vectors generate",
+        {"start": "generated"},
+        "the LW-DNA network, trained from the weights that the latent vectors generate",
     ),
-    "rescaled": Method(
+    "rescaled": _control(
         "LW-DNA rescaled",
-        Shrinkage({"start": "rescaled"}),
-        distils=True,
-        note="as generated, with the weights of each layer scaled to the size of fresh ones",
+        {"start": "rescaled"},
+        "as generated, with the weights of each layer scaled to the size of fresh ones",
     ),
-    "width-1": Method(
+    "width-1": _control(
         "Not widened",
-        Shrinkage({"widen": 1}),
-        distils=True,
-        note="as LW-DNA, but from the baseline at its width",
+        {"widen": 1},
+        "as LW-DNA, but from the baseline at its width",
     ),
-    "magnitude": Method(
+    "magnitude": _control(
         "Magnitude",
-        Shrinkage({"criterion": "magnitude"}),
-        distils=True,
-        note="as LW-DNA, but the largest latent elements stay",
+        {"criterion": "magnitude"},
+        "as LW-DNA, but the largest latent elements stay",
         colour="#56B4E9",
         marker="^",
     ),
-    "random": Method(
+    "random": _control(
         "Random",
-        Shrinkage({"criterion": "random"}),
-        distils=True,
-        note="as LW-DNA, but channels that stay are drawn by lot",
+        {"criterion": "random"},
+        "as LW-DNA, but channels that stay are drawn by lot",
         colour="#E69F00",
         marker="v",
     ),
-    "uniform": Method(
+    "uniform": _control(
         "Uniform",
-        Shrinkage({"criterion": "uniform"}),
-        distils=True,
-        note="as LW-DNA, but every layer keeps the same share of its channels",
+        {"criterion": "uniform"},
+        "as LW-DNA, but every layer keeps the same share of its channels",
         colour="#222222",
         marker="D",
     ),

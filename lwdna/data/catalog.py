@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
 from typing import Any, Literal, TypeAlias
 
 from lwdna.errors import require_known
+from lwdna.io.homes import at_home
 
 DatasetSection: TypeAlias = Mapping[str, Any]
 """A section of ``datasets``: ``kind``, and the keys of that kind (:attr:`DatasetKind.keys`)."""
@@ -92,9 +92,7 @@ class DatasetKind:
     @property
     def make(self) -> Callable[..., Any]:
         """What makes the images of a split ready."""
-        module, name = self.home.split(":")
-        make: Callable[..., Any] = getattr(import_module(f"lwdna.data.{module}"), name)
-        return make
+        return at_home(f"data.{self.home}")  # type: ignore[no-any-return]
 
     @property
     def labelled(self) -> bool:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
 from typing import Any, TypeAlias
 
 from lwdna.data.catalog import dataset_shape
 from lwdna.errors import require_known
+from lwdna.io.homes import at_home
 
 Maker: TypeAlias = str
 """Module and name of the class of a network, or of a function that makes it. It is imported when
@@ -67,9 +67,7 @@ class Entry:
     @property
     def make(self) -> Callable[..., Any]:
         """What makes the network."""
-        module, name = self.maker.split(".")
-        make: Callable[..., Any] = getattr(import_module(f"lwdna.networks.{module}"), name)
-        return make
+        return at_home(f"networks.{self.maker}")  # type: ignore[no-any-return]
 
 
 RESNET_DEPTHS = (8, 14, 20, 26, 32, 38, 44, 56, 110)

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass
 from functools import partial
-from importlib import import_module
 from typing import Any, Literal, TypeAlias
 
 from lwdna.errors import ConfigError, require_known
+from lwdna.io.homes import at_home
 from lwdna.tasks.sections import TaskSection
 
 Table: TypeAlias = int | str
@@ -69,9 +69,7 @@ class TaskKind:
     @property
     def make(self) -> Callable[..., Any]:
         """The class of its home."""
-        module, name = self.home.split(".")
-        make: Callable[..., Any] = getattr(import_module(f"lwdna.tasks.{module}"), name)
-        return make
+        return at_home(f"tasks.{self.home}")  # type: ignore[no-any-return]
 
 
 _ERRORS = {"top1_error": "top1_error_percent", "top5_error": "top5_error_percent"}
