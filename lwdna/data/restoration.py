@@ -9,6 +9,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NotRequired, TypedDict, Unpack
 
 import numpy as np
 import torch
@@ -22,6 +23,18 @@ from lwdna.data.transforms import Turn, require_number, to_tensor
 from lwdna.errors import DataError
 
 
+class Sampling(TypedDict):
+    """Which patches a training sees."""
+
+    patch_size: int
+    """p, pixels of a side of the input."""
+    samples_per_epoch: NotRequired[int | None]
+    """By default the number N of sub-images. The samples walk through the sub-images in turn:
+    sample i of epoch e comes from number (e samples_per_epoch + i) mod N."""
+    seed: int
+    """Of places, orientations and noise."""
+
+
 class _RestorationTrain(Dataset[tuple[Tensor, Tensor]]):
     """What the two restoration tasks share: which sub-image, which patch, which orientation.
 
@@ -32,7 +45,13 @@ class _RestorationTrain(Dataset[tuple[Tensor, Tensor]]):
     """
 
     def __init__(
-        self, store: Store, *, name: str, patch_size: int, samples_per_epoch: int | None, seed: int
+        self,
+        store: Store,
+        *,
+        name: str,
+        patch_size: int,
+        samples_per_epoch: int | None = None,
+        seed: int,
     ) -> None:
         require_number(patch_size >= 1, "patch_size", patch_size, "at least 1")
         require_number(seed >= 0, "seed", seed, "at least 0")
@@ -73,12 +92,8 @@ class SuperResolutionTrain(_RestorationTrain):
 
     Args:
         store: with "images" and "lr" at this scale.
-        patch_size: p, pixels of the low-resolution patch: 48 for EDSR, 24 for SRResNet.
         scale: s.
-        samples_per_epoch: by default the number N of sub-images. The samples walk through the
-            sub-images in turn: sample i of epoch e comes from number (e samples_per_epoch + i)
-            mod N.
-        seed: of places and orientations.
+        sampling: see :class:`Sampling`; p is 48 for EDSR, 24 for SRResNet.
 
     Raises:
         ConfigError: if a number is out of range.
@@ -86,15 +101,7 @@ class SuperResolutionTrain(_RestorationTrain):
             fit into them.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        *,
-        patch_size: int,
-        scale: int,
-        samples_per_epoch: int | None = None,
-        seed: int,
-    ) -> None:
+    def __init__(self, store: Store, *, scale: int, **sampling: Unpack[Sampling]) -> None:
         if "lr" not in store.shapes:
             raise DataError(
                 f"The store '{store.path}' has no low-resolution images; give one that was cut "
@@ -106,13 +113,7 @@ class SuperResolutionTrain(_RestorationTrain):
                 f"The store '{store.path}' was cut with scale {store.attributes.get('scale')}, "
                 f"but scale {scale} is asked for; cut the images with scale {scale}."
             )
-        super().__init__(
-            store,
-            name="lr",
-            patch_size=patch_size,
-            samples_per_epoch=samples_per_epoch,
-            seed=seed,
-        )
+        super().__init__(store, name="lr", **sampling)
         self._scale = scale
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor]:
@@ -132,25 +133,15 @@ class DenoisingTrain(_RestorationTrain):
 
     Args:
         store: gray, see :func:`lwdna.data.crops.gray_store`.
-        patch_size: p, pixels of the patch: 64 for DnCNN, 128 for the U-Net.
         sigma: standard deviation of the noise on the scale 0-255; 70 in the paper.
-        samples_per_epoch: as in :class:`SuperResolutionTrain`.
-        seed: of places, orientations and noise.
+        sampling: see :class:`Sampling`; p is 64 for DnCNN, 128 for the U-Net.
 
     Raises:
         ConfigError: if a number is out of range.
         DataError: if the store is not gray, or the patch does not fit into its images.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        *,
-        patch_size: int,
-        sigma: float,
-        samples_per_epoch: int | None = None,
-        seed: int,
-    ) -> None:
+    def __init__(self, store: Store, *, sigma: float, **sampling: Unpack[Sampling]) -> None:
         require_number(sigma >= 0, "sigma", sigma, "at least 0")
         channels = store.shapes["images"][3]
         if channels != 1:
@@ -158,13 +149,7 @@ class DenoisingTrain(_RestorationTrain):
                 f"The store '{store.path}' holds images of {channels} channels, and denoising "
                 "works on gray; make a gray store of it first."
             )
-        super().__init__(
-            store,
-            name="images",
-            patch_size=patch_size,
-            samples_per_epoch=samples_per_epoch,
-            seed=seed,
-        )
+        super().__init__(store, name="images", **sampling)
         self._sigma = sigma
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor]:

@@ -19,13 +19,7 @@ class Denoising(Restoration):
 
     def train_data(self, path: PathLike, *, seed: int) -> DenoisingTrain:
         """Patches of a gray store."""
-        return DenoisingTrain(
-            Store(path),
-            patch_size=self.key("patch_size"),
-            sigma=self.key("sigma"),
-            samples_per_epoch=self.section.get("samples_per_epoch"),
-            seed=seed,
-        )
+        return DenoisingTrain(Store(path), sigma=self.key("sigma"), **self.sampling(seed))
 
     def test_data(self, path: PathLike, *, seed: int = 0) -> DenoisingTest:
         """The images of a folder."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lwdna.data.restoration import Sampling
 from lwdna.errors import ConfigError
 from lwdna.tasks.kinds import KINDS
 from lwdna.tasks.metrics import conventions, psnr, ssim
@@ -82,6 +83,14 @@ class Restoration(Task):
 
     metric_names: ClassVar[tuple[str, ...]] = ("psnr",)
     one_by_one: ClassVar[bool] = True
+
+    def sampling(self, seed: int) -> Sampling:
+        """Which patches a training with this seed sees."""
+        return Sampling(
+            patch_size=self.key("patch_size"),
+            samples_per_epoch=self.section.get("samples_per_epoch"),
+            seed=seed,
+        )
 
     def loss(self, output: Tensor, target: Tensor, teacher_output: Tensor | None = None) -> Tensor:
         """Mean absolute difference of images (B, C, H, W) on the 0-255 scale, a scalar."""

@@ -20,13 +20,7 @@ class SuperResolution(Restoration):
 
     def train_data(self, path: PathLike, *, seed: int) -> SuperResolutionTrain:
         """Patches of a colour store with low-resolution partners."""
-        return SuperResolutionTrain(
-            Store(path),
-            patch_size=self.key("patch_size"),
-            scale=self.key("scale"),
-            samples_per_epoch=self.section.get("samples_per_epoch"),
-            seed=seed,
-        )
+        return SuperResolutionTrain(Store(path), scale=self.key("scale"), **self.sampling(seed))
 
     def test_data(self, path: PathLike, *, seed: int = 0) -> SuperResolutionTest:
         """The images of a folder."""
