@@ -226,7 +226,7 @@ def plot_agreement(
         networks: what was kept.
         outputs: paths that end in ``.png`` or ``.svg``; one file is written for each.
         experiments: those to show, by name; ``label`` of each is used.
-        scale: the label at the bottom, or empty.
+        scale: the banner at the bottom, or empty.
         title: of the figure.
 
     Raises:

@@ -22,6 +22,10 @@ from lwdna.results.tables import Experiments
 LOGGED = ("baseline", "baseline-kd", "lw-dna")
 """The methods that Figure 1 of the supplement shows."""
 
+_LOGS = "Training and testing log"
+_REMAINING = "Remaining channels of the LW-DNA networks"
+"""Titles of the figures."""
+
 _MEASURES = (
     ("top1_error", "Top-1 error [%]"),
     ("psnr", "PSNR [dB]"),
@@ -45,12 +49,7 @@ _FEW = 20
 
 
 def plot_training_logs(
-    histories: pd.DataFrame,
-    outputs: Sequence[Output],
-    *,
-    experiments: Experiments,
-    scale: str = "",
-    title: str = "Training and testing log",
+    histories: pd.DataFrame, outputs: Sequence[Output], *, experiments: Experiments, scale: str = ""
 ) -> None:
     """Figure 1 of the supplement: error or PSNR over the epochs, a panel for each experiment.
 
@@ -65,8 +64,7 @@ def plot_training_logs(
             Columns without the unit at their end are understood too.
         outputs: paths that end in ``.png`` or ``.svg``; one file is written for each.
         experiments: those to show, by name; ``label`` and ``methods`` of each are used.
-        scale: the label at the bottom, or empty.
-        title: of the figure.
+        scale: the banner at the bottom, or empty.
 
     Raises:
         DataError: if a column is missing.
@@ -95,19 +93,14 @@ def plot_training_logs(
         legend.append(Line2D([], [], color=INK, linestyle="--", label="training"))
     footer = [_MEANS if shown else "", _not_run(experiments, shown), scale]
     with panels_of(
-        outputs, title, legend, footer, panels=len(shown), columns=columns, height=3.3
+        outputs, _LOGS, legend, footer, panels=len(shown), columns=columns, height=3.3
     ) as grid:
         for axes, name in zip(grid, shown, strict=True):
             _plot_log(axes, runs[name], experiments[name])
 
 
 def plot_remaining_channels(
-    channels: pd.DataFrame,
-    outputs: Sequence[Output],
-    *,
-    experiments: Experiments,
-    scale: str = "",
-    title: str = "Remaining channels of the LW-DNA networks",
+    channels: pd.DataFrame, outputs: Sequence[Output], *, experiments: Experiments, scale: str = ""
 ) -> None:
     """Figure 2 of the supplement: remaining output channels over the baseline, layer by layer.
 
@@ -122,8 +115,7 @@ def plot_remaining_channels(
             not said, layers that lost none for any seed are taken to be frozen.
         outputs: paths that end in ``.png`` or ``.svg``; one file is written for each.
         experiments: those to show, by name; ``label`` of each is used.
-        scale: the label at the bottom, or empty.
-        title: of the figure.
+        scale: the banner at the bottom, or empty.
 
     Raises:
         DataError: if a column is missing, or a layer had no channel.
@@ -155,7 +147,7 @@ def plot_remaining_channels(
     about = f"{_MEANS} {LAYERS}; those that can lose no channel are left out."
     footer = [about if shown else "", _not_run(experiments, shown), scale]
     with panels_of(
-        outputs, title, legend, footer, panels=len(shown), columns=columns, height=2.6
+        outputs, _REMAINING, legend, footer, panels=len(shown), columns=columns, height=2.6
     ) as grid:
         for axes, name in zip(grid, shown, strict=True):
             most = _NUMBERED_LAYERS // columns

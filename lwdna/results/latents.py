@@ -35,8 +35,8 @@ def plot_histograms(
     *,
     layers: Sequence[int],
     epochs: Sequence[int],
+    title: str,
     scale: str = "",
-    title: str = "Latent vectors during the search by DHP",
 ) -> None:
     """Histograms of the latent vectors of some layers: a row for each epoch, a column a layer.
 
@@ -46,8 +46,8 @@ def plot_histograms(
         layers: numbers of layers in the order of the network, from 1: the latent vector is the
             one that controls the output channels of the layer.
         epochs: numbers of finished epochs; those after the end of the search stay empty.
-        scale: the label at the bottom, or empty.
         title: of the figure.
+        scale: the banner at the bottom, or empty.
 
     Raises:
         DataError: if there is no such layer.
@@ -78,12 +78,7 @@ def plot_histograms(
 
 
 def animate_histograms(
-    record: LatentRecord,
-    output: Output,
-    *,
-    layers: Sequence[int],
-    scale: str = "",
-    title: str = "Latent vectors during the search by DHP",
+    record: LatentRecord, output: Output, *, layers: Sequence[int], title: str, scale: str = ""
 ) -> None:
     """The same over all epochs as an animation: a panel for each layer, a frame for each epoch.
 
@@ -91,8 +86,8 @@ def animate_histograms(
         record: of the search.
         output: a path that ends in ``.gif``.
         layers: as of :func:`plot_histograms`.
-        scale: the label at the bottom, or empty.
         title: of the figure.
+        scale: the banner at the bottom, or empty.
 
     Raises:
         DataError: if there is no such layer.

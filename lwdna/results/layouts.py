@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from lwdna.config.methods import METHODS
@@ -46,8 +47,8 @@ class Layout:
     measures: tuple[Measure, ...]
     keys: Mapping[str, str]
     """Columns that name a row, and their titles in Markdown."""
-    flops_decimals: int
-    params_decimals: int
+    flops_decimals: int = 4
+    params_decimals: int = 3
     paper: PaperTable | None = None
     """The paper's table whose rows it has, beside ours; by default it has none."""
     unsupplied: str = ""
@@ -81,6 +82,13 @@ _KNOWN = {measure.column: measure for measure in (_TOP1, _PSNR, _SSIM)}
 _UNITS = {"percent": "%", "db": "dB"}
 """By the end of a column's name."""
 
+_TRAINED = {"dataset": "Dataset", "network": "Network", "method": "Method"}
+_TESTED = {"network": "Network", "method": "Method", "test_set": "Test set"}
+"""What names a row: where data tell rows apart, that of the training, or that of the test."""
+
+_restored = partial(Layout, keys=_TESTED, flops_decimals=2, against="Baseline")
+"""A table of restored images."""
+
 LAYOUTS: Mapping[Table, Layout] = {
     1: Layout(
         title="Table 1: Image classification",
@@ -88,22 +96,17 @@ LAYOUTS: Mapping[Table, Layout] = {
         "knowledge distillation; DHP KD is the DHP version trained with knowledge distillation. "
         "A lower error is better.",
         measures=(_TOP1,),
-        keys={"dataset": "Dataset", "network": "Network", "method": "Method"},
-        flops_decimals=4,
-        params_decimals=3,
+        keys=_TRAINED,
         paper=PAPER_TABLES[1],
         against="Baseline KD",
     ),
-    2: Layout(
+    2: _restored(
         title="Table 2: Image denoising",
         caption="A higher PSNR is better. FLOPs are counted without batch norm, unless an "
         "experiment has count_batch_norm: this is how the paper's number for DnCNN comes about.",
         measures=(_PSNR,),
-        keys={"network": "Network", "method": "Method", "test_set": "Test set"},
-        flops_decimals=2,
         params_decimals=2,
         paper=PAPER_TABLES[2],
-        against="Baseline",
     ),
     3: Layout(
         title="Table 3: Ablation of rho and tau on MobileNetV1",
@@ -111,24 +114,18 @@ LAYOUTS: Mapping[Table, Layout] = {
         "MobileNetV1 on Tiny-ImageNet. A lower error is better.",
         measures=(_TOP1,),
         keys={"network": "Network", "dataset": "Dataset", "rho": "rho", "tau": "tau"},
-        flops_decimals=4,
-        params_decimals=3,
         paper=PAPER_TABLES[3],
         settings=("rho", "tau"),
         repeats=True,
         ratios=False,
     ),
-    4: Layout(
+    4: _restored(
         title="Table 4: Image super-resolution",
         caption="Higher PSNR and SSIM are better. The material supplied with this project holds "
         "no numbers of the paper for super-resolution.",
         measures=(_PSNR, _SSIM),
-        keys={"network": "Network", "method": "Method", "test_set": "Test set"},
-        flops_decimals=2,
-        params_decimals=3,
         unsupplied="not in the supplied paper",
         paper_heading="Experiments of the paper",
-        against="Baseline",
     ),
 }
 """The paper's tables. A title or caption can be changed without running anything again."""
@@ -152,15 +149,11 @@ def layout_of(table: Table) -> Layout:
 
 def _own(name: str, kind: TaskKind) -> Layout:
     """The layout of a kind of task that the paper has no table of."""
-    tested = {} if kind.labelled else {"test_set": "Test set"}
-    trained = {"dataset": "Dataset"} if kind.labelled else {}
     return Layout(
         title=name.replace("-", " ").capitalize(),
         caption=f"What the experiments of {name} gave; the paper has no such table.",
         measures=tuple(_measure(column) for column in kind.measures.values()),
-        keys=trained | {"network": "Network", "method": "Method"} | tested,
-        flops_decimals=4,
-        params_decimals=3,
+        keys=_TRAINED if kind.labelled else _TESTED,
         against=METHODS["baseline-kd" if kind.distils else "baseline"].title,
     )
 

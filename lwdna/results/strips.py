@@ -95,7 +95,7 @@ def plot_strip(
         outputs: paths that end in ``.png`` or ``.svg``; one file is written for each.
         region: what is in the box.
         psnr_db: by caption the PSNR in dB; captions without one get none.
-        scale: the label at the bottom, or empty.
+        scale: the banner at the bottom, or empty.
         title: of the figure.
         note: small print about this strip, such as what the PSNR was computed on.
 
