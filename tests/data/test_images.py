@@ -160,14 +160,18 @@ def test_changed_png_is_refused(tmp_path: Path) -> None:
             read_image(path)
 
 
-def test_not_an_image(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("text.png", r"text\.png.*not an image"),
+        ("missing.png", r"missing\.png.*does not exist"),
+        ("", "directory"),
+    ],
+)
+def test_not_an_image(tmp_path: Path, name: str, said: str) -> None:
     (tmp_path / "text.png").write_text("hello")
-    with pytest.raises(DataError, match=r"text\.png.*not an image"):
-        read_image(tmp_path / "text.png")
-    with pytest.raises(DataError, match=r"missing\.png.*does not exist"):
-        read_image(tmp_path / "missing.png")
-    with pytest.raises(DataError, match="directory"):
-        read_image(tmp_path)
+    with pytest.raises(DataError, match=said):
+        read_image(tmp_path / name)
 
 
 def test_written_images_are_read_back(tmp_path: Path) -> None:

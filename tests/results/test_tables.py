@@ -21,14 +21,21 @@ PAPER = Path(__file__).parents[2] / "paper"
 SCALE = "Demo at small scale."
 NOTHING = pd.DataFrame()
 
-RESNET56 = {
-    "tables": [1],
-    "test": ["cifar10"],
-    "network": {"name": "ResNet56", "dataset": "cifar10"},
-    "label": "ResNet56",
-    "paper": {"dataset": "cifar10", "network": "ResNet56"},
-    "methods": ["baseline", "baseline-kd", "lw-dna"],
-}
+
+def reproducing(network: str, dataset: str, **more: Any) -> dict[str, Any]:
+    """An experiment with a network of the paper on its dataset."""
+    return {
+        "test": [dataset],
+        "network": {"name": network, "dataset": dataset},
+        "label": network,
+        "paper": {"dataset": dataset, "network": network},
+        **more,
+    }
+
+
+RESNET56 = reproducing(
+    "ResNet56", "cifar10", tables=[1], methods=["baseline", "baseline-kd", "lw-dna"]
+)
 DIGITS = {
     "tables": [1, 3],
     "test": ["digits"],
@@ -45,15 +52,13 @@ DNCNN = {
     "paper": {"network": "DnCNN"},
     "methods": ["baseline", "lw-dna"],
 }
-MOBILENET = {
-    "tables": [3],
-    "test": ["tiny-imagenet"],
-    "network": {"name": "MobileNetV1", "dataset": "tiny-imagenet"},
-    "label": "MobileNetV1",
-    "paper": {"dataset": "tiny-imagenet", "network": "MobileNetV1"},
-    "methods": ["lw-dna"],
-    "shrink": {"rho": 0.1, "tau": 0.45},
-}
+MOBILENET = reproducing(
+    "MobileNetV1",
+    "tiny-imagenet",
+    tables=[3],
+    methods=["lw-dna"],
+    shrink={"rho": 0.1, "tau": 0.45},
+)
 
 
 def run(experiment: str, method: str, seed: int = 0, **values: Any) -> dict[str, Any]:
