@@ -19,13 +19,18 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_terminal_summary(terminalreporter):
-    """The table of foreign networks, and what was done to the jobs of a cluster."""
+    """What tests measured, the table of foreign networks, and what a cluster did to jobs."""
     noted = [
         value
         for outcome in ("passed", "failed")
         for report in terminalreporter.getreports(outcome)
         for value in report.user_properties
     ]
+    lines = [text for name, text in noted if name == "measured"]
+    if lines:
+        terminalreporter.write_sep("-", "measured")
+        for line in lines:
+            terminalreporter.write_line(line)
     lines = [text for name, text in noted if name == "slurm"]
     if lines:
         terminalreporter.write_sep("-", "a run on SLURM beside an undisturbed one on this machine")

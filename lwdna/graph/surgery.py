@@ -219,11 +219,16 @@ def fit(
     uncut = _uncut_axes(small)
     for name, tensor in tensors_of(small).items():
         _check_shape(name, state[name].shape, tensor.shape, model, uncut.get(name))
-    return resized(model, state, _groups_left(small, kept or {}), numbers)
+    return resized(model, state, groups_left(small, kept or {}), numbers)
 
 
-def _groups_left(model: nn.Module, kept: Mapping[str, Sequence[int]]) -> dict[str, int]:
-    """By grouped convolution of a network the number of groups that still have an output."""
+def groups_left(model: nn.Module, kept: Mapping[str, Sequence[int]]) -> dict[str, int]:
+    """By grouped convolution of a network the number of groups that still have an output.
+
+    Args:
+        model: the network at full width.
+        kept: by layer the output channels that are left.
+    """
     groups = {}
     for name, module in model.named_modules():
         if isinstance(module, CONVOLUTIONS) and module.groups > 1 and name in kept:
@@ -252,6 +257,28 @@ def resized(
         CheckpointError: if there is no such attribute.
     """
     other = on_meta(model, values=True)
+    put_tensors(model, other, state, groups, numbers)
+    return other
+
+
+def put_tensors(
+    model: nn.Module,
+    other: nn.Module,
+    state: Mapping[str, Tensor],
+    groups: Mapping[str, int],
+    numbers: Mapping[str, int] | None = None,
+) -> None:
+    """Give a copy of a network the tensors in ``state``, and its layers their shapes.
+
+    Args:
+        model: the network.
+        other: its copy, of any width.
+        state: by name every parameter and buffer, of whatever shapes a network of any width has.
+        groups, numbers: as of :func:`resized`.
+
+    Raises:
+        CheckpointError: if there is no attribute that is named in ``numbers``.
+    """
     for prefix, module in other.named_modules():
         own = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
         shapes = {}
@@ -271,7 +298,6 @@ def resized(
     _renumber(model, other)
     for name, number in (numbers or {}).items():
         _set_number(other, name, number)
-    return other
 
 
 def _renumber(model: nn.Module, other: nn.Module) -> None:
