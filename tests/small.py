@@ -28,6 +28,12 @@ def fixed_initialisation():
     torch.manual_seed(20210620)
 
 
+@pytest.fixture
+def measured(record_property, request):
+    """Notes what a test measured, for the summary at the end."""
+    return lambda what: record_property("measured", f"{request.node.name}: {what}")
+
+
 class Net(nn.Module):
     """A network whose forward is the function ``run(self, *inputs)``; the rest it keeps."""
 

@@ -122,6 +122,14 @@ class Classification(Task):
             output, target, teacher_output, temperature=self.temperature, weight=self.weight
         )
 
+    def soft_loss(self, output: Tensor, other: Tensor) -> Tensor:
+        """The divergence of predictions, (B, classes), from those of ``other``, at T = 1; a scalar.
+
+        Its gradient is that of the cross-entropy with softened targets of Yu and Huang
+        (arXiv:1903.05134).
+        """
+        return distillation_loss(output, other, temperature=1)
+
     def metrics(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Errors in percent, summed over the batch, of logits (B, classes) and labels (B,)."""
         return {

@@ -130,6 +130,21 @@ class Task(ABC):
     def loss(self, output: Tree, target: Tree, teacher_output: Tree | None = None) -> Tensor:
         """The loss to minimise, a scalar: the mean over the batch."""
 
+    def soft_loss(self, output: Tree, other: Tree) -> Tensor:
+        """The loss against another output for the same batch, a scalar: the mean over the batch.
+
+        Args:
+            output: of (B, ...), as of :meth:`loss`.
+            other: of the same shape, without gradient.
+
+        Raises:
+            ConfigError: if there is none for tasks of this kind.
+        """
+        raise ConfigError(
+            f"There is no distillation for the task '{self.section['kind']}'; let every pass learn "
+            "from the targets."
+        )
+
     @abstractmethod
     def metrics(self, output: Tree, target: Tree) -> dict[str, Tensor]:
         """The :attr:`metric_names` *summed* over the batch, so that batches add up; scalars."""

@@ -35,6 +35,7 @@ from lwdna.training import checkpoints
 from lwdna.training.checkpoints import Checkpoint, Key, Row
 from lwdna.training.companion import Companion
 from lwdna.training.devices import make_fabric, own_randomness
+from lwdna.training.passes import Passes, ordinary
 from lwdna.training.protocol import Protocol
 from lwdna.training.run import Run
 from lwdna.training.sampler import length
@@ -83,6 +84,7 @@ def train(
     keyed: bool = False,
     teacher: nn.Module | None = None,
     companion: Companion | None = None,
+    passes: Passes = ordinary,
     key: Key | None = None,
     convention: str | Convention | None = None,
     multiple: int = 1,
@@ -116,6 +118,8 @@ def train(
         teacher: a trained network for distillation; it is moved to the device and set to
             evaluation mode, and does not change otherwise.
         companion: goes along, and may end the training before the last epoch.
+        passes: of each step, where it is more than one pass of the network as it is; what they
+            depend on belongs into ``key``.
         key: nested JSON of what else the result depends on, such as a checksum of the data. A
             checkpoint with another key is refused.
         convention, multiple: of the tests, see :func:`lwdna.training.evaluation.evaluate`.
@@ -139,6 +143,11 @@ def train(
     name = objective.section["kind"]
     if teacher is not None and not objective.kind.distils:
         raise ConfigError(f"There is no distillation for the task '{name}'; leave the teacher out.")
+    if plan.compile and passes is not ordinary:
+        raise ConfigError(
+            "A training whose steps run parts of the network cannot be compiled, since their sizes "
+            "change from step to step; set 'compile' of the protocol to false."
+        )
     if seed < 0:
         raise ConfigError(f"The seed is {seed}; it must be 0 or more.")
     identity = {
@@ -185,6 +194,7 @@ def train(
                 model=model,
                 teacher=teacher,
                 companion=companion,
+                passes=passes,
                 train_data=train_data,
                 test_data=test_data,
                 test_options={"convention": convention, "multiple": multiple, "full": False},

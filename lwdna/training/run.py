@@ -22,6 +22,7 @@ from lwdna.training.checkpoints import Checkpoint, Row
 from lwdna.training.companion import Companion
 from lwdna.training.devices import agreed, seed_model, summed
 from lwdna.training.evaluation import evaluate
+from lwdna.training.passes import Passes
 from lwdna.training.protocol import Protocol, set_rate
 from lwdna.training.sampler import EpochBatches, length
 from lwdna.training.schedules import learning_rate
@@ -58,6 +59,7 @@ class Run:
     model: nn.Module
     teacher: nn.Module | None
     companion: Companion | None
+    passes: Passes
     train_data: Dataset[Any]
     test_data: Dataset[Any] | None
     test_options: Measuring
@@ -101,8 +103,10 @@ class Run:
                 self.learner.network.train()
                 for batch in () if state.step == steps or self._complete else loader:
                     inputs, targets = fabric.to_device(tuple(batch))
-                    seed_model(fabric.device, [self.seed, state.epoch * steps + state.step, rank])
-                    for part in self.learner.step(inputs, targets, batches.size(state.step)):
+                    number = state.epoch * steps + state.step
+                    seed_model(fabric.device, [self.seed, number, rank])
+                    passes, size = self.passes(number), batches.size(state.step)
+                    for part in self.learner.step(inputs, targets, size, passes):
                         tally.add(state.step, part.images, part.loss, part.metrics)
                     state.step += 1
                     bar.update()

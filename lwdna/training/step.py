@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from lwdna.tasks.task import Task
 from lwdna.tasks.trees import Tree, batch_length, call, every, mapped
 from lwdna.training.checkpoints import OptimizerState
 from lwdna.training.devices import GatheredPixels
+from lwdna.training.passes import ORDINARY, Pass
 from lwdna.training.protocol import Protocol
 
 if TYPE_CHECKING:
@@ -96,7 +97,13 @@ class Learner:
                 if isinstance(value, Tensor) and value.shape == parameter.shape:
                     quantities[name] = torch.empty_like(parameter).copy_(value)
 
-    def step(self, inputs: Tree, targets: Tree, batch_size: int) -> list[Outcome]:
+    def step(
+        self,
+        inputs: Tree,
+        targets: Tree,
+        batch_size: int,
+        passes: Sequence[Pass] = ORDINARY,
+    ) -> list[Outcome]:
         """One step of the optimiser on this device's share of a batch.
 
         The share is split into micro-batches, each of every so-manyth image, just as devices share
@@ -106,15 +113,16 @@ class Learner:
             inputs: (B, C, H, W), on the device, or a tree of such: the arguments of the network.
             targets: (B,) or (B, C, H, W), or a tree of such.
             batch_size: images of the whole batch, over all devices.
+            passes: of each micro-batch, in this order; their gradients are added up as they are.
 
         Returns:
-            The outcome of each micro-batch.
+            The outcome of the first pass of each micro-batch.
 
         Raises:
             ConfigError: if the network cannot be compiled.
         """
         try:
-            return self._step(inputs, targets, batch_size)
+            return self._step(inputs, targets, batch_size, passes)
         except Exception as error:
             # What the compiler raises has no public name, only its package.
             if self.protocol.compile and type(error).__module__.startswith(_COMPILER):
@@ -124,26 +132,58 @@ class Learner:
                 ) from error
             raise
 
-    def _step(self, inputs: Tree, targets: Tree, batch_size: int) -> list[Outcome]:
+    def _step(
+        self, inputs: Tree, targets: Tree, batch_size: int, passes: Sequence[Pass]
+    ) -> list[Outcome]:
         parts = self._parts(batch_length(inputs))
+        # A pass of its own goes past the wrapper that adds the gradients of devices.
+        by_hand = any(one.run is not None for one in passes)
         outcomes = []
         self.optimizer.zero_grad()
         for part in range(parts):
             x, y = (every(tree, part, parts) for tree in (inputs, targets))
             x, images = mapped(self._laid_out, x), batch_length(x)
-            # The gradients of devices need to be added only once a step.
-            with self.fabric.no_backward_sync(self.network, enabled=part < parts - 1):
-                with torch.no_grad(), self.fabric.autocast():
-                    guide = None if self.teacher is None else _floats(call(self.teacher, x))
-                with self._convolving:
-                    output = call(self.network, x)
-                loss = self.task.loss(output, y, guide)
-                # Micro-batches are added, devices averaged: weigh each by its share of the images.
-                self.fabric.backward(loss * (images * self.fabric.world_size / batch_size))
-            metrics = self.task.metrics(mapped(Tensor.detach, output), y)
-            outcomes.append(Outcome(images, loss, metrics))
+            with torch.no_grad(), self.fabric.autocast():
+                guide = None if self.teacher is None else _floats(call(self.teacher, x))
+            first: Tree = None
+            for number, one in enumerate(passes):
+                # The gradients of devices need to be added only once a step.
+                last = part == parts - 1 and number == len(passes) - 1
+                with self.fabric.no_backward_sync(self.network, enabled=by_hand or not last):
+                    with self._convolving:
+                        output = self._output(one, x)
+                    if one.soft:
+                        loss = self.task.soft_loss(output, first)
+                    else:
+                        loss = self.task.loss(output, y, guide)
+                    # Micro-batches are added, devices averaged: weigh each by its share of the
+                    # images.
+                    self.fabric.backward(loss * (images * self.fabric.world_size / batch_size))
+                if number == 0:
+                    first = mapped(Tensor.detach, output)
+                    outcomes.append(Outcome(images, loss, self.task.metrics(first, y)))
+        if by_hand:
+            self._average_gradients()
         self.optimizer.step()
         return outcomes
+
+    def _output(self, one: Pass, x: Tree) -> Tree:
+        """What a pass makes of images, in 32 bits."""
+        if one.run is None:
+            return call(self.network, x)
+        with self.fabric.autocast():
+            return _floats(one.run(x))
+
+    def _average_gradients(self) -> None:
+        """The mean over the devices, which all have made the same passes."""
+        if self.fabric.world_size == 1:
+            return
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        flat = cast(Tensor, self.fabric.all_reduce(flat, reduce_op="mean"))
+        parts = torch.split(flat, [gradient.numel() for gradient in gradients])
+        for gradient, part in zip(gradients, parts, strict=True):
+            gradient.copy_(part.view_as(gradient))
 
     def _parts(self, images: int) -> int:
         """The number of micro-batches of a device's share of a batch."""

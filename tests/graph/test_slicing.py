@@ -51,7 +51,7 @@ def ran(model, x, seed=3):
 
 
 @pytest.mark.parametrize(("make", "channels"), sorted(zoo(), key=lambda case: case.id))
-def test_sliced_is_cut_to_the_bit(make, channels, random_mask, scramble, record_property, request):
+def test_sliced_is_cut_to_the_bit(make, channels, random_mask, scramble, measured):
     model = scramble(make())
     x = torch.randn(2, channels, 32, 32)
     graph = ChannelGraph(model, x)
@@ -66,7 +66,7 @@ def test_sliced_is_cut_to_the_bit(make, channels, random_mask, scramble, record_
             expected, found = ran(small, x), ran(lambda x, m=mask: sliced(m, x), x)
             worst = max(worst, float((expected - found).detach().abs().max()))
             assert found.isfinite().all()
-    record_property("measured", f"sliced against cut, {request.node.callspec.id}: {worst}")
+    measured(worst)
     assert worst == 0.0
 
 
@@ -97,14 +97,14 @@ def test_gradients_land_in_the_shared_weights(name, random_mask, scramble):
         assert torch.equal(buffer, before[key]), f"{key} was changed"
 
 
-def test_sliced_is_what_no_dropped_channel_is_read_in(random_mask, scramble, record_property):
+def test_sliced_is_what_no_dropped_channel_is_read_in(random_mask, scramble, measured):
     model = scramble(lwdna.build("ResNet14")).double().train()
     x = torch.randn(4, 3, 16, 16, dtype=torch.float64)
     graph = ChannelGraph(model, x)
     mask = random_mask(graph)
     silent = silence(graph, model, mask).train()
     difference = float((SlicedNetwork(graph, model)(mask, x) - silent(x)).detach().abs().max())
-    record_property("measured", f"sliced against silenced, double precision: {difference}")
+    measured(difference)
     assert difference <= 1e-12
 
 
