@@ -13,7 +13,7 @@ from torch.utils.data import Dataset, Sampler, default_collate
 from lwdna.errors import ConfigError
 from lwdna.tasks.sections import TaskSection
 from lwdna.tasks.task import task_for
-from lwdna.tasks.trees import call, mapped
+from lwdna.tasks.trees import Tree, call, mapped
 
 # Keeps this random stream apart from others that are seeded with the same numbers.
 _DATA_ORDER = 0x6F72646572
@@ -90,23 +90,34 @@ def batch_losses(
         without end.
     """
     objective = task_for(task)
-    samples = length(data)
-    sampler = EpochBatches(samples, min(batch_size, samples), seed=seed)
-
-    def draw() -> Iterator[list[tuple[int, int]]]:
-        for epoch in itertools.count():
-            sampler.seek(epoch)
-            yield from sampler
-
-    batches = draw()
+    batches = batches_of(data, batch_size, seed)
 
     def loss(model: nn.Module) -> Tensor:
         device = next(model.parameters()).device
-        inputs, targets = default_collate([data[key] for key in next(batches)])
-        inputs, targets = (mapped(lambda x: x.to(device), tree) for tree in (inputs, targets))
+        inputs, targets = (mapped(lambda x: x.to(device), tree) for tree in next(batches))
         return objective.loss(call(model, inputs), targets)
 
     return loss
+
+
+def batches_of(data: Dataset[Any], batch_size: int, seed: int) -> Iterator[tuple[Tree, Tree]]:
+    """Batches of training data in the order of a training, epoch after epoch without end.
+
+    Args:
+        data: as for :func:`train`.
+        batch_size: images in a batch; all of them where there are fewer.
+        seed: of the order.
+
+    Yields:
+        Inputs and targets, (B, ...) or trees of such.
+    """
+    samples = length(data)
+    sampler = EpochBatches(samples, min(batch_size, samples), seed=seed)
+    for epoch in itertools.count():
+        sampler.seek(epoch)
+        for batch in sampler:
+            inputs, targets = default_collate([data[key] for key in batch])
+            yield inputs, targets
 
 
 def length(data: Dataset[Any]) -> int:
