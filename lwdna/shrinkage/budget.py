@@ -122,10 +122,12 @@ def check_target(
                 f"To lower {limits} would not do: the least is then {least_of(none, 1):,}. Give a "
                 f"target of that or more.{_tied(graph)}"
             )
-    settings = "rho, tau and width" if multiple_of == 1 else "rho, tau, width and multiple_of"
+    settings = [*limits.replace(" or ", ", ").split(", "), "width"]
+    settings += [] if multiple_of == 1 else ["multiple_of"]
     raise BudgetError(
-        f"The target of {target_flops:,.0f} FLOPs cannot be reached: with this {settings} a "
-        f"network has between {least:,} and {most:,} FLOPs. {advice}{_held(graph)}"
+        f"The target of {target_flops:,.0f} FLOPs cannot be reached: with this "
+        f"{', '.join(settings[:-1])} and {settings[-1]} a network has between {least:,} and "
+        f"{most:,} FLOPs. {advice}{_held(graph)}"
     )
 
 
