@@ -44,7 +44,7 @@ for search, entry in SEARCHES.items():
             own=RUN.own_sources,
             test=RUN.first_test,
         output:
-            **{entry.record: paths.RECORD.where(record=entry.record)},
+            **{entry.noted: paths.RECORD.where(record=entry.record)},
             network=paths.NETWORK,
             summary=paths.SUMMARY,
             channels=paths.CHANNELS,
@@ -79,7 +79,7 @@ for search, entry in SEARCHES.items():
             " --checkpoints {params.checkpoints:q} --seed {wildcards.seed}"
             " {params.convention:q} {params.batch_norm} {params.device} --threads {threads}"
             f" --description '{{wildcards.experiment}} {search} {{wildcards.seed}}'"
-            f" --history {{output.history:q}} --{entry.record} {{output.{entry.record}:q}}"
+            f" --history {{output.history:q}} --{entry.noted} {{output.{entry.noted}:q}}"
             " --channels {output.channels:q} --output {output.network:q}"
 
 

@@ -43,10 +43,15 @@ class Search(Shrinkage):
 
     about: str = ""
     """What its command does."""
-    record: str = "record"
-    """What it notes on the way: the name of an HDF5 file, and of the option that names that."""
+    record: str = "record.h5"
+    """What it notes on the way: the name of a file, which begins with :attr:`noted`."""
     shares: tuple[str, ...] = ("widen", "target_flops", "flops_ratio")
     """What it takes from the section ``shrink`` where its own section lacks it."""
+
+    @property
+    def noted(self) -> str:
+        """The name of the option that names that file."""
+        return self.record.partition(".")[0]
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,7 @@ METHODS: Mapping[str, Method] = {
         Search(
             home="rivals.dhp:DHP",
             about="Search for a network within a FLOPs budget by DHP, the rival of Table 1.",
-            record="latents",
+            record="latents.h5",
             shares=("widen", "target_flops", "flops_ratio", "rho", "tau", "embedding"),
         ),
         note="the DHP version trained without knowledge distillation",
@@ -91,6 +96,20 @@ METHODS: Mapping[str, Method] = {
         marker="s",
     ),
     "dhp-kd": Method("DHP KD", "dhp", distils=True, needs_teacher=True),
+    "autoslim": Method(
+        "AutoSlim",
+        Search(
+            home="rivals.autoslim:AutoSlim",
+            about="Search for a network within a FLOPs budget by AutoSlim, a rival of Table 1.",
+            record="trajectory.csv",
+            # How wide the largest network is, its own section says.
+            shares=("target_flops", "flops_ratio"),
+        ),
+        note="the AutoSlim version trained without knowledge distillation",
+        colour="#F0E442",
+        marker="X",
+    ),
+    "autoslim-kd": Method("AutoSlim KD", "autoslim", distils=True, needs_teacher=True),
     "lw-dna": Method("LW-DNA", Shrinkage(), distils=True, colour="#D55E00", marker="o"),
     "no-kd": Method(
         "LW-DNA without KD",

@@ -18,6 +18,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, Unpack
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset, default_collate
@@ -31,9 +32,9 @@ from lwdna.graph.slicing import SlicedNetwork
 from lwdna.io import tensors
 from lwdna.rivals.held_out import hold_out
 from lwdna.rivals.sandwich import Sandwich
-from lwdna.rivals.search import Found
+from lwdna.rivals.search import Effort, Found
 from lwdna.rivals.slimming import Measure, Slimming
-from lwdna.rivals.widths import Grid, Widths
+from lwdna.rivals.widths import Counts, Grid, Widths
 from lwdna.shrinkage.budget import Budget, check_target, select
 from lwdna.shrinkage.shrunk import derive
 from lwdna.shrinkage.starts import begin
@@ -47,6 +48,9 @@ from lwdna.training.recalibration import recalibrate
 from lwdna.training.sampler import batches_of, length
 
 Start = Literal["fresh", "inherited"]
+
+_DRAWS = 64
+"""Sub-networks whose mean FLOPs a plan takes for those of random ones."""
 
 
 @dataclass(frozen=True)
@@ -131,12 +135,7 @@ def search(
     wide = copy.deepcopy(model)
     graph = ChannelGraph(wide, example_input)
     complexity = MaskedComplexity(graph, batch_norm=settings.batch_norm)
-    grid = Grid.of(
-        Widths(graph),
-        groups=settings.channel_groups,
-        divisor=settings.divisor,
-        lowest=settings.lowest,
-    )
+    grid = grid_of(graph, settings)
     budget = Budget(settings.target_flops, grid.least.tolist(), limits="lowest")
     check_target(graph, complexity, -grid.widths.place.astype(float), budget)
     layers = drawn_layers(graph, model)
@@ -178,6 +177,40 @@ def search(
     return Found(shrunk=shrunk, history=history, record=trajectory)
 
 
+def effort(
+    model: nn.Module, example_input: Tensor, settings: Settings, *, images: float, epochs: int
+) -> Effort:
+    """As :meth:`lwdna.rivals.search.Rival.effort`, of an input (1, C, H, W).
+
+    Slimming is counted as if all channel sets became narrower together.
+    """
+    graph = ChannelGraph(model, example_input)
+    complexity = MaskedComplexity(graph)
+    grid = grid_of(graph, settings)
+    held = settings.held_out * images
+
+    def flops(counts: Counts) -> int:
+        return complexity.flops(grid.widths.mask(counts))
+
+    generator = np.random.default_rng(0)
+    mean = sum(flops(grid.draw(generator)) for _ in range(_DRAWS)) / _DRAWS
+    step = flops(grid.widths.full) + flops(grid.least) + (settings.passes - 2) * mean
+    looked_at, counts = 0.0, grid.widths.full
+    while (now := flops(counts)) > settings.target_flops:
+        fewer = [grid.lower(counts, number) for number in range(len(counts))]
+        looked_at += now * sum(choice is not None for choice in fewer)
+        widest = np.argsort(-counts / grid.widths.full, kind="stable")
+        choice = next((fewer[n] for n in widest if fewer[n] is not None), None)
+        if choice is None:
+            break
+        counts = choice
+    return Effort(
+        trained=step * (images - held) * epochs,
+        run=looked_at * min(settings.images, held),
+        numbers=complexity.params(graph.full_mask()),
+    )
+
+
 class AutoSlim:
     """The search as a rival; see :class:`lwdna.rivals.search.Rival`."""
 
@@ -187,6 +220,17 @@ class AutoSlim:
         "resumes."
     )
     run = staticmethod(search)
+    effort = staticmethod(effort)
+
+
+def grid_of(graph: ChannelGraph, settings: Settings) -> Grid:
+    """The groups of channels of a network, as the settings have them."""
+    return Grid.of(
+        Widths(graph),
+        groups=settings.channel_groups,
+        divisor=settings.divisor,
+        lowest=settings.lowest,
+    )
 
 
 def measure_on(

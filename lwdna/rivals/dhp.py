@@ -25,12 +25,17 @@ from torch import Tensor, nn
 
 from lwdna.errors import ConfigError, TrainingError
 from lwdna.graph.channels import ChannelGraph, Mask
-from lwdna.graph.complexity import MaskedComplexity
+from lwdna.graph.complexity import MaskedComplexity, complexity
 from lwdna.rivals.dhp_record import TRAJECTORY, LatentRecord
-from lwdna.rivals.search import Found
+from lwdna.rivals.search import Effort, Found
 from lwdna.shrinkage.budget import Budget, check_target, floors, protect, select
 from lwdna.shrinkage.hypernetwork import LatentVectors, attach_hypernetwork, detach_hypernetwork
-from lwdna.shrinkage.latents import EMBEDDING, draw_latents, scored_elements
+from lwdna.shrinkage.latents import (
+    EMBEDDING,
+    draw_latents,
+    hypernetwork_size,
+    scored_elements,
+)
 from lwdna.shrinkage.shrunk import derive
 from lwdna.training.companion import Companion
 from lwdna.training.loop import Training, train
@@ -123,6 +128,16 @@ def search(
     return Found(shrunk=shrunk, history=history, record=proximal.noted())
 
 
+def effort(
+    model: nn.Module, example_input: Tensor, settings: Settings, *, images: float, epochs: int
+) -> Effort:
+    """As :meth:`lwdna.rivals.search.Rival.effort`, of an input (1, C, H, W)."""
+    flops, params = complexity(model, example_input)
+    # The hypernetworks, and what is not made by them.
+    made = hypernetwork_size(ChannelGraph(model, example_input), model, settings.embedding)
+    return Effort(trained=flops * images * epochs, numbers=params + made)
+
+
 class DHP:
     """The search as a rival; see :class:`lwdna.rivals.search.Rival`."""
 
@@ -131,6 +146,7 @@ class DHP:
         "Widen NETWORK and make its latent vectors sparse by DHP; the same command again resumes."
     )
     run = staticmethod(search)
+    effort = staticmethod(effort)
 
 
 class _ProximalSteps(Companion):

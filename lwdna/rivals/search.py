@@ -18,7 +18,7 @@ class Record(Protocol):
     """What was noted on the way of a search."""
 
     def write(self, path: str | os.PathLike[str]) -> None:
-        """Write it as HDF5, atomically; equal records give equal bytes."""
+        """Write it, atomically; equal records give equal bytes."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,18 @@ class Found:
     :func:`lwdna.training.loop.train`."""
     record: Record
     """What it noted besides."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What a search takes, for a plan: FLOPs by the paper's convention, forward passes alone."""
+
+    trained: float
+    """Of the images that it learns from, each of which is passed backward too."""
+    run: float = 0.0
+    """Of those that it only looks at."""
+    numbers: float = 0.0
+    """In its last checkpoint, which stays: weights and what else is trained."""
 
 
 class Rival(Protocol):
@@ -60,4 +72,18 @@ class Rival(Protocol):
         Raises:
             BudgetError: if the settings and the width cannot reach the target.
             TrainingError: if the search does not come to its end.
+        """
+
+    @staticmethod
+    def effort(
+        model: nn.Module, example_input: Tensor, settings: Any, *, images: float, epochs: int
+    ) -> Effort:
+        """What a search takes at most, without running it.
+
+        Args:
+            model: the widened network, perhaps without data.
+            example_input: ``(1, C, H, W)``, a training image.
+            settings: of this class's ``Settings``, with the budget for such an image.
+            images: for training, in an epoch.
+            epochs: of the protocol.
         """

@@ -25,7 +25,7 @@ from lwdna.training.loop import write_history
 
 def command(shrinkage: str) -> click.Command:
     """The command of a search."""
-    record = SEARCHES[shrinkage].record
+    noted = SEARCHES[shrinkage].noted
     rival: Rival = SEARCHES[shrinkage].load()
 
     @click.command(help=rival.help)
@@ -33,11 +33,11 @@ def command(shrinkage: str) -> click.Command:
     @training_run("search")
     @settings_of(rival.Settings)
     @click.option(
-        f"--{record}",
+        f"--{noted}",
         "record",
         type=FILE,
         required=True,
-        help="HDF5 to write: what is noted on the way.",
+        help="File to write: what is noted on the way.",
     )
     @threads
     def main(*, asked: ToShrink, run: TrainingRun, settings: dict[str, Any], record: Path) -> None:

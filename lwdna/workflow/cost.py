@@ -17,11 +17,10 @@ from lwdna.config.methods import SEARCHES, shrink_settings, shrinkage_of
 from lwdna.config.sections import Config, Experiment
 from lwdna.data.catalog import SIZES, Size
 from lwdna.data.versions import read_versions
-from lwdna.shrinkage.latents import EMBEDDING
 from lwdna.workflow.experiment import (
     count,
     counted_shape,
-    hypernetwork,
+    effort,
     label,
     shape_of,
     widened,
@@ -199,19 +198,22 @@ class Plan:
         return Work(1, shrinkage=PASSES * wide * images, disk=_FLOAT * params)
 
     def _search(self, section: Experiment, shrinkage: str) -> Work:
-        """A search, if it takes all the epochs that it may take; counted as DHP's."""
+        """A search, if it takes all that it may take."""
         settings = shrink_settings(section, shrinkage)
         protocol = self.config["protocols"][settings["protocol"]]
         network, shape = widened(section["network"], settings["widen"]), shape_of(section)
-        wide, params = count(network, shape)
-        # Its last checkpoint stays: the hypernetworks, and what is not made by them.
-        params += hypernetwork(network, shape, settings.get("embedding", EMBEDDING))
-        every = protocol.get("test_every", 1)
-        tests = -(-protocol["epochs"] // every) * self._test_flops(
-            section, wide, section["test"][:1]
+        flops, _ = count(section["network"], shape)
+        settings["target_flops"] = flops * self._share(section, shrinkage)
+        images, epochs = self._train_images(section), protocol["epochs"]
+        asked = effort(shrinkage, network, shape, settings, images=images, epochs=epochs)
+        wide, _ = count(network, shape)
+        tests = self._test_flops(section, wide, section["test"][:1])
+        return Work(
+            1,
+            tests=-(-epochs // protocol.get("test_every", 1)) * tests,
+            shrinkage=PASSES * asked.trained + asked.run,
+            disk=_FLOAT * asked.numbers,
         )
-        images = self._train_images(section) * protocol["epochs"]
-        return Work(1, tests=tests, shrinkage=PASSES * wide * images, disk=_FLOAT * params)
 
     def _tests(self, section: Experiment, method: str) -> Work:
         flops, _ = self._student(section, method)
@@ -225,13 +227,16 @@ class Plan:
         if method == TEACHER:
             return count(widened(network, section["teacher"]["width"]), shape)
         if (shrinkage := shrinkage_of(method)) is not None:
-            # The budget is at the size at which the paper counts; parameters are the baseline's,
-            # since those of the shrunk network are not known yet.
-            shrink = shrink_settings(section, shrinkage)
-            standard, _ = count(network, counted_shape(network))
-            target = shrink.get("target_flops", shrink.get("flops_ratio", 1) * standard)
-            return flops * target / standard, params
+            # Parameters are the baseline's: those of the shrunk network are not known yet.
+            return flops * self._share(section, shrinkage), params
         return flops, params
+
+    def _share(self, section: Experiment, shrinkage: str) -> float:
+        """The budget of a shrinkage as a share of the baseline's FLOPs."""
+        shrink, network = shrink_settings(section, shrinkage), section["network"]
+        # It is at the size at which the paper counts.
+        standard, _ = count(network, counted_shape(network))
+        return float(shrink.get("target_flops", shrink.get("flops_ratio", 1) * standard)) / standard
 
     def _train_images(self, section: Experiment) -> float:
         """Training images of an epoch; the sub-images of photographs are not known."""
@@ -318,8 +323,8 @@ def notes(throughput: str, plan: Plan) -> Iterator[str]:
     """
     yield (
         f"Hours are of one device, for {throughput}: FLOPs as the paper counts them x images x "
-        "epochs, a backward pass as two forward passes; the search by DHP with all the epochs that "
-        "it may take. Waiting for data, tables and figures are not in them. Disk is what stays: "
+        "epochs, a backward pass as two forward passes; a search with all the epochs that it "
+        "may take. Waiting for data, tables and figures are not in them. Disk is what stays: "
         "images, weights, last checkpoints."
     )
     if plan.unknown:

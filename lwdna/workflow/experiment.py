@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from collections.abc import Mapping
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 import lwdna
+from lwdna.config.methods import SEARCHES
 from lwdna.config.sections import Experiment
 from lwdna.networks.build import build_seeded
 from lwdna.networks.own import builder
 from lwdna.networks.registry import input_shape
 from lwdna.networks.user_code import is_own
-from lwdna.shrinkage.latents import hypernetwork_size
+from lwdna.rivals.search import Effort, Rival
 from lwdna.tasks.sections import NetworkSection
 
 
@@ -51,10 +55,44 @@ def _count(network: str, shape: tuple[int, ...]) -> tuple[float, float]:
     return float(flops), float(params)
 
 
-def hypernetwork(network: NetworkSection, shape: tuple[int, ...], embedding: int) -> int:
-    """Numbers in the hypernetworks of a network of the configuration."""
-    model, example = _made(network, shape)
-    return hypernetwork_size(lwdna.ChannelGraph(model, example), model, embedding)
+def effort(
+    shrinkage: str,
+    network: NetworkSection,
+    shape: tuple[int, ...],
+    settings: Mapping[str, Any],
+    *,
+    images: float,
+    epochs: int,
+) -> Effort:
+    """What a search takes at most.
+
+    Args:
+        shrinkage: its name in :data:`lwdna.config.methods.SEARCHES`.
+        network: of the configuration, as wide as it is when the search begins.
+        shape: of a training image, ``(1, C, H, W)``.
+        settings: of the search, ``target_flops`` among them, for such an image.
+        images: for training, in an epoch.
+        epochs: of its protocol.
+    """
+    texts = (json.dumps(value, sort_keys=True) for value in (network, dict(settings)))
+    return _effort(shrinkage, *texts, shape, images, epochs)
+
+
+@cache
+def _effort(  # noqa: PLR0917, what the cache knows a search by
+    shrinkage: str,
+    network: str,
+    settings: str,
+    shape: tuple[int, ...],
+    images: float,
+    epochs: int,
+) -> Effort:
+    rival: Rival = SEARCHES[shrinkage].load()
+    given = json.loads(settings)
+    known = {field.name: field.name.rstrip("_") for field in dataclasses.fields(rival.Settings)}
+    chosen = rival.Settings(**{name: given[key] for name, key in known.items() if key in given})
+    model, example = _made(json.loads(network), shape)
+    return rival.effort(model, example, chosen, images=images, epochs=epochs)
 
 
 def _made(network: NetworkSection, shape: tuple[int, ...]) -> tuple[nn.Module, Tensor]:
