@@ -161,14 +161,16 @@ class _Builder:
                             PAPER, name, method=method, test_set=test_set, many=len(names)
                         )
             known = bool(names) and row.method in TITLES.values()
-            for match in names if known else (None,):
+            # A network may have experiments for different methods, each by its own protocol.
+            matches = [name for name in names if self._has(name, row.method)] or names
+            for match in matches if known else (None,):
                 yield self._row(
                     PAPER,
                     match,
                     method=row.method,
                     test_set=row.test_set,
                     printed=row,
-                    many=len(names),
+                    many=len(matches),
                 )
             last = index + 1 == len(self.printed) or self.printed[index + 1].group != row.group
             shown = {(r.method, r.test_set) for r in self.printed if r.group == row.group}
@@ -178,6 +180,11 @@ class _Builder:
                         yield self._row(
                             PAPER, name, method=method, test_set=test_set, many=len(names)
                         )
+
+    def _has(self, name: str, method: str) -> bool:
+        """Whether an experiment asks for a method, by its title, or has run it."""
+        asked = self.experiments[name].get("methods", METHODS)
+        return any(TITLES[ours] == method for ours in asked) or len(self.runs.of(name, method)) > 0
 
     def _cells(self, name: str) -> Iterator[tuple[str, str]]:
         """Methods and test sets of an experiment: what it asks for, and what has been run."""
