@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from lwdna.config.methods import SEARCHES
 from lwdna.config.paper import PAPER_TABLES
 from lwdna.tasks.kinds import Table, tables
 
@@ -19,6 +20,7 @@ CONSTRAINTS = {
     "format": "csv|md|html|png|svg|gif",
     "job": ".+",
     "number": "|".join(map(str, PAPER_TABLES)),
+    "record": "|".join(re.escape(search.record) for search in SEARCHES.values()),
     "seed": r"\d+",
     "split": "train|test",
     "table": "|".join(map(re.escape, TABLES)),

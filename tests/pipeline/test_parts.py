@@ -133,7 +133,8 @@ def test_a_plan_counts_the_jobs_of_the_dry_run(papers_plan):
     for name, number in there.items():
         assert re.search(rf"\b{name} {number}\b", text.split("Jobs by rule: ")[1]), name
     runs = frame[frame["table"].notna()]
-    assert runs["jobs"].sum() == sum(there[r] for r in ("train", "shrink", "dhp", "evaluate"))
+    rules = ("train", "shrink", "dhp", "autoslim", "evaluate")
+    assert runs["jobs"].sum() == sum(there[rule] for rule in rules)
     assert frame["jobs"].iloc[:-1].sum() == frame["jobs"].iloc[-1]
 
 

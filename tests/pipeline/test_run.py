@@ -46,6 +46,7 @@ def test_every_table_is_there_and_honest(finished):
         "Baseline",
         "Baseline KD",
         "DHP KD",
+        "AutoSlim KD",
         "LW-DNA",
         "LW-DNA as generated",
         "Uniform",
@@ -58,7 +59,10 @@ def test_every_table_is_there_and_honest(finished):
 @pytest.mark.parametrize(
     ("experiment", "network", "ratio"),
     [
-        *(("digits", method, 0.9) for method in ("lw-dna", "dhp-kd", "uniform", "generated")),
+        *(
+            ("digits", method, 0.9)
+            for method in ("lw-dna", "dhp-kd", "autoslim-kd", "uniform", "generated")
+        ),
         ("denoising", "lw-dna", 0.9),
         ("super-resolution", "lw-dna", 0.9),
     ],
@@ -89,9 +93,12 @@ def test_distillation_and_shrinkage_start_from_their_own_files(finished):
     runs = finished / "results/runs/digits"
     weights = {
         m: (runs / m / "seed0/weights.safetensors").read_bytes()
-        for m in ("teacher", "baseline", "baseline-kd", "dhp-kd", "lw-dna", "generated")
+        for m in (
+            *("teacher", "baseline", "baseline-kd", "dhp-kd", "autoslim-kd", "lw-dna"),
+            "generated",
+        )
     }
-    assert len(set(weights.values())) == 6
+    assert len(set(weights.values())) == len(weights)
 
 
 def test_the_start_is_noted_and_changes_no_channel(finished):
@@ -112,6 +119,13 @@ def test_a_search_leaves_its_record(finished):
     assert record.trajectory[0, 1] > 2 * record.settings["target_flops"]
     history = pd.read_csv(folder / "history.csv")
     assert max(record.latents) == len(history) > 1
+    folder = finished / "results/shrink/digits/autoslim/seed0"
+    removed = pd.read_csv(folder / "trajectory.csv")
+    summary = json.loads((folder / "network.json").read_text())
+    assert removed["flops"].iloc[0] == summary["flops"]["before"]
+    assert removed["flops"].is_monotonic_decreasing
+    # The last group went as far as whole channels had to.
+    assert removed["flops"].iloc[-1] <= summary["flops"]["after"] < removed["flops"].iloc[-2]
 
 
 def test_what_networks_have_to_beat_is_measured_unasked(finished):

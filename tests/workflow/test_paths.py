@@ -15,6 +15,7 @@ VALUES = {
     "table": "table3",
     "number": 3,
     "format": "svg",
+    "record": "latents.h5",
     "job": "train/a/b/seed7",
 }
 """Of wildcards that are no names."""
