@@ -65,7 +65,7 @@ class Settings:
     """Upper bound of the FLOPs by the paper's convention."""
     passes: int = field(default=4, metadata={"help": "Sub-networks in a step."})
     """Sub-networks trained in a step: the largest, the smallest, the others at random."""
-    lowest: float = field(default=0.1, metadata={"help": "Least share of channels."})
+    least_share: float = field(default=0.1, metadata={"help": "Least share of channels."})
     """Share of each channel set that the smallest sub-network has, and every other at least."""
     channel_groups: int = field(default=10, metadata={"help": "Groups in a channel set."})
     """Groups of channels in a set, which are drawn and removed whole."""
@@ -94,7 +94,7 @@ class Settings:
         ):
             if getattr(self, name) < least:
                 raise ConfigError(f"{name} is {getattr(self, name)}; give {least} or more.")
-        for name in ("lowest", "held_out"):
+        for name in ("least_share", "held_out"):
             if not 0 < getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; give a share between 0 and 1.")
         if self.start not in ("fresh", "inherited"):
@@ -103,7 +103,7 @@ class Settings:
     @property
     def training(self) -> dict[str, Any]:
         """Those that the shared weights depend on: neither the budget nor how it is met."""
-        names = ("passes", "lowest", "channel_groups", "divisor", "held_out")
+        names = ("passes", "least_share", "channel_groups", "divisor", "held_out")
         return {name: getattr(self, name) for name in names}
 
 
@@ -136,7 +136,7 @@ def search(
     graph = ChannelGraph(wide, example_input)
     complexity = MaskedComplexity(graph, batch_norm=settings.batch_norm)
     grid = grid_of(graph, settings)
-    budget = Budget(settings.target_flops, grid.least.tolist(), limits="lowest")
+    budget = Budget(settings.target_flops, grid.least.tolist(), limits="least_share")
     check_target(graph, complexity, -grid.widths.place.astype(float), budget)
     layers = drawn_layers(graph, model)
     if settings.start == "fresh":
@@ -229,7 +229,7 @@ def grid_of(graph: ChannelGraph, settings: Settings) -> Grid:
         Widths(graph),
         groups=settings.channel_groups,
         divisor=settings.divisor,
-        lowest=settings.lowest,
+        lowest=settings.least_share,
     )
 
 

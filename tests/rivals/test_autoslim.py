@@ -242,7 +242,7 @@ def test_a_signal_during_slimming_does_not_lose_it(found, tmp_path, caplog, monk
 
 def test_a_target_out_of_reach_costs_no_search(tmp_path):
     with pytest.raises(
-        BudgetError, match=r"with this lowest and width a network has between [\d,]"
+        BudgetError, match=r"with this least_share and width a network has between [\d,]"
     ):
         run(tmp_path, target_flops=10.0)
     with pytest.raises(BudgetError, match=r"Give a target in that interval, or widen the network"):
@@ -256,8 +256,8 @@ def test_a_target_out_of_reach_costs_no_search(tmp_path):
     "changes",
     [
         {"passes": 1},
-        {"lowest": 0.0},
-        {"lowest": 1.0},
+        {"least_share": 0.0},
+        {"least_share": 1.0},
         {"held_out": 1.5},
         {"channel_groups": 0},
         {"target_flops": float("nan")},
