@@ -19,12 +19,11 @@ import logging
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 from torch import Tensor, fx, nn
 from torch.nn.utils import parametrize
 
@@ -35,10 +34,12 @@ from lwdna.graph.inputs import as_inputs, batch_of, for_one, unwrapped
 from lwdna.graph.layer_rules import KNOWN_LAYERS, is_known
 from lwdna.graph.meta import Dataless, on_meta
 from lwdna.graph.operations import BATCH_NORMS, CONVOLUTIONS
-from lwdna.graph.recount import Recount
 from lwdna.graph.rules import RuleError, rule_of
 from lwdna.graph.tracing import place, shapes
 from lwdna.graph.watching import Watching
+
+if TYPE_CHECKING:
+    from lwdna.graph.recount import Recount
 
 logger = logging.getLogger(__name__)
 
@@ -345,6 +346,8 @@ class MaskedComplexity:
         return self._rows[key]
 
     def _count_rows(self, elements: int) -> tuple[NDArray[np.int64], Any]:
+        from scipy.sparse import csr_array  # noqa: PLC0415 - only to shrink
+
         fixed = np.array([int((axis < 0).sum()) for axis in self._axes], np.int64)
         rows = np.concatenate([np.full(len(a), i) for i, a in enumerate(self._axes)])
         columns = np.concatenate(self._axes)

@@ -22,11 +22,10 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from lwdna.errors import ConfigError, nearest
+from lwdna.graph.components import components
 
 Groups = Literal["whole", "positions"]
 GROUPS: tuple[str, ...] = get_args(Groups)
@@ -197,14 +196,8 @@ class Labels:
         a = [pair[0].numpy() for pair in self.pairs]
         b = [pair[1].numpy() for pair in self.pairs]
         rows, columns = (np.concatenate([np.zeros(0, np.int64), *side]) for side in (a, b))
-        shape = (self.fresh, self.fresh)
-        graph = coo_array((np.ones(len(rows), np.int8), (rows, columns)), shape=shape)
-        _, roots = connected_components(graph, directed=False)
-        _, first, inverse = np.unique(roots, return_index=True, return_inverse=True)
-        order = np.empty(len(first), np.int64)
-        order[np.argsort(first)] = np.arange(len(first))
         # Label 0 is first of all and tied to nothing: its element 0 becomes -1.
-        return order[inverse] - 1
+        return components(self.fresh, rows, columns) - 1
 
 
 def no_channels(ndim: int) -> Tensor:

@@ -6,11 +6,12 @@ import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import chain
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
+from lwdna.graph.kernels import WithoutData
 from lwdna.graph.watching import Watching
 
 MAKERS: frozenset[Any] = frozenset(
@@ -26,6 +27,19 @@ MAKERS: frozenset[Any] = frozenset(
 
 class Dataless(Watching):
     """Whatever makes a tensor makes one without data, wherever it is said to be."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._kernels = WithoutData()
+
+    def __enter__(self) -> Self:
+        self._kernels.__enter__()
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
+        self._kernels.__exit__(*error)
 
     def called(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call ``func`` without data."""
@@ -100,13 +114,20 @@ def on_meta(model: nn.Module, *, values: bool = False) -> nn.Module:
     """
     memo: dict[int, Any] = {}
     for tensor in chain(model.parameters(), model.buffers()):
-        empty = torch.empty_like(tensor, device="meta")
+        empty = _without_data(tensor)
         if isinstance(tensor, nn.Parameter):
             empty = nn.Parameter(empty, requires_grad=tensor.requires_grad)
         memo[id(tensor)] = empty
 
     def copied(tensor: Tensor) -> Tensor:
-        return tensor.detach().clone() if values else torch.empty_like(tensor, device="meta")
+        return tensor.detach().clone() if values else _without_data(tensor)
 
     with _Copying(copied):
         return copy.deepcopy(model, memo)
+
+
+def _without_data(tensor: Tensor) -> Tensor:
+    """A tensor like another, of any shape, on the meta device."""
+    if tensor.is_contiguous():  # which needs less of PyTorch
+        return torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
+    return torch.empty_like(tensor, device="meta")

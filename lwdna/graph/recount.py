@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
+
+from lwdna.graph.kernels import WatchingKernels
 
 _CONVOLUTION = torch.ops.aten.convolution
 
 
-def _at_the_output(
-    x_shape: Sequence[int],
-    w_shape: Sequence[int],
-    *_args: Any,
-    out_shape: Sequence[int],
-    **_kwargs: Any,
-) -> int:
-    """FLOPs of a convolution at its output size, of a transposed one too: the convention."""
-    return conv_flop_count(list(x_shape), list(w_shape), list(out_shape), transposed=False)
-
-
-class Recount:
+class Recount(WatchingKernels):
     """Counts what runs meanwhile below the functions that ``complexity`` watches: the kernels.
 
     What computes by matrix products of its own, such as an attention, is no layer by the
@@ -30,27 +20,34 @@ class Recount:
     """
 
     def __init__(self) -> None:
-        self._counter = FlopCounterMode(
-            display=False, custom_mapping={_CONVOLUTION: _at_the_output}
-        )
+        super().__init__()
+        from torch.utils import flop_counter  # noqa: PLC0415 - loads Triton, only to shrink
+
+        self._formulas = flop_counter
+        self._convolutions = 0
+        self._products = 0
         self._linear = 0
 
-    def __enter__(self) -> Recount:
-        self._counter.__enter__()  # type: ignore[no-untyped-call]
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._counter.__exit__(*error)  # type: ignore[no-untyped-call]
+    def called(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call a kernel, and count it by PyTorch's formula."""
+        result = func(*args, **kwargs)
+        kernel = getattr(func, "overloadpacket", func)
+        if kernel is _CONVOLUTION:
+            # At the output size, of a transposed one too: the convention.
+            x, weight, made = (list(tensor.shape) for tensor in (*args[:2], result))
+            self._convolutions += self._formulas.conv_flop_count(x, weight, made, transposed=False)
+        elif formula := self._formulas.flop_registry.get(kernel):
+            self._products += formula(*args, **kwargs, out_val=result)
+        return result
 
     def linear(self, run: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Run a linear layer, and count it."""
-        before = self._counter.get_total_flops()
+        before = self._products
         result = run(*args, **kwargs)
-        self._linear += self._counter.get_total_flops() - before
+        self._linear += self._products - before
         return result
 
     @property
     def macs(self) -> int:
         """Multiply-accumulates of the whole batch so far; PyTorch counts each as two FLOPs."""
-        counts = self._counter.get_flop_counts().get("Global", {})
-        return (counts.get(_CONVOLUTION, 0) + self._linear) // 2
+        return (self._convolutions + self._linear) // 2

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from torch import nn
 
+from lwdna.graph.components import components
 from lwdna.graph.labels import Labels
 
 if TYPE_CHECKING:
@@ -53,28 +52,24 @@ def sets_of(graph: ChannelGraph, found: Labels, elements: Elements) -> list[Chan
     """The elements put together by the layers that make them."""
     makers = graph.makers()
     pairs = [np.stack([np.full(len(made), made[0]), made]) for made in makers.values()]
-    rows, columns = np.concatenate(pairs, 1)
-    links = coo_array(
-        (np.ones(len(rows), np.int8), (rows, columns)), shape=(graph.elements, graph.elements)
-    )
-    _, component = connected_components(links, directed=False)
+    component = components(graph.elements, *np.concatenate(pairs, 1))
 
-    def components(of: Elements) -> list[int]:
+    def met(of: Elements) -> list[int]:
         return [int(c) for c in np.unique(component[of[of >= 0]])]
 
     made_by, read_by, followed_by, coupled_by, held_by, stopped_by = (
         defaultdict[int, list[str]](list) for _ in range(6)
     )
     for name, made in makers.items():
-        made_by[components(made)[0]].append(name)
+        made_by[met(made)[0]].append(name)
     for name, layer in graph.layers.items():
-        for c in components(layer.inputs):
+        for c in met(layer.inputs):
             read_by[c].append(name)
     for parameter, axes in graph.axes.items():
         owner = parameter.rpartition(".")[0] or parameter
         if owner not in graph.layers:
             for axis in axes:
-                for c in [] if axis is None else components(axis):
+                for c in [] if axis is None else met(axis):
                     if owner not in followed_by[c]:
                         followed_by[c].append(owner)
     for reasons, noted in (
@@ -83,7 +78,7 @@ def sets_of(graph: ChannelGraph, found: Labels, elements: Elements) -> list[Chan
         (stopped_by, found.stopped),
     ):
         for labels, reason in noted:
-            for c in components(elements[labels.numpy()]):
+            for c in met(elements[labels.numpy()]):
                 if reason not in reasons[c]:
                     reasons[c].append(reason)
 
@@ -92,7 +87,7 @@ def sets_of(graph: ChannelGraph, found: Labels, elements: Elements) -> list[Chan
     fed: set[int] = set()
     for layer in graph.layers.values():
         if isinstance(layer.module, nn.Linear) and answers & set(layer.outputs.tolist()):
-            fed.update(components(layer.inputs))
+            fed.update(met(layer.inputs))
 
     sets = []
     for c in sorted(made_by, key=lambda c: int(np.flatnonzero(component == c)[0])):

@@ -10,7 +10,7 @@ import csv
 import io
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lwdna.errors import DataError
@@ -33,6 +33,23 @@ def write_csv(path: str | os.PathLike[str], text: str) -> None:
     header, *rows = _parsed(text)
     checksum = _checksum([header, *rows])
     write_text(path, _text([[*header, COLUMN], *([*row, checksum] for row in rows)]))
+
+
+def write_rows(path: str | os.PathLike[str], rows: Sequence[Mapping[str, object]]) -> None:
+    """Write a table with its checksum, without waiting for a library of tables.
+
+    Args:
+        path: the file, written atomically.
+        rows: at least one, each of values by column, of which some may be missing in some rows.
+            Numbers are written so that they read back exactly; None and NaN are empty cells.
+
+    Raises:
+        LwdnaError: if the file cannot be written.
+    """
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    cells = [[row.get(name) for name in columns] for row in rows]
+    known = [["" if value != value else value for value in row] for row in cells]  # noqa: PLR0124
+    write_csv(path, _text([columns, *known]))
 
 
 def read_csv(path: str | os.PathLike[str]) -> str:
@@ -62,7 +79,7 @@ def _parsed(text: str) -> list[list[str]]:
     return list(csv.reader(io.StringIO(text, newline=""), strict=True))
 
 
-def _text(rows: Sequence[Sequence[str]]) -> str:
+def _text(rows: Sequence[Sequence[object]]) -> str:
     stream = io.StringIO(newline="")
     csv.writer(stream, lineterminator="\n").writerows(rows)
     return stream.getvalue()

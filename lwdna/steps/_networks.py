@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import pandas as pd
 import torch
 from torch import Tensor, nn
 
@@ -18,7 +17,7 @@ from lwdna.errors import ConfigError
 from lwdna.graph.channels import ChannelGraph
 from lwdna.graph.labels import GROUPS, Groups
 from lwdna.graph.widening import check_factor
-from lwdna.io.checksummed_csv import write_csv
+from lwdna.io.checksummed_csv import write_rows
 from lwdna.networks.build import build_seeded
 from lwdna.networks.own import builder
 from lwdna.networks.provenance import provenance_of
@@ -110,17 +109,16 @@ def write_shrunk(shrunk: Shrunk, widened: Widened, asked: ToShrink) -> None:
         graph = widened.graph
         made = {layer: graph.layers[layer].outputs for layer in shrunk.kept}
         rows = [
-            (
-                name,
-                len(made[name]),
-                shrunk.channels_before[name],
-                len(k),
-                graph.frozen[made[name]].all(),
-            )
+            {
+                "layer": name,
+                "baseline": len(made[name]),
+                "before": shrunk.channels_before[name],
+                "after": len(k),
+                "frozen": graph.frozen[made[name]].all(),
+            }
             for name, k in shrunk.kept.items()
         ]
-        frame = pd.DataFrame(rows, columns=["layer", "baseline", "before", "after", "frozen"])
-        write_csv(asked["channels"], frame.to_csv(index=False, lineterminator="\n"))
+        write_rows(asked["channels"], rows)
 
 
 def _check_outputs(output: Path, channels: Path | None) -> None:

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-import pandas as pd
 import torch
 from torch import Tensor, nn
 
 import lwdna
-from lwdna.io.checksummed_csv import write_csv
+from lwdna.io.checksummed_csv import write_rows
 from lwdna.networks.own import load
 from lwdna.networks.provenance import provenance_of
 from lwdna.networks.registry import input_shape
@@ -95,7 +94,7 @@ def main(
             )
             known = networks["runs"].get(str(path), {})
             rows.append({**known, "test_set": name, **columns_of(result), **counts})
-    write_csv(output, pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"))
+    write_rows(output, rows)
 
 
 def columns_of(result: dict[str, float]) -> dict[str, float | None]:

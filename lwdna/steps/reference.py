@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import click
-import pandas as pd
 
-from lwdna.io.checksummed_csv import write_csv
+from lwdna.io.checksummed_csv import write_rows
 from lwdna.steps._options import ANY_PATH, output, task
 from lwdna.steps.evaluate import columns_of
 from lwdna.tasks.references import reference_network
@@ -30,5 +29,4 @@ def main(
     name, path = test
     network = reference_network(task)
     result = evaluate(network, test_dataset(task, path), task=task, convention=convention)
-    row = {"test_set": name, **columns_of(result), "flops": 0, "params": 0}
-    write_csv(output, pd.DataFrame([row]).to_csv(index=False, lineterminator="\n"))
+    write_rows(output, [{"test_set": name, **columns_of(result), "flops": 0, "params": 0}])

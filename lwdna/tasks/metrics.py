@@ -8,7 +8,6 @@ from typing import Any, TypeAlias, TypedDict, Unpack, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from skimage.metrics import structural_similarity
 from torch import Tensor
 
 from lwdna.errors import ConfigError, DataError, require_known
@@ -115,6 +114,8 @@ def ssim(output: Image, target: Image, **convention: Unpack[Convention]) -> floa
             f"{convention['border']}, but {ours.shape[1]} x {ours.shape[2]} remain; use larger "
             "test images."
         )
+    from skimage.metrics import structural_similarity  # noqa: PLC0415 - only where there is SSIM
+
     similarity = structural_similarity(  # type: ignore[no-untyped-call]
         ours,
         theirs,

@@ -11,8 +11,6 @@ rounding only. No global switch is touched (TF32 and cuDNN autotuning stay as Py
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 import os
 from collections.abc import Sequence
@@ -27,7 +25,7 @@ from torch.utils.data import Dataset
 from lwdna.data.workers import worker_errors
 from lwdna.errors import ConfigError
 from lwdna.io import tensors
-from lwdna.io.checksummed_csv import write_csv
+from lwdna.io.checksummed_csv import write_rows
 from lwdna.io.locks import lock
 from lwdna.tasks.sections import Convention, ProtocolSection, TaskSection
 from lwdna.tasks.task import task_for
@@ -216,16 +214,12 @@ def train(
 def write_history(rows: Sequence[Row], path: str | os.PathLike[str]) -> None:
     """Write a history of at least one row as CSV, atomically; equal histories give equal bytes.
 
-    Numbers are written so that they read back exactly; None is an empty cell.
+    Numbers are written so that they read back exactly; None and NaN are empty cells.
 
     Raises:
         LwdnaError: if the file cannot be written.
     """
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_csv(path, text.getvalue())
+    write_rows(path, rows)
 
 
 def _restore(fabric: Fabric, path: Path, key: Key) -> Checkpoint:

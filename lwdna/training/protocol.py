@@ -16,6 +16,7 @@ from torch import nn
 from lwdna.errors import ConfigError, require_known
 from lwdna.tasks.sections import Distillation, Group, Optimizer, ProtocolSection, Schedule
 from lwdna.training.schedules import learning_rate
+from lwdna.training.uncompiled import uncompiled
 
 PRECISIONS = ("32-true", "bf16-mixed")
 """Arithmetic of a training. Both need no loss scaling, so there is no scaler to checkpoint."""
@@ -25,6 +26,7 @@ _OPTIMIZERS: Mapping[str, Mapping[str, Any]] = {
     "adam": {"lr": None, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0},
 }
 
+_SGD, _Adam = uncompiled(torch.optim.SGD), uncompiled(torch.optim.Adam)
 
 _FACTOR = "lr_factor"
 """Of a group of parameters, beside its learning rate."""
@@ -152,8 +154,8 @@ class Protocol:
         arguments = {**_OPTIMIZERS[kind], **settings}
         try:
             if kind == "sgd":
-                return torch.optim.SGD(parameters, **arguments)
-            return torch.optim.Adam(parameters, **{**arguments, "betas": tuple(arguments["betas"])})
+                return _SGD(parameters, **arguments)
+            return _Adam(parameters, **{**arguments, "betas": tuple(arguments["betas"])})
         except (ValueError, TypeError) as error:
             raise ConfigError(
                 f"The settings of the optimizer '{kind}' are not possible: {error}; correct them."

@@ -19,13 +19,6 @@ def test_help_lists_every_step_without_pytorch():
         assert f"  {step} " in done.stdout
 
 
-@pytest.mark.parametrize("step", ["download", "images", "crop", "gray", "digits", "pack", "table"])
-def test_light_steps_do_not_wait_for_pytorch(step):
-    heavy = {"torch"} if step == "table" else {"torch", "pandas"}
-    code = f"import sys, lwdna.steps.{step}; sys.exit(bool({heavy} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
 def test_complexity_says_both_conventions():
     status, text = lwdna("complexity", "DnCNN")
     assert status == 0

@@ -1,0 +1,155 @@
+"""The kernels of PyTorch that run: watched, and what some of them make of tensors without data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+_aten = torch.ops.aten
+
+_IMAGES: dict[Any, tuple[int, ...]] = {
+    _aten.convolution.default: (0,),
+    _aten.native_batch_norm.default: (0,),
+    _aten.max_pool2d_with_indices.default: (0,),
+    _aten.avg_pool2d.default: (0,),
+    _aten.pixel_shuffle.default: (0,),
+    _aten.mean.dim: (0,),
+    _aten.relu.default: (0,),
+    _aten.relu_.default: (0,),
+    _aten.hardtanh.default: (0,),
+    _aten.hardtanh_.default: (0,),
+    _aten.hardswish.default: (0,),
+    _aten.hardswish_.default: (0,),
+    _aten.hardsigmoid.default: (0,),
+    _aten.silu.default: (0,),
+    _aten.silu_.default: (0,),
+    _aten.sigmoid.default: (0,),
+    _aten._prelu_kernel.default: (0,),
+    _aten.add.Tensor: (0, 1),
+    _aten.add_.Tensor: (0, 1),
+    _aten.mul.Tensor: (0, 1),
+    _aten.cat.default: (0,),
+    _aten.addmm.default: (1,),
+}
+"""Kernels that treat images one by one, and which of their arguments have these along axis 0."""
+
+
+class WatchingKernels(TorchDispatchMode):
+    """While it is entered, every kernel of PyTorch that is called goes through :meth:`called`."""
+
+    supports_higher_order_operators = True
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()  # type: ignore[no-untyped-call]
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+
+    def __enter__(self) -> Self:
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """PyTorch would load its compiler, only to tell it to leave this class alone."""
+        return False
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        return self.called(func, args, kwargs or {})
+
+    def called(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """What the call gives; unless a subclass says otherwise, what the kernel gives."""
+        return func(*args, **kwargs)
+
+
+class WithoutData(WatchingKernels):
+    """Lets kernels run on the meta device without PyTorch's compiler, which its own ones load.
+
+    The kernels of that device are in Python, and what they are wrapped in takes almost as long to
+    load as the rest of PyTorch. So those of the table are asked on the CPU instead, for no image
+    at all: there is nothing to compute, and what they give and refuse is the same. In all other
+    cases PyTorch's own are called.
+    """
+
+    def called(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """What the kernel makes, on the meta device."""
+        images = _images_of(func, args)
+        if images:
+            try:
+                with torch._C.DisableTorchFunction():
+                    return _of_no_image(func, args, kwargs, images)
+            except RuntimeError:
+                pass  # PyTorch's own says what is wrong, or knows better
+        return func(*args, **kwargs)
+
+
+def _images_of(func: Any, args: tuple[Any, ...]) -> list[Tensor]:
+    """The arguments with images along axis 0, if the kernel treats them one by one."""
+    found = list(_tensors(args[i] for i in _IMAGES.get(func, ())))
+    if not all(x.is_contiguous() for x in found):
+        return []
+    others = [x for x in _tensors(args) if x.ndim]
+    if not all(x.is_meta and (x.ndim < 3 or x.is_contiguous()) for x in others):
+        return []
+    ndim = max((x.ndim for x in found), default=0)
+    if func is _aten.cat.default and (args[1:] or (0,))[0] in {0, -ndim}:
+        return []
+    if func is _aten.mean.dim and {0, -ndim} & set(args[1] or [0]):
+        return []
+    if func is _aten.native_batch_norm.default and args[5]:
+        return []  # which takes statistics over the images
+    return [x for x in found if x.ndim == ndim > 0]
+
+
+def _of_no_image(
+    func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], images: list[Tensor]
+) -> Any:
+    """What a kernel makes, asked on the CPU."""
+    count = max(len(x) for x in images)
+    stored: dict[int, Tensor] = {}
+
+    def without(x: Any) -> Any:
+        if isinstance(x, list | tuple):
+            return [without(item) for item in x]
+        if not isinstance(x, Tensor) or not x.is_meta:
+            return x
+        if id(x) not in stored:
+            none = any(x is image for image in images)
+            stored[id(x)] = (
+                torch.empty(0, *x.shape[1:], dtype=x.dtype)
+                if none
+                else torch.empty((), dtype=x.dtype).expand(x.shape)
+            )
+        return stored[id(x)]
+
+    def again(made: Any) -> Any:
+        if isinstance(made, tuple):
+            return tuple(again(item) for item in made)
+        if made is stored.get(id(args[0])):
+            return args[0]  # in its place
+        shape = made.shape if made.ndim == 0 or len(made) else (count, *made.shape[1:])
+        return torch.empty(shape, dtype=made.dtype, device="meta")
+
+    return again(func(*without(args), **kwargs))
+
+
+def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
+    """The tensors among some arguments, and in lists among them."""
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, list | tuple):
+            yield from _tensors(value)
