@@ -114,7 +114,7 @@ def errors_of(sequence: Followed, convention: OpeConvention) -> Errors:
     """
     _, predicted, truth, visible, _ = sequence.checked()
     predicted = np.concatenate([truth[:1], predicted[1:]])
-    known: NDArray[np.bool_] = np.isfinite(truth).all(1) & (truth[:, 2:] > 0).all(1)
+    known: NDArray[np.bool_] = np.isfinite(truth).min(1) & (truth[:, 2:].min(1) > 0)
     if convention.uses_visible:
         known &= visible
     overlap = np.where(known, overlaps(predicted, truth), -1.0)
