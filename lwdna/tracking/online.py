@@ -6,7 +6,7 @@ Boxes are x, y, width and height in continuous pixels of the image, where pixel 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -214,27 +214,29 @@ def _size_of(image: NDArray[np.uint8]) -> tuple[int, int]:
 
 
 def follow(
-    tracker: Tracker, frames: Sequence[NDArray[np.uint8]], box: Sequence[float], name: str = ""
-) -> NDArray[np.float64]:
-    """Follow an object through all frames of a sequence.
+    tracker: Tracker, frames: Iterable[NDArray[np.uint8]], box: Sequence[float], name: str = ""
+) -> Iterator[NDArray[np.float64]]:
+    """Follow an object through all frames of a sequence, one after the other.
 
     Args:
         tracker: that follows.
-        frames: uint8 (H, W) or (H, W, 3), read when they are asked for, in order.
+        frames: uint8 (H, W) or (H, W, 3), in order.
         box: of the object in the first one.
         name: of the sequence.
 
-    Returns:
-        (N, 4): a box for each frame, the first as given.
+    Yields:
+        (4,): its box in each frame, in the first as given.
 
     Raises:
         DataError: if there are fewer frames than two, the box is none, or frames change size.
     """
-    if len(frames) < 2:
-        raise DataError(
-            f"'{name}' has {len(frames)} frames; to follow an object takes two or more."
-        )
-    tracker.init(frames[0], box, name)
-    found = [np.array(box, np.float64)]
-    found += [tracker.update(frames[index]) for index in range(1, len(frames))]
-    return np.stack(found)
+    read = 0
+    for frame in frames:
+        read += 1
+        if read == 1:
+            tracker.init(frame, box, name)
+            yield np.array(box, np.float64)
+        else:
+            yield tracker.update(frame)
+    if read < 2:
+        raise DataError(f"'{name}' has {read} frames; to follow an object takes two or more.")

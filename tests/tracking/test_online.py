@@ -11,9 +11,14 @@ from lwdna.tracking.crops import around, cut
 from lwdna.tracking.first_frame import Augmentation, dropped, views
 from lwdna.tracking.localisation import Flag, Found, localise
 from lwdna.tracking.memory import Memory
-from lwdna.tracking.online import Online, Tracker, follow
+from lwdna.tracking.online import Online, Tracker
+from lwdna.tracking.online import follow as followed
 
 FEW = Online(memory=20, first_iterations=3)
+
+
+def follow(*given):
+    return np.stack(list(followed(*given)))
 
 
 def scores(*peaks):
