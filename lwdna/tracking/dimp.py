@@ -206,6 +206,28 @@ class Dimp(nn.Module):
         return {"scores": scores, "iou": predicted.reshape(proposals.shape[:3])}
 
 
+class PerFrame(nn.Module):
+    """What a tracker computes in every frame, but for boxes: what its FLOPs are counted of.
+
+    Args:
+        model: the tracker; its weights are used as they are.
+    """
+
+    def __init__(self, model: Dimp) -> None:
+        super().__init__()
+        self.model = model
+        kernel, channels = model.settings.kernel, model.settings.channels
+        device = model.mean.device
+        self.filters: Tensor
+        self.register_buffer("filters", torch.zeros(1, channels, kernel, kernel, device=device))
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """An image (1, 3, S, S) to scores (1, 1, S', S') and the two maps (1, C, H, W) of boxes."""
+        fine, coarse = self.model.maps(image)
+        scores = scores_of(self.model.head(coarse)[None], self.filters)
+        return scores, *self.model.iou_net.maps(fine, coarse)
+
+
 def _by_sequence(maps: Tensor, sequences: int) -> Tensor:
     return maps.reshape(sequences, -1, *maps.shape[1:])
 

@@ -16,7 +16,7 @@ from lwdna.errors import CheckpointError, ConfigError
 from lwdna.networks.provenance import provenance_of
 from lwdna.networks.sealed import seal
 from lwdna.networks.weights import save as save_network
-from lwdna.tracking.dimp import Dimp, Settings, load, loss, losses, save
+from lwdna.tracking.dimp import Dimp, PerFrame, Settings, load, loss, losses, save
 
 MILLION = 1e6
 
@@ -46,6 +46,15 @@ def test_dimp50_is_as_large_as_in_the_paper():
     assert count(model.initialiser) == pytest.approx(2.36, abs=0.005)
     assert count(model.iou_net) == pytest.approx(10.46, abs=0.005)
     assert (model.stride, model.score_size, model.sigma) == (16, 19, pytest.approx(0.9))
+
+
+def test_what_a_frame_costs():
+    """In GMACs at 288 pixels, as they were counted for each part; batch norm is counted here."""
+    model = Dimp(lwdna.build("ResNet50"), Settings()).eval()
+    flops, _ = lwdna.complexity(PerFrame(model), torch.zeros(1, 3, 288, 288))
+    backbone, _ = lwdna.complexity(model.backbone, torch.zeros(1, 3, 288, 288))
+    assert backbone / 1e9 == pytest.approx(5.42, rel=0.01)
+    assert flops / 1e9 == pytest.approx(5.42 + 1.53 + 3.25 + 0.003, rel=0.01)
 
 
 @pytest.mark.parametrize("name", smallest_of_each_family())
