@@ -10,6 +10,7 @@ The wings, from the ground up; each imports those below it (``docs/architecture.
 ``training``   one step, the loop, and what it takes to go on after an interruption
 ``shrinkage``  latent vectors, their gradients, and a FLOPs budget met exactly
 ``config``     the configuration and the methods that tables compare
+``tracking``   DiMP: an object followed through a video, by any backbone
 ``rivals``     the systems that LW-DNA is compared with
 ``results``    tables and figures beside the paper's numbers
 ``workflow``   what Snakemake is asked, and what a run will take

@@ -21,6 +21,7 @@ FLOORS = {
     "training": 4,
     "shrinkage": 5,
     "config": 5,
+    "tracking": 5,
     "rivals": 6,
     "results": 7,
     "workflow": 7,

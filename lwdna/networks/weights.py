@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import json
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -13,27 +12,17 @@ from os import PathLike
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.modules.module import (
     register_module_buffer_registration_hook,
     register_module_parameter_registration_hook,
 )
 
-from lwdna.errors import (
-    CheckpointError,
-    LwdnaError,
-    first_line,
-    require_file_name,
-    require_function,
-)
+from lwdna.errors import CheckpointError, LwdnaError, first_line, require_function
 from lwdna.graph.inputs import inside
 from lwdna.graph.meta import on_meta
 from lwdna.graph.rules import rule_of
 from lwdna.graph.surgery import fit, tensors_of
-from lwdna.io.atomic import atomic
-from lwdna.io.tensors import digest, parse_json, read_tensors
 from lwdna.networks.build import build
 from lwdna.networks.provenance import (
     NetworkSpec,
@@ -45,6 +34,7 @@ from lwdna.networks.provenance import (
     set_provenance,
 )
 from lwdna.networks.registry import input_shape
+from lwdna.networks.sealed import read_sealed, whole_metadata, write_sealed
 from lwdna.networks.widening import widen_again
 
 FORMAT = "lwdna-network"
@@ -57,10 +47,15 @@ def save(model: nn.Module, path: str | PathLike[str]) -> None:
     Raises:
         LwdnaError: if the file cannot be written.
     """
+    write_sealed(
+        path, {"format": FORMAT, "version": VERSION, **description(model)}, tensors_of(model)
+    )
+
+
+def description(model: nn.Module) -> dict[str, Any]:
+    """What a file says of a network, as JSON: all that :func:`rebuilt` needs beside the tensors."""
     provenance = provenance_of(model)
     about: dict[str, Any] = {
-        "format": FORMAT,
-        "version": VERSION,
         "network": provenance.spec and asdict(provenance.spec),
         "kept": provenance.kept,
         "shrinkage": provenance.shrinkage and asdict(provenance.shrinkage),
@@ -70,28 +65,7 @@ def save(model: nn.Module, path: str | PathLike[str]) -> None:
     }
     if provenance.numbers:
         about["numbers"] = provenance.numbers
-    tensors = {
-        name: tensor.detach().to("cpu", copy=True).contiguous()
-        for name, tensor in tensors_of(model).items()
-    }
-    about["digest"] = seal(about, tensors)
-    with atomic(path) as temporary:
-        try:
-            # One entry: safetensors writes several in an order that varies.
-            save_file(tensors, temporary, {"lwdna": json.dumps(about)})
-        except SafetensorError as error:
-            raise OSError(str(error)) from error
-
-
-def seal(about: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
-    """Sixteen hexadecimal digits that identify what a file of ``save`` says and holds.
-
-    Args:
-        about: what it says, as JSON.
-        tensors: by name, of any shape.
-    """
-    said = json.dumps(json.loads(json.dumps(about)), sort_keys=True)
-    return hashlib.sha256(f"{said}{digest(tensors)}".encode()).hexdigest()[:16]
+    return about
 
 
 def load(path: str | PathLike[str], network: Callable[[], nn.Module] | None = None) -> nn.Module:
@@ -118,7 +92,30 @@ def load(path: str | PathLike[str], network: Callable[[], nn.Module] | None = No
             "a function that is called without arguments and returns the network, such as "
             "lambda: Net(width=2)",
         )
-    state, provenance, modules = _read(path)
+    about, state = _read(path)
+    with whole_metadata(path):
+        described(about)
+    return rebuilt(about, state, path, network)
+
+
+def rebuilt(
+    about: Mapping[str, Any],
+    state: Mapping[str, Tensor],
+    path: str | PathLike[str],
+    network: Callable[[], nn.Module] | None = None,
+) -> nn.Module:
+    """A network of what a file says and holds.
+
+    Args:
+        about: of :func:`description`.
+        state: by name every parameter and buffer, of any shape.
+        path: the file, for messages.
+        network: as in :func:`load`.
+
+    Raises:
+        CheckpointError: if they do not belong together, or to what ``network`` makes.
+    """
+    provenance, modules = described(about)
     try:
         if network is not None:
             wide = network()
@@ -238,45 +235,33 @@ def read_provenance(path: str | PathLike[str]) -> Provenance:
     Raises:
         CheckpointError: if the file is damaged or foreign.
     """
-    return _read(path)[1]
+    about, _ = _read(path)
+    with whole_metadata(path):
+        return described(about)[0]
 
 
-def _read(path: str | PathLike[str]) -> tuple[dict[str, Tensor], Provenance, str]:
-    if not require_file_name(path, "small.safetensors").is_file():
-        raise CheckpointError(f"There is no weights file '{path}'; check the path.")
-    try:
-        metadata, state = read_tensors(path)
-    except (ValueError, OSError) as error:
-        raise CheckpointError(
-            f"'{path}' is not a whole safetensors file ({error}); give one that `lwdna shrink` or "
-            "the pipeline wrote, or, if this was one, delete it and make it again."
-        ) from error
-    try:
-        about = parse_json(metadata.get("lwdna", "{}"))
-        if (about.get("format"), about.get("version")) != (FORMAT, VERSION):
-            raise CheckpointError(
-                f"'{path}' is not a network saved by this version of lwdna; use a file that "
-                "`lwdna shrink` or the pipeline wrote, or delete it and make it again."
-            )
-        if about.pop("digest") != seal(about, state):
-            raise CheckpointError(
-                f"'{path}' is damaged: it does not hold what was written; delete it and make it "
-                "again."
-            )
-        spec = about["network"] and NetworkSpec(**about["network"])
-        kept = about["kept"] and {
-            str(layer): [int(index) for index in indices]
-            for layer, indices in about["kept"].items()
-        }
-        shrinkage = about["shrinkage"] and Shrinkage.read(about["shrinkage"])
-        if (kept or {}).keys() != (shrinkage.channels_before if shrinkage else {}).keys():
-            raise ValueError("it says only in part what was kept")
-        widened = tuple(Widening(**widening) for widening in about.get("widened", ()))
-        numbers = {str(name): int(n) for name, n in about.get("numbers", {}).items()}
-        arguments = dict(about["arguments"])
-        provenance = Provenance(spec, kept, shrinkage, arguments, widened, numbers)
-        return state, provenance, str(about["modules"])
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(
-            f"'{path}' has damaged metadata ({error}); delete it and make it again."
-        ) from error
+def described(about: Mapping[str, Any]) -> tuple[Provenance, str]:
+    """The provenance that a file tells, and which layers the network has, as one number.
+
+    Raises:
+        AttributeError, KeyError, TypeError, ValueError: if it is not of :func:`description`.
+    """
+    spec = about["network"] and NetworkSpec(**about["network"])
+    kept = about["kept"] and {
+        str(layer): [int(index) for index in indices] for layer, indices in about["kept"].items()
+    }
+    shrinkage = about["shrinkage"] and Shrinkage.read(about["shrinkage"])
+    if (kept or {}).keys() != (shrinkage.channels_before if shrinkage else {}).keys():
+        raise ValueError("it says only in part what was kept")
+    widened = tuple(Widening(**widening) for widening in about.get("widened", ()))
+    numbers = {str(name): int(n) for name, n in about.get("numbers", {}).items()}
+    arguments = dict(about["arguments"])
+    provenance = Provenance(spec, kept, shrinkage, arguments, widened, numbers)
+    return provenance, str(about["modules"])
+
+
+def _read(path: str | PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """What the file of a network says and holds."""
+    return read_sealed(
+        path, (FORMAT, VERSION), what="a network", source="`lwdna shrink` or the pipeline"
+    )

@@ -25,7 +25,8 @@ from lwdna.data.stores import Store
 from lwdna.errors import CheckpointError, ConfigError, DataError
 from lwdna.io.hdf5 import create_store
 from lwdna.networks import weights
-from lwdna.networks.weights import save, seal
+from lwdna.networks.sealed import seal
+from lwdna.networks.weights import save
 from lwdna.steps._options import Json
 from lwdna.training.checkpoints import FORMAT, VERSION, _checksum
 from lwdna.training.checkpoints import load as load_checkpoint

@@ -21,7 +21,8 @@ from lwdna.graph.surgery import cut, silence
 from lwdna.networks.build import build
 from lwdna.networks.provenance import NetworkSpec
 from lwdna.networks.registry import input_shape
-from lwdna.networks.weights import save, seal
+from lwdna.networks.sealed import seal
+from lwdna.networks.weights import save
 
 models = torchvision.models
 BLOCKS = ((24, 1), (32, 2), (40, 1))
