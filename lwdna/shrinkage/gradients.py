@@ -314,7 +314,7 @@ def _step_layer(
             a_next += bias0
             pairs_last(weight, rows)[:] = generated(a_next * x, a_next * y + bias1) + bias2
 
-        draw_blocks(layer, seed, embedding, step)
+        draw_blocks([(layer, step)], seed, embedding)
     write_back(weight, parameter)
     write_back(weight_share, share)
     return share

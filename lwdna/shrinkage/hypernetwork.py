@@ -64,7 +64,7 @@ class HyperWeight(nn.Module):
             first.numpy()[rows].reshape(-1, embedding)[:] = weight1.T
             second.numpy()[rows].reshape(-1, *second.shape[2:])[:] = weight2.transpose(2, 0, 1)
 
-        draw_blocks(self.layer, seed, embedding, keep)
+        draw_blocks([(self.layer, keep)], seed, embedding)
         weight1, weight2 = first.to(weight), second.to(weight)
         bias0 = weight1.new_zeros(weight1.shape[:2])
         bias1 = torch.zeros_like(weight1)

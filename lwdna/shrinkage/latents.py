@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -69,6 +69,20 @@ class HyperLayer:
         """What the hypernetwork computes in: at least single precision."""
         double = self.weight.dtype == torch.float64
         return torch.float64 if double else torch.float32
+
+
+Use: TypeAlias = Callable[[slice, Array, Array], None]
+"""What is done with the rows of a block, its ``weight1`` and ``weight2``."""
+
+
+class _Block(NamedTuple):
+    """Rows of a layer that are drawn at once."""
+
+    layer: HyperLayer
+    use: Use
+    rows: slice
+    pairs: int
+    """Of channels."""
 
 
 def hyper_layers(graph: ChannelGraph, model: nn.Module) -> list[HyperLayer]:
@@ -176,46 +190,57 @@ def products(layer: HyperLayer, z: Tensor, inside: dict[str, Tensor]) -> Callabl
     return lambda rows: np.outer(z_0[rows], z_1).ravel()
 
 
-def draw_blocks(
-    layer: HyperLayer,
-    seed: int,
-    embedding: int,
-    use: Callable[[slice, Array, Array], None],
-) -> None:
-    """Draw ``weight1`` and ``weight2`` of a layer, and use them, a block of rows at a time.
+def draw_blocks(uses: Sequence[tuple[HyperLayer, Use]], seed: int, embedding: int) -> None:
+    """Draw ``weight1`` and ``weight2`` of some layers, and use them, a block of rows at a time.
 
     Hyperfan-in: Uniform(-sqrt 3, sqrt 3), and Uniform of variance 1 / (m fan_in), so that the
     generated weight has variance 1 / fan_in.
 
-    Blocks are drawn in parallel, each from a generator of its own: the number of threads makes
-    no difference. ``use`` is given the rows, ``weight1`` ``(m, P)`` and ``weight2``
-    ``(k^2, m, P)`` for the P pairs of channels in these rows, which run last for speed.
-    """
-    n, c = layer.weight.shape[:2]
-    kernel = layer.kernel
-    height = min(n, max(1, _BLOCK // (c * kernel * embedding)))
-    starts = range(0, n, height)
-    threads = min(torch.get_num_threads(), len(starts))
-    bound = math.sqrt(3 / (embedding * layer.fan_in))
+    The blocks of all layers are drawn in parallel, each from a generator of its own: the number of
+    threads makes no difference, nor does which of them draws what.
 
-    def blocks(first: int) -> None:
+    Args:
+        uses: layers, and what is given the rows of a block, its ``weight1`` ``(m, P)`` and
+            ``weight2`` ``(k^2, m, P)`` for the P pairs of channels in these rows, which run last
+            for speed.
+        seed: of the hypernetwork.
+        embedding: its dimension m.
+    """
+    blocks = [block for layer, use in uses for block in _blocks_of(layer, use, embedding)]
+    size = max(block.pairs * block.layer.kernel for block in blocks) * embedding
+    size1 = max(block.pairs for block in blocks) * embedding
+    waiting = iter(blocks)
+
+    def draw(_: int) -> None:
         # New memory for every block would cost as much time as the numbers.
-        size = embedding * height * c
-        memory1, memory2 = (np.empty(k * size, _NUMPY[layer.precision]) for k in (1, kernel))
-        for start in starts[first::threads]:
-            rows = slice(start, min(start + height, n))
-            pairs = (rows.stop - start) * c
-            generator = np.random.Generator(
-                np.random.SFC64(_entropy(seed, f"hypernetwork {layer.name} {start}"))
+        memory1, memory2 = np.empty(size1, np.float64), np.empty(size, np.float64)
+        for layer, use, rows, pairs in waiting:
+            kernel, precision = layer.kernel, _NUMPY[layer.precision]
+            entropy = _entropy(seed, f"hypernetwork {layer.name} {rows.start}")
+            generator = np.random.Generator(np.random.SFC64(entropy))
+            weight1, weight2 = (
+                memory.view(precision)[: math.prod(shape)].reshape(shape)
+                for memory, shape in (
+                    (memory1, (embedding, pairs)),
+                    (memory2, (kernel, embedding, pairs)),
+                )
             )
-            weight1 = memory1[: embedding * pairs].reshape(embedding, pairs)
-            weight2 = memory2[: kernel * embedding * pairs].reshape(kernel, embedding, pairs)
             _fill_uniform(weight1, math.sqrt(3), generator)
-            _fill_uniform(weight2, bound, generator)
+            _fill_uniform(weight2, math.sqrt(3 / (embedding * layer.fan_in)), generator)
             use(rows, weight1, weight2)
 
+    threads = min(torch.get_num_threads(), len(blocks))
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(blocks, range(threads)))
+        list(pool.map(draw, range(threads)))
+
+
+def _blocks_of(layer: HyperLayer, use: Use, embedding: int) -> Iterator[_Block]:
+    """The blocks of a layer: few enough rows for a cache, one at least."""
+    n, c = layer.weight.shape[:2]
+    height = min(n, max(1, _BLOCK // (c * layer.kernel * embedding)))
+    for start in range(0, n, height):
+        rows = slice(start, min(start + height, n))
+        yield _Block(layer, use, rows, (rows.stop - start) * c)
 
 
 def _fill_uniform(values: Array, bound: float, generator: np.random.Generator) -> None:
@@ -267,21 +292,22 @@ def draw_weights(
     """
     layers = hyper_layers(graph, model)
     inside = draw_inside(layers, seed)
-    for layer in layers:
-        weight = array_of(layer, layer.weight)
+    # Of layers that share a weight, the last one makes it.
+    made = {id(layer.weight): (layer, array_of(layer, layer.weight)) for layer in layers}
+
+    def generates(layer: HyperLayer, weight: Array) -> Use:
         a = products(layer, z, inside)
 
-        def generate(
-            rows: slice,
-            weight1: Array,
-            weight2: Array,
-            weight: Array = weight,
-            a: Callable[[slice], Array] = a,
-        ) -> None:
+        def generate(rows: slice, weight1: Array, weight2: Array) -> None:
             pairs_last(weight, rows)[:] = a(rows) * np.einsum("kmp,mp->kp", weight2, weight1)
 
-        draw_blocks(layer, seed, embedding, generate)
+        return generate
+
+    uses = [(layer, generates(layer, weight)) for layer, weight in made.values()]
+    draw_blocks(uses, seed, embedding)
+    for layer, weight in made.values():
         write_back(weight, layer.weight)
+    for layer in layers:
         if layer.bias is not None:
             layer.bias.zero_()
 
