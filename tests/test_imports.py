@@ -38,7 +38,7 @@ WHEN_CALLED = {
 }
 """Commands, and what they have imported before they run."""
 
-WHEN_DONE = ("torch", "h5py", "scipy", "lightning_fabric")
+WHEN_DONE = ("torch", "h5py", "lightning_fabric")
 """What networks are shrunk, trained and measured with, unless their blocks are torchvision's."""
 
 TASK = {"kind": "classification", "mean": [0.3] * 3, "std": [0.3] * 3, "pad": 2, "flip": False}

@@ -265,7 +265,7 @@ class MaskedComplexity:
     """FLOPs and parameters of a network for any mask over its channel graph, instantly.
 
     Both are sums of ``coefficient * n_a * n_b`` where n_a and n_b are numbers of channels kept
-    along some axis; the numbers are one sparse matrix times the mask.
+    along some axis; the numbers are sums over the mask.
     """
 
     def __init__(self, graph: ChannelGraph, *, batch_norm: bool = True) -> None:
@@ -298,9 +298,14 @@ class MaskedComplexity:
             flops.append((total - known, one, one))
         self._flops = _Terms(flops)
         self._params = _Terms(params)
-        self._fixed, self._incidence = self._count_rows(graph.elements)
-        self._columns = self._incidence.tocsc()
-        self._own_flops = self._flops.squares(self._incidence)
+        self._fixed = np.array([int((axis < 0).sum()) for axis in self._axes], np.int64)
+        members = [axis[axis >= 0] for axis in self._axes]
+        lengths = np.array([len(m) for m in members], np.int64)
+        counted, rows = np.concatenate(members), np.repeat(np.arange(len(members)), lengths)
+        order = np.argsort(counted, kind="stable")
+        self._along = _Sums(counted, lengths)
+        self._across = _Sums(rows[order], np.bincount(counted, minlength=graph.elements))
+        self._own_flops = self._flops.squares(members, graph.elements)
 
     def flops(self, mask: Mask | Copies) -> int:
         """FLOPs for one image when only the elements in ``mask``, ``(elements,)``, are kept.
@@ -324,19 +329,18 @@ class MaskedComplexity:
             ``(n,)``.
         """
         counts = self._counts(mask)
-        slopes = self._incidence.T @ self._flops.slopes(counts)
+        slopes = self._across.of(self._flops.slopes(counts))
         now = self._flops.evaluate(counts)
         whole: NDArray[np.int64] = now + (slopes + self._own_flops)[elements]
         return -(-whole // self._batch) - for_one(now, self._batch)
 
     def same(self, elements: Elements) -> bool:
         """Whether elements, by number ``(n,)``, take part in the same and so cost the same."""
-        starts, stops = self._columns.indptr[elements], self._columns.indptr[elements + 1]
+        starts, stops = self._across.starts[elements], self._across.stops[elements]
         if len(set((stops - starts).tolist())) > 1:
             return False
-        entries = starts[:, None] + np.arange(stops[0] - starts[0])
-        rows, repeats = self._columns.indices[entries], self._columns.data[entries]
-        return bool((rows == rows[0]).all() and (repeats == repeats[0]).all())
+        rows = self._across.members[starts[:, None] + np.arange(stops[0] - starts[0])]
+        return bool((rows == rows[0]).all())
 
     def _row(self, elements: Elements) -> int:
         key = elements.tobytes()
@@ -345,20 +349,23 @@ class MaskedComplexity:
             self._axes.append(elements)
         return self._rows[key]
 
-    def _count_rows(self, elements: int) -> tuple[NDArray[np.int64], Any]:
-        from scipy.sparse import csr_array  # noqa: PLC0415 - only to shrink
-
-        fixed = np.array([int((axis < 0).sum()) for axis in self._axes], np.int64)
-        rows = np.concatenate([np.full(len(a), i) for i, a in enumerate(self._axes)])
-        columns = np.concatenate(self._axes)
-        real = columns >= 0
-        ones = np.ones(int(real.sum()), np.int64)
-        shape = (len(self._axes), elements)
-        return fixed, csr_array((ones, (rows[real], columns[real])), shape=shape)
-
     def _counts(self, mask: Mask | Copies) -> NDArray[np.int64]:
-        counts: NDArray[np.int64] = self._fixed + self._incidence @ mask.astype(np.int64)
-        return counts
+        return self._fixed + self._along.of(mask.astype(np.int64))
+
+
+class _Sums:
+    """Sums over lists of members, which lie one after the other."""
+
+    def __init__(self, members: NDArray[np.int64], lengths: NDArray[np.int64]) -> None:
+        self.members, self.stops = members, np.cumsum(lengths)
+        self.starts = self.stops - lengths
+
+    def of(self, values: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The sum for each list, of a value for each member: ``(lists,)``."""
+        sums = np.zeros(len(self.members) + 1, np.int64)
+        np.cumsum(values[self.members], out=sums[1:])
+        lists: NDArray[np.int64] = sums[self.stops] - sums[self.starts]
+        return lists
 
 
 class _Terms:
@@ -378,8 +385,16 @@ class _Terms:
         np.add.at(slopes, self._b, self._coefficient * counts[self._a])
         return slopes
 
-    def squares(self, incidence: Any) -> NDArray[np.int64]:
-        """The sum for each column of a sparse matrix ``(rows, elements)``: ``(elements,)``."""
-        product = incidence[self._a].multiply(incidence[self._b])
-        squares: NDArray[np.int64] = product.T @ self._coefficient
+    def squares(self, members: Sequence[Elements], elements: int) -> NDArray[np.int64]:
+        """The sum for each of the elements, if it alone is counted: ``(elements,)``.
+
+        Args:
+            members: by number of a count, the elements that it counts, some of them repeatedly.
+            elements: how many there are.
+        """
+        squares, times = (np.zeros(elements, np.int64) for _ in range(2))
+        for coefficient, a, b in zip(self._coefficient, self._a, self._b, strict=True):
+            np.add.at(times, members[a], 1)
+            np.add.at(squares, members[b], coefficient * times[members[b]])
+            times[members[a]] = 0
         return squares

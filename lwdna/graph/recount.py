@@ -1,4 +1,4 @@
-"""A second count of convolutions and linear layers, by PyTorch's own counter."""
+"""A second count of convolutions and linear layers: of the kernels, by PyTorch's formulas."""
 
 from __future__ import annotations
 
