@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -24,12 +25,29 @@ class Batched(Dataset[tuple[Any, ...]], ABC):
 
     @abstractmethod
     def batch(self, keys: Sequence[Any]) -> tuple[Tensor, ...]:
-        """The samples of B keys, stacked: tensors (B, ...), such as inputs and targets."""
+        """The samples of B keys, stacked: tensors (B, ...), such as inputs and targets.
+
+        Large ones are best written into :func:`empty`.
+        """
 
     def __getitem__(self, key: Any) -> tuple[Any, ...]:
         """One sample: tensors without the dimension of the batch, and numbers as such."""
         first = (part[0] for part in self.batch([key]))
         return tuple(part if part.ndim else part.item() for part in first)
+
+
+def empty(*shape: int) -> Tensor:
+    """Room for a batch, float32 (B, ...), whose numbers are still to be written.
+
+    In a worker it is memory that is shared with the process that it serves, so that what is
+    written there need not be copied to be handed on.
+    """
+    if get_worker_info() is None or shape[0] == 1:  # a sample; others may be stacked with it
+        return torch.empty(shape, dtype=torch.float32, device="cpu")
+    # As PyTorch's own collation does. Tensor.share_memory_ would copy what is not there yet.
+    share: Callable[[int], torch.UntypedStorage] = torch.UntypedStorage._new_shared
+    room = torch.empty(0, dtype=torch.float32, device="cpu")
+    return room.set_(share(room.element_size() * math.prod(shape))).view(shape)
 
 
 def batch_of(data: Dataset[Any], keys: Sequence[Any]) -> Any:

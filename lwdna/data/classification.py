@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lwdna.data.batches import Batched
+from lwdna.data.batches import Batched, empty
 from lwdna.data.draws import generators
 from lwdna.data.listings import Listing
 from lwdna.data.stores import Store
@@ -52,15 +52,14 @@ class _Labelled(Batched):
     def __len__(self) -> int:
         return len(self._images)
 
-    def _slots(self, count: int) -> NDArray[np.float32]:
-        """An empty batch, (B, 3, H, W)."""
+    def _room(self, count: int) -> tuple[Tensor, NDArray[np.float32]]:
+        """Room for a batch, (B, 3, H, W): a tensor, and the same as an array."""
         height, width, _ = self.shape
-        return np.empty((count, 3, height, width), dtype=np.float32)
+        images = empty(count, 3, height, width)
+        return images, images.numpy()
 
-    def _made(self, slots: NDArray[np.float32], indices: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """A batch that was filled, and the classes (B,)."""
-        labels = torch.from_numpy(self._labels[list(indices)])
-        return self._normalise(torch.from_numpy(slots)), labels
+    def _classes(self, indices: Sequence[int]) -> Tensor:
+        return torch.from_numpy(self._labels[list(indices)])
 
 
 class ClassificationTrain(_Labelled):
@@ -107,7 +106,7 @@ class ClassificationTrain(_Labelled):
 
     def batch(self, keys: Sequence[tuple[int, int]]) -> tuple[Tensor, Tensor]:
         """The samples (epoch, index): float32 (B, 3, H, W), and classes (B,)."""
-        slots = self._slots(len(keys))
+        images, slots = self._room(len(keys))
         for (_, index), slot, rng in zip(keys, slots, generators(self._seed, keys), strict=True):
             image = self._images[index]
             if self._crop is not None:
@@ -117,7 +116,7 @@ class ClassificationTrain(_Labelled):
                 y, x = (int(rng.integers(2 * self._pad + 1)) - self._pad for _ in range(2))
             mirrored = self._flip and rng.random() < 0.5
             put_shifted(image, y, x, slot[:, :, ::-1] if mirrored else slot)
-        return self._made(slots, [index for _, index in keys])
+        return self._normalise(images), self._classes([index for _, index in keys])
 
 
 class ClassificationTest(_Labelled):
@@ -155,11 +154,11 @@ class ClassificationTest(_Labelled):
 
     def batch(self, keys: Sequence[int]) -> tuple[Tensor, Tensor]:
         """The images of these numbers: float32 (B, 3, H, W), and classes (B,)."""
-        slots = self._slots(len(keys))
+        images, slots = self._room(len(keys))
         for index, slot in zip(keys, slots, strict=True):
             image = self._images[index]
             put(image if self._crop is None else self._crop(image), slot)
-        return self._made(slots, keys)
+        return self._normalise(images), self._classes(keys)
 
 
 def _labels(images: Store | Listing) -> NDArray[np.int64]:

@@ -13,11 +13,10 @@ from typing import NamedTuple, NotRequired, TypedDict, Unpack
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from lwdna.data.batches import Batched
+from lwdna.data.batches import Batched, empty
 from lwdna.data.bicubic import imresize
 from lwdna.data.draws import generators
 from lwdna.data.images import read_image, to_gray, to_rgb
@@ -92,11 +91,6 @@ class _RestorationTrain(Batched):
     def __len__(self) -> int:
         return self._samples
 
-    @staticmethod
-    def _slots(count: int, channels: int, size: int) -> NDArray[np.float32]:
-        """An empty batch, (B, C, size, size)."""
-        return np.empty((count, channels, size, size), dtype=np.float32)
-
     def _draw(self, keys: Sequence[tuple[int, int]]) -> Iterator[_Drawn]:
         """What is drawn for each sample, those first that lie first in the store."""
         count = len(self._store)
@@ -144,12 +138,13 @@ class SuperResolutionTrain(_RestorationTrain):
     def batch(self, keys: Sequence[tuple[int, int]]) -> tuple[Tensor, Tensor]:
         """The samples (epoch, index): float32 (B, 3, p, p) and (B, 3, p s, p s)."""
         p, s = self.patch_size, self._scale
-        lr, hr = (self._slots(len(keys), 3, size) for size in (p, p * s))
+        lr, hr = (empty(len(keys), 3, size, size) for size in (p, p * s))
+        small, large = lr.numpy(), hr.numpy()
         for place, item, y, x, turn, _ in self._draw(keys):
-            put(turn(self._store.read("lr", item, (y, x, p, p))), lr[place])
+            put(turn(self._store.read("lr", item, (y, x, p, p))), small[place])
             window = (y * s, x * s, p * s, p * s)
-            put(turn(self._store.read("images", item, window)), hr[place])
-        return torch.from_numpy(lr), torch.from_numpy(hr)
+            put(turn(self._store.read("images", item, window)), large[place])
+        return lr, hr
 
 
 class DenoisingTrain(_RestorationTrain):
@@ -183,12 +178,12 @@ class DenoisingTrain(_RestorationTrain):
     def batch(self, keys: Sequence[tuple[int, int]]) -> tuple[Tensor, Tensor]:
         """The samples (epoch, index): float32 (B, 1, p, p), noisy and clean."""
         p = self.patch_size
-        noise, pixels = (self._slots(len(keys), 1, p) for _ in range(2))
+        noisy, clean = (empty(len(keys), 1, p, p) for _ in range(2))
+        noise, pixels = noisy.numpy(), clean.numpy()
         for place, item, y, x, turn, rng in self._draw(keys):
             put(turn(self._store.read("images", item, (y, x, p, p))), pixels[place])
             rng.standard_normal(out=noise[place], dtype=np.float32)
-        clean = torch.from_numpy(pixels)
-        return torch.from_numpy(noise).mul_(self._sigma).add_(clean), clean
+        return noisy.mul_(self._sigma).add_(clean), clean
 
 
 class SuperResolutionTest(Dataset[tuple[Tensor, Tensor]]):

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset
 
-from lwdna.data.batches import INLINE_BYTES, Batched, batch_loader, batch_of
+from lwdna.data.batches import INLINE_BYTES, Batched, batch_loader, batch_of, empty
 from lwdna.data.classification import ClassificationTest, ClassificationTrain
 from lwdna.data.folders import imagefolder_listing
 from lwdna.data.listings import open_labelled
@@ -285,3 +285,18 @@ def test_labels_arrive_whole_however_they_travel(size):
     assert torch.equal(numbers, torch.arange(size).repeat(2, 1))
     numbers += 1
     assert numbers[1, -1] == size
+
+
+class Rooms(Batched):
+    """Whether the room of a batch, and that of a sample, is in shared memory."""
+
+    def batch(self, keys):
+        assert empty(2, 3, 4).shape == (2, 3, 4) and empty(2, 3).dtype == torch.float32
+        shared = [empty(len(keys), 3).is_shared(), empty(1, 3).is_shared()]
+        return (torch.tensor([shared] * len(keys)),)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_workers_write_batches_where_they_are_handed_on(workers):
+    ((rooms,),) = batch_loader(Rooms(), [[0, 1, 2]], num_workers=workers)
+    assert rooms.tolist() == [[workers > 0, False]] * 3
