@@ -20,7 +20,8 @@ class Batched(Dataset[tuple[Any, ...]], ABC):
     """A data set that makes whole batches: ``dataset[key]`` is what a batch of one holds.
 
     What a key is, the class says. A sample must not depend on the others of its batch. A class
-    that is made of one of these and has its own ``__getitem__`` is asked for samples.
+    that is made of one of these, and says anew what a sample is but not what a batch is, is asked
+    for samples.
     """
 
     @abstractmethod
@@ -58,11 +59,17 @@ def batch_of(data: Dataset[Any], keys: Sequence[Any]) -> Any:
             once, as PyTorch does.
         keys: B of them, as the data set takes them.
     """
-    if isinstance(data, Batched) and type(data).__getitem__ is Batched.__getitem__:
+    if isinstance(data, Batched) and _says_batches(type(data)):
         return data.batch(keys)
     if hasattr(data, "__getitems__"):
         return default_collate(data.__getitems__(keys))
     return default_collate([data[key] for key in keys])
+
+
+def _says_batches(kind: type) -> bool:
+    """Whether the class that has the last word on samples says what a batch is."""
+    word = next(base for base in kind.__mro__ if {"batch", "__getitem__"} & vars(base).keys())
+    return "batch" in vars(word)
 
 
 def batch_loader(

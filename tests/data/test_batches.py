@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, default_collate
 
 from lwdna.data.batches import INLINE_BYTES, Batched, batch_loader, batch_of, empty
 from lwdna.data.classification import ClassificationTest, ClassificationTrain
@@ -15,6 +15,7 @@ from lwdna.data.listings import open_labelled
 from lwdna.data.restoration import DenoisingTrain, SuperResolutionTrain
 from lwdna.data.stores import Store
 from lwdna.io.hdf5 import create_store
+from lwdna.rivals.held_out import Part
 from lwdna.training.sampler import EpochBatches
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
@@ -252,6 +253,18 @@ def test_a_sample_that_a_subclass_changes_is_asked_for(folder):
     noisy, clean = batch_of(data, keys)
     expected = data.batch(keys)
     assert torch.equal(noisy, expected[0] / 2) and torch.equal(clean, expected[1])
+
+
+@pytest.mark.parametrize("held_out", [Own, denoising])
+def test_a_part_of_a_data_set_makes_batches_as_the_whole(folder, held_out):
+    data = held_out(folder) if held_out is denoising else held_out()
+    part = Part(data, [0, 2, 4])
+    made, expected = (
+        batch_of(part, [(1, 2), (1, 0)]),
+        default_collate([data[1, 4], data[1, 0]]),
+    )
+    assert same([made], [expected])
+    assert same([part[1, 2][:1]], [data[1, 4][:1]])
 
 
 def test_a_sample_has_numbers_where_a_batch_has_vectors(folder):

@@ -36,7 +36,7 @@ def test_what_one_draws_does_not_reach_the_next():
 @pytest.mark.parametrize(("seed", "key"), [(-1, (0, 0)), (0, (0, -1)), (0, (2**32, 0))])
 def test_numbers_out_of_range(seed, key):
     with pytest.raises(ValueError, match="out of range"):
-        next(generators(seed, [*[(0, 0)] * 10, key]))
+        next(generators(seed, [*[(0, 0)] * 20, key]))
 
 
 def test_no_key_no_generator():
