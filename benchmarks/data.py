@@ -1,4 +1,5 @@
-"""What reading and preparing data costs: our stores beside PNG sub-images, and waiting in training.
+"""What reading and preparing data costs: our stores beside PNG sub-images, whole batches beside
+samples, and waiting in training.
 
 Photographs of scikit-image and scikit-learn, enlarged three times, give 114 sub-images of 480 x 480
 at step 240 and threshold 48. Each comparison is made in turns in one process; medians of three.
@@ -6,12 +7,16 @@ Files are in the cache of the operating system on both sides. Times are CPU time
 that other work of the machine hardly matters; waiting for a disk is not in them. About three
 minutes and 300 MB of disk.
 
+Batches of 64 are made in a process without workers, and the same samples one by one and stacked; a
+worker also hands them on, which is measured as the CPU time of one.
+
 Waiting is measured without workers, as the share of a training step on the CPU in which the next
 batch is made; workers make it while the network computes.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import statistics
 import tempfile
 import time
@@ -20,13 +25,15 @@ from pathlib import Path
 
 import click
 import numpy as np
+import psutil
 import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset, default_collate
 
 import lwdna
+from lwdna.data.batches import batch_loader, batch_of
 from lwdna.data.bicubic import imresize
 from lwdna.data.classification import ClassificationTrain
 from lwdna.data.crops import crop_images, gray_store, tiles
@@ -34,6 +41,7 @@ from lwdna.data.images import image_size, read_image, write_image
 from lwdna.data.photographs import export_photographs
 from lwdna.data.restoration import DenoisingTrain
 from lwdna.data.stores import Store
+from lwdna.data.workers import workers_ended
 from lwdna.io.hdf5 import create_store
 from lwdna.tasks.task import task_for
 from lwdna.training.sampler import EpochBatches
@@ -41,13 +49,20 @@ from lwdna.training.sampler import EpochBatches
 PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket")
 SCALE = 3
 RULE = {"size": 480, "step": 240, "threshold": 48}
+BATCH, SAMPLES = 64, 1280
 PNG_LEVEL = 3
 """Compression of PNG sub-images, as the usual scripts that make them have it."""
 
 
 @click.command()
 @click.option("--repeats", type=click.IntRange(min=1), default=3, show_default=True)
-@click.option("--steps", type=click.IntRange(min=1), default=2, show_default=True)
+@click.option(
+    "--steps",
+    type=click.IntRange(min=0),
+    default=2,
+    show_default=True,
+    help="Of training; 0 for no waiting.",
+)
 @click.option("--patches", type=click.IntRange(min=1), default=300, show_default=True)
 def main(repeats: int, steps: int, patches: int) -> None:
     """Measure; one line for each comparison."""
@@ -72,27 +87,24 @@ def main(repeats: int, steps: int, patches: int) -> None:
                 repeats,
             )
             report(f"a random {size} x {size} patch, ms", ours / patches, theirs / patches)
-        waiting(
-            "DnCNN, 64 x 64, batch 64",
-            lwdna.build("DnCNN"),
-            DenoisingTrain(Store(folder / "gray.h5"), patch_size=64, sigma=70, seed=0),
-            "denoising",
-            steps,
+        noisy = DenoisingTrain(
+            Store(folder / "gray.h5"), patch_size=64, sigma=70, samples_per_epoch=SAMPLES, seed=0
         )
-        waiting(
-            "ResNet56, CIFAR, batch 64",
-            lwdna.build("ResNet56", dataset="cifar10"),
-            ClassificationTrain(
-                small_images(folder / "small.h5"),
-                mean=(0.5, 0.5, 0.5),
-                std=(0.25, 0.25, 0.25),
-                pad=4,
-                flip=True,
-                seed=0,
-            ),
-            "classification",
-            4 * steps,
+        small = ClassificationTrain(
+            small_images(folder / "small.h5"),
+            mean=(0.5, 0.5, 0.5),
+            std=(0.25, 0.25, 0.25),
+            pad=4,
+            flip=True,
+            seed=0,
         )
+        making("32 x 32 images", small, repeats)
+        making("noisy 64 x 64 patches", noisy, repeats)
+        if not steps:
+            return
+        waiting("DnCNN, 64 x 64, batch 64", lwdna.build("DnCNN"), noisy, "denoising", steps)
+        resnet = lwdna.build("ResNet56", dataset="cifar10")
+        waiting("ResNet56, CIFAR, batch 64", resnet, small, "classification", 4 * steps)
 
 
 def enlarged(folder: Path) -> list[Path]:
@@ -169,7 +181,7 @@ def take(patches: int, size: int, images: int, read: Reader) -> int:
 
 def small_images(path: Path) -> Store:
     """Noise in the size of CIFAR."""
-    shape = (640, 32, 32, 3)
+    shape = (SAMPLES, 32, 32, 3)
     rng = np.random.default_rng(0)
     tables = {"labels": np.arange(shape[0]) % 10, "classes": [str(c) for c in range(10)]}
     with create_store(path, images={"images": shape}, tables=tables, attributes={}) as writer:
@@ -178,12 +190,44 @@ def small_images(path: Path) -> Store:
     return Store(path)
 
 
+def making(what: str, data: Dataset[object], repeats: int) -> None:
+    """Print how many samples a second a process makes in batches, one by one, and as a worker."""
+    batches = list(EpochBatches(SAMPLES, BATCH, seed=0))
+
+    def together() -> None:
+        for keys in batches:
+            batch_of(data, keys)
+
+    def one_by_one() -> None:
+        for keys in batches:
+            default_collate([data[key] for key in keys])
+
+    ours, theirs = compare(together, one_by_one, repeats)
+    worker = statistics.median(handing_on(data, batches) for _ in range(repeats))
+    click.echo(
+        f"{what} a second: in batches {SAMPLES / ours:,.0f}, one by one {SAMPLES / theirs:,.0f}, "
+        f"ratio {theirs / ours:.1f}; a worker {SAMPLES / worker:,.0f}"
+    )
+
+
+def handing_on(data: Dataset[object], batches: list[list[tuple[int, int]]]) -> float:
+    """Seconds of CPU time that a worker takes to make batches and to hand them on."""
+    loader = batch_loader(data, batches, num_workers=1, persistent_workers=True)
+    list(loader)  # the first epoch warms up
+    with workers_ended(loader):
+        (worker,) = (psutil.Process(child.pid) for child in multiprocessing.active_children())
+        before = worker.cpu_times()
+        list(loader)
+        after = worker.cpu_times()
+    return after.user + after.system - before.user - before.system
+
+
 def waiting(what: str, model: nn.Module, data: Dataset[object], kind: str, steps: int) -> None:
     """Print the share of training steps in which the next batch is waited for."""
     task = task_for(kind)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-6)
-    batches = EpochBatches(len(data), 64, seed=0)
-    loader = DataLoader(data, batch_sampler=batches)
+    batches = EpochBatches(SAMPLES, BATCH, seed=0)
+    loader = batch_loader(data, batches)
 
     def endless() -> Iterator[list[torch.Tensor]]:
         while True:
@@ -206,7 +250,7 @@ def waiting(what: str, model: nn.Module, data: Dataset[object], kind: str, steps
         f"{what}: {1000 * loading / steps:.1f} ms waiting of "
         f"{1000 * (loading + computing) / steps:.0f} ms a step, "
         f"{100 * loading / (loading + computing):.2f} %; one process makes "
-        f"{64 * steps / loading:,.0f} samples a second"
+        f"{BATCH * steps / loading:,.0f} samples a second"
     )
 
 

@@ -9,17 +9,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset
 
+from lwdna.data.batches import Batched, empty
+from lwdna.data.draws import generators
 from lwdna.data.listings import Listing
 from lwdna.data.stores import Store
-from lwdna.data.transforms import CentreCrop, Normalisation, RandomResizedCrop, require_number
+from lwdna.data.transforms import (
+    CentreCrop,
+    Normalisation,
+    RandomResizedCrop,
+    put,
+    put_shifted,
+    require_number,
+)
 from lwdna.errors import DataError
 
 
-class _Labelled(Dataset[tuple[Tensor, int]]):
+class _Labelled(Batched):
     """What all labelled images have, before they are cropped."""
 
     def __init__(
@@ -42,6 +51,15 @@ class _Labelled(Dataset[tuple[Tensor, int]]):
 
     def __len__(self) -> int:
         return len(self._images)
+
+    def _room(self, count: int) -> tuple[Tensor, NDArray[np.float32]]:
+        """Room for a batch, (B, 3, H, W): a tensor, and the same as an array."""
+        height, width, _ = self.shape
+        images = empty(count, 3, height, width)
+        return images, images.numpy()
+
+    def _classes(self, indices: Sequence[int]) -> Tensor:
+        return torch.from_numpy(self._labels[list(indices)])
 
 
 class ClassificationTrain(_Labelled):
@@ -86,20 +104,19 @@ class ClassificationTrain(_Labelled):
         self._crop = None if crop is None else RandomResizedCrop(crop)
         self._seed = seed
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int]:
-        epoch, index = key
-        rng = np.random.default_rng([self._seed, epoch, index])
-        image = self._images[index]
-        if self._crop is not None:
-            image = self._crop(image, rng)
-        if self._pad:
-            height, width, _ = image.shape
-            y, x = rng.integers(0, 2 * self._pad + 1, size=2)
-            border = (self._pad, self._pad)
-            image = np.pad(image, (border, border, (0, 0)))[y : y + height, x : x + width]
-        if self._flip and rng.random() < 0.5:
-            image = image[:, ::-1]
-        return self._normalise(image), int(self._labels[index])
+    def batch(self, keys: Sequence[tuple[int, int]]) -> tuple[Tensor, Tensor]:
+        """The samples (epoch, index): float32 (B, 3, H, W), and classes (B,)."""
+        images, slots = self._room(len(keys))
+        for (_, index), slot, rng in zip(keys, slots, generators(self._seed, keys), strict=True):
+            image = self._images[index]
+            if self._crop is not None:
+                image = self._crop(image, rng)
+            y = x = 0
+            if self._pad:
+                y, x = (int(rng.integers(2 * self._pad + 1)) - self._pad for _ in range(2))
+            mirrored = self._flip and rng.random() < 0.5
+            put_shifted(image, y, x, slot[:, :, ::-1] if mirrored else slot)
+        return self._normalise(images), self._classes([index for _, index in keys])
 
 
 class ClassificationTest(_Labelled):
@@ -135,11 +152,13 @@ class ClassificationTest(_Labelled):
             )
             self._crop = CentreCrop(resize or crop, crop)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        image = self._images[index]
-        if self._crop is not None:
-            image = self._crop(image)
-        return self._normalise(image), int(self._labels[index])
+    def batch(self, keys: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """The images of these numbers: float32 (B, 3, H, W), and classes (B,)."""
+        images, slots = self._room(len(keys))
+        for index, slot in zip(keys, slots, strict=True):
+            image = self._images[index]
+            put(image if self._crop is None else self._crop(image), slot)
+        return self._normalise(images), self._classes(keys)
 
 
 def _labels(images: Store | Listing) -> NDArray[np.int64]:

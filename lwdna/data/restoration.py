@@ -7,19 +7,21 @@ Patches and noise are functions of (seed, epoch, index) alone, as in
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NotRequired, TypedDict, Unpack
+from typing import NamedTuple, NotRequired, TypedDict, Unpack
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from lwdna.data.batches import Batched, empty
 from lwdna.data.bicubic import imresize
+from lwdna.data.draws import generators
 from lwdna.data.images import read_image, to_gray, to_rgb
 from lwdna.data.stores import Store
-from lwdna.data.transforms import Turn, require_number, to_tensor
+from lwdna.data.transforms import Turn, put, require_number, to_tensor
 from lwdna.errors import DataError
 
 
@@ -35,7 +37,21 @@ class Sampling(TypedDict):
     """Of places, orientations and noise."""
 
 
-class _RestorationTrain(Dataset[tuple[Tensor, Tensor]]):
+class _Drawn(NamedTuple):
+    """The random numbers of a sample."""
+
+    place: int
+    """In the batch."""
+    item: int
+    """Sub-image."""
+    y: int
+    x: int
+    turn: Turn
+    rng: np.random.Generator
+    """Which further numbers are drawn from, before the next sample is."""
+
+
+class _RestorationTrain(Batched):
     """What the two restoration tasks share: which sub-image, which patch, which orientation.
 
     An epoch has ``samples_per_epoch`` samples, which walk through the N sub-images in turn:
@@ -69,18 +85,21 @@ class _RestorationTrain(Dataset[tuple[Tensor, Tensor]]):
         """Pixels of a side of the input."""
         self._samples = samples
         self._seed = seed
-        self._last_start = np.array([height - patch_size, width - patch_size])
+        self._starts = (height - patch_size + 1, width - patch_size + 1)
         store.hold()
 
     def __len__(self) -> int:
         return self._samples
 
-    def _draw(self, epoch: int, index: int) -> tuple[np.random.Generator, int, int, int, Turn]:
-        """The random numbers of a sample: generator, sub-image, patch offset, orientation."""
-        rng = np.random.default_rng([self._seed, epoch, index])
-        item = (epoch * self._samples + index) % len(self._store)
-        y, x = (int(start) for start in rng.integers(0, self._last_start + 1))
-        return rng, item, y, x, Turn(rng)
+    def _draw(self, keys: Sequence[tuple[int, int]]) -> Iterator[_Drawn]:
+        """What is drawn for each sample, those first that lie first in the store."""
+        count = len(self._store)
+        items = [(epoch * self._samples + index) % count for epoch, index in keys]
+        order = sorted(range(len(keys)), key=items.__getitem__)
+        drawing = generators(self._seed, [keys[place] for place in order])
+        for place, rng in zip(order, drawing, strict=True):
+            y, x = (int(rng.integers(starts)) for starts in self._starts)
+            yield _Drawn(place, items[place], y, x, Turn(rng), rng)
 
 
 class SuperResolutionTrain(_RestorationTrain):
@@ -116,12 +135,16 @@ class SuperResolutionTrain(_RestorationTrain):
         super().__init__(store, name="lr", **sampling)
         self._scale = scale
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        _, item, y, x, turn = self._draw(*key)
+    def batch(self, keys: Sequence[tuple[int, int]]) -> tuple[Tensor, Tensor]:
+        """The samples (epoch, index): float32 (B, 3, p, p) and (B, 3, p s, p s)."""
         p, s = self.patch_size, self._scale
-        lr = self._store.read("lr", item, (y, x, p, p))
-        hr = self._store.read("images", item, (y * s, x * s, p * s, p * s))
-        return to_tensor(turn(lr)), to_tensor(turn(hr))
+        lr, hr = (empty(len(keys), 3, size, size) for size in (p, p * s))
+        small, large = lr.numpy(), hr.numpy()
+        for place, item, y, x, turn, _ in self._draw(keys):
+            put(turn(self._store.read("lr", item, (y, x, p, p))), small[place])
+            window = (y * s, x * s, p * s, p * s)
+            put(turn(self._store.read("images", item, window)), large[place])
+        return lr, hr
 
 
 class DenoisingTrain(_RestorationTrain):
@@ -152,11 +175,15 @@ class DenoisingTrain(_RestorationTrain):
         super().__init__(store, name="images", **sampling)
         self._sigma = sigma
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        rng, item, y, x, turn = self._draw(*key)
+    def batch(self, keys: Sequence[tuple[int, int]]) -> tuple[Tensor, Tensor]:
+        """The samples (epoch, index): float32 (B, 1, p, p), noisy and clean."""
         p = self.patch_size
-        clean = to_tensor(turn(self._store.read("images", item, (y, x, p, p))))
-        return clean + _noise(rng, (1, p, p), self._sigma), clean
+        noisy, clean = (empty(len(keys), 1, p, p) for _ in range(2))
+        noise, pixels = noisy.numpy(), clean.numpy()
+        for place, item, y, x, turn, rng in self._draw(keys):
+            put(turn(self._store.read("images", item, (y, x, p, p))), pixels[place])
+            rng.standard_normal(out=noise[place], dtype=np.float32)
+        return noisy.mul_(self._sigma).add_(clean), clean
 
 
 class SuperResolutionTest(Dataset[tuple[Tensor, Tensor]]):
@@ -236,11 +263,8 @@ class DenoisingTest(Dataset[tuple[Tensor, Tensor]]):
         # CRC-32 rather than hash(), which differs from one Python process to the next.
         name = zlib.crc32(self.names[index].encode())
         rng = np.random.default_rng([self._seed, name])
-        return clean + _noise(rng, tuple(clean.shape), self._sigma), clean
-
-
-def _noise(rng: np.random.Generator, shape: tuple[int, ...], sigma: float) -> Tensor:
-    return torch.from_numpy(rng.standard_normal(shape, dtype=np.float32)) * sigma
+        noise = torch.from_numpy(rng.standard_normal(clean.shape, dtype=np.float32))
+        return clean + noise * self._sigma, clean
 
 
 def _names(paths: Sequence[Path]) -> list[str]:

@@ -1,4 +1,4 @@
-"""What is done to a single image: crops, turns, and its way to a tensor."""
+"""What is done to images: crops, turns, and their way into the tensor of a batch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lwdna.errors import ConfigError
 
 
 class Normalisation:
-    """uint8 (H, W, 3) to float32 (3, H, W): (x / 255 - mean) / std."""
+    """Of batches (B, 3, H, W), values 0-255: (x / 255 - mean) / std."""
 
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
         for name, values, lowest in (("mean", mean, 0.0), ("std", std, 1e-6)):
@@ -26,9 +26,9 @@ class Normalisation:
         self._mean = torch.tensor(list(mean), dtype=torch.float32).view(3, 1, 1)
         self._std = torch.tensor(list(std), dtype=torch.float32).view(3, 1, 1)
 
-    def __call__(self, image: NDArray[np.uint8]) -> Tensor:
-        """The normalised tensor of an image."""
-        return (to_tensor(image) / 255 - self._mean) / self._std
+    def __call__(self, images: Tensor) -> Tensor:
+        """Normalise float32 (B, 3, H, W) in place."""
+        return images.div_(255).sub_(self._mean).div_(self._std)
 
 
 class RandomResizedCrop:
@@ -76,6 +76,30 @@ class Turn:
         if self._vertical:
             image = image[::-1]
         return image.transpose(1, 0, 2) if self._transposed else image
+
+
+def put(image: NDArray[np.uint8], slot: NDArray[np.float32]) -> None:
+    """Write uint8 (H, W, C) into its place in a batch, float32 (C, H, W), values 0-255."""
+    slot[...] = image.transpose(2, 0, 1)
+
+
+def put_shifted(image: NDArray[np.uint8], y: int, x: int, slot: NDArray[np.float32]) -> None:
+    """As :func:`put`, from (y, x) of the image on; black where there is no image.
+
+    Args:
+        image: (H, W, C).
+        y, x: may be negative.
+        slot: (C, H, W).
+    """
+    if not (y or x):
+        put(image, slot)
+        return
+    height, width, _ = image.shape
+    slot[...] = 0
+    put(
+        image[max(0, y) : max(0, height + y), max(0, x) : max(0, width + x)],
+        slot[:, max(0, -y) : max(0, height - y), max(0, -x) : max(0, width - x)],
+    )
 
 
 def to_tensor(image: NDArray[np.uint8]) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Dataset
 
+from lwdna.data.batches import Batched, batch_of
 from lwdna.errors import ConfigError
 from lwdna.training.sampler import length
 
@@ -15,7 +16,7 @@ from lwdna.training.sampler import length
 _HELD_OUT = 0x68656C64
 
 
-class Part(Dataset[Any]):
+class Part(Batched):
     """Some images of a training set, indexed by (epoch, index) as it is."""
 
     def __init__(self, data: Dataset[Any], indices: Sequence[int]) -> None:
@@ -25,8 +26,15 @@ class Part(Dataset[Any]):
         return len(self.indices)
 
     def __getitem__(self, position: tuple[int, int]) -> Any:
+        return self.data[self._there(position)]
+
+    def batch(self, keys: Sequence[tuple[int, int]]) -> Any:
+        """The samples (epoch, index), as the training set makes batches of them: (B, ...)."""
+        return batch_of(self.data, [self._there(position) for position in keys])
+
+    def _there(self, position: tuple[int, int]) -> tuple[int, int]:
         epoch, index = position
-        return self.data[epoch, self.indices[index]]
+        return epoch, self.indices[index]
 
 
 def hold_out(data: Dataset[Any], share: float, seed: int) -> tuple[Part, Part]:

@@ -8,13 +8,15 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import BatchSampler, Dataset
 
+from lwdna.data.batches import batch_loader
 from lwdna.data.workers import worker_errors
 from lwdna.errors import DataError
 from lwdna.tasks.sections import Convention, TaskSection
 from lwdna.tasks.task import Measuring, Sums, Task, task_for
 from lwdna.tasks.trees import Tree, batch_length, mapped
+from lwdna.training.sampler import length
 
 
 def evaluate(
@@ -54,9 +56,9 @@ def evaluate(
     """
     task = task if isinstance(task, Task) else task_for(task)
     device = _device_of(model)
-    loader: DataLoader[Any] = DataLoader(
-        data, batch_size=1 if task.one_by_one else batch_size, num_workers=workers
-    )
+    size = 1 if task.one_by_one else batch_size
+    keys = BatchSampler(range(length(data)), size, drop_last=False)
+    loader = batch_loader(data, keys, num_workers=workers)
     how: Measuring = {"convention": convention, "multiple": multiple, "full": full}
     batches: list[tuple[int, Sums]] = []
     with worker_errors(), _evaluating(model):

@@ -104,7 +104,8 @@ def train(
     Args:
         model: the network, freshly initialised.
         train_data: a map-style dataset, indexed by (epoch, index), of (input, target), which may
-            be trees of tensors (:mod:`lwdna.tasks.trees`). Its length is that of an epoch.
+            be trees of tensors (:mod:`lwdna.tasks.trees`). Its length is that of an epoch. A
+            :class:`lwdna.data.batches.Batched` is asked for whole batches.
         test_data: a map-style dataset, indexed by int, tested every ``test_every`` epochs; or None.
         task: the section ``task`` of an experiment, which becomes part of ``key`` as ``data``; or
             a name of :data:`lwdna.tasks.kinds.KINDS`, for tasks that need no more.

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from torch import nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 from tqdm import tqdm
 
+from lwdna.data.batches import batch_loader
 from lwdna.data.workers import workers_ended
 from lwdna.errors import TrainingError
 from lwdna.io.logs import progress
@@ -80,9 +81,9 @@ class Run:
         batches = EpochBatches(
             length(self.train_data), plan.batch_size, seed=self.seed, rank=rank, world=world
         )
-        loader: DataLoader[Any] = DataLoader(
+        loader = batch_loader(
             self.train_data,
-            batch_sampler=batches,
+            batches,
             num_workers=plan.workers,
             persistent_workers=plan.workers > 0,
             worker_init_fn=ignore_stop_signals,

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
-from torch.utils.data import Dataset, Sampler, default_collate
+from torch.utils.data import Dataset, Sampler
 
+from lwdna.data.batches import batch_of
 from lwdna.errors import ConfigError
 from lwdna.tasks.sections import TaskSection
 from lwdna.tasks.task import task_for
@@ -116,7 +117,7 @@ def batches_of(data: Dataset[Any], batch_size: int, seed: int) -> Iterator[tuple
     for epoch in itertools.count():
         sampler.seek(epoch)
         for batch in sampler:
-            inputs, targets = default_collate([data[key] for key in batch])
+            inputs, targets = batch_of(data, batch)
             yield inputs, targets
 
 

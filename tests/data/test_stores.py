@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import subprocess
 import sys
@@ -264,3 +265,24 @@ def test_a_store_that_is_not_held_in_memory_is_compared_too(tmp_path: Path) -> N
     with pytest.raises(DataError, match="item 3 of 'images'"):
         gray_store(path, tmp_path / "gray.h5")
     assert not (tmp_path / "gray.h5").exists()
+
+
+def test_a_store_that_becomes_shorter_while_it_is_read(tmp_path: Path) -> None:
+    path = make(tmp_path / "s.h5")
+    store = Store(path)
+    np.testing.assert_array_equal(store[0], PIXELS[0])
+    start = path.read_bytes().index(PIXELS[4].tobytes())
+    os.truncate(path, start + 5)
+    np.testing.assert_array_equal(store.read("images", 3), PIXELS[3])
+    with pytest.raises(DataError, match=r"s\.h5' is truncated.*ends before item 4 of 'images'"):
+        store.read("images", 4)
+
+
+def test_other_images_in_the_place_of_a_store(tmp_path: Path) -> None:
+    store = Store(make(tmp_path / "s.h5"))
+    shapes = {"images": (9, 4, 4, 3)}
+    with create_store(tmp_path / "s.h5", images=shapes, tables={}, attributes={}) as writer:
+        for index in range(9):
+            writer.put("images", index, np.zeros((4, 4, 3), dtype=np.uint8))
+    with pytest.raises(DataError, match=r"s\.h5' was replaced.*run the command again"):
+        store.read("images", 0)
