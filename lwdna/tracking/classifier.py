@@ -96,8 +96,11 @@ def transposed_scores(features: Tensor, residuals: Tensor, shape: torch.Size) ->
     )
 
 
-def score_places(boxes: Tensor, stride: int, kernel: int) -> Tensor:
-    """Where on the map of scores objects are: boxes (..., 4) in pixels to (..., 2), x and y."""
+def score_places(boxes: Tensor, stride: Tensor | int, kernel: int) -> Tensor:
+    """Where on the map of scores objects are: boxes (..., 4) in pixels to (..., 2), x and y.
+
+    The stride is pixels between two cells, a number or a tensor (..., 1).
+    """
     return centre_of(boxes) / stride - (kernel % 2) / 2
 
 
@@ -106,15 +109,17 @@ def place_pixels(places: Tensor, stride: int, kernel: int) -> Tensor:
     return (places + (kernel % 2) / 2) * stride
 
 
-def gaussian_labels(boxes: Tensor, size: int, stride: int, kernel: int, sigma: float) -> Tensor:
+def gaussian_labels(
+    boxes: Tensor, size: int, stride: Tensor | int, kernel: int, sigma: Tensor | float
+) -> Tensor:
     """What the scores of test frames should be: a Gaussian at the object (DiMP, Sec. 3.4).
 
     Args:
         boxes: (..., 4) in pixels of the crop.
         size: S, of the map of scores.
-        stride: pixels between two cells.
+        stride: pixels between two cells, a number or a tensor (..., 1).
         kernel: k, of the filter.
-        sigma: standard deviation in cells.
+        sigma: standard deviation in cells, likewise.
 
     Returns:
         (..., S, S).

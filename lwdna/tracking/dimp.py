@@ -79,6 +79,11 @@ class Settings:
         colours = numbers and len(self.mean) == len(self.std) == 3 and min(self.std) > 0
         require(colours, "'mean' or 'std' of the tracker", self.mean, "three numbers for each")
 
+    @property
+    def spread(self) -> float:
+        """Standard deviation of labels, in pixels of the search region."""
+        return self.sigma / self.factor * self.size
+
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> Settings:
         """Read what ``asdict`` wrote, perhaps by way of JSON.
@@ -100,6 +105,8 @@ class Prediction(TypedDict):
     """(B, iterations + 1, m, S, S): of the test frames, by the filter after each step."""
     iou: Tensor
     """(B, m, P): of the proposals; it is learned as twice the IoU, less 1."""
+    stride: Tensor
+    """(B,): pixels of the crop between two cells of the scores."""
 
 
 class Target(TypedDict):
@@ -129,12 +136,14 @@ class Dimp(nn.Module):
         fine, coarse = self.backbone.fine, self.backbone.coarse
         self.stride = coarse.stride
         self.score_size = coarse.cells + 1 - settings.kernel % 2
-        self.sigma = settings.sigma / settings.factor * settings.size / coarse.stride
-        """Of labels, in cells."""
         self.head = Head(coarse.channels, settings.channels, settings.kernel)
         self.initialiser = Initialiser(settings.channels, settings.kernel, coarse.stride)
         self.learned_loss = LearnedLoss(
-            settings.bins, settings.bin_spacing, self.sigma, settings.step, settings.regularisation
+            settings.bins,
+            settings.bin_spacing,
+            settings.spread / coarse.stride,
+            settings.step,
+            settings.regularisation,
         )
         strides = (fine.stride, coarse.stride)
         self.iou_net = IouNet(fine.channels, coarse.channels, strides, width=settings.iou_width)
@@ -203,7 +212,11 @@ class Dimp(nn.Module):
             self.iou_net.maps(fine[:, frames:].flatten(0, 1), coarse[:, frames:].flatten(0, 1)),
             proposals.flatten(0, 1),
         )
-        return {"scores": scores, "iou": predicted.reshape(proposals.shape[:3])}
+        return {
+            "scores": scores,
+            "iou": predicted.reshape(proposals.shape[:3]),
+            "stride": scores.new_full((sequences,), self.stride),
+        }
 
 
 class PerFrame(nn.Module):
@@ -232,20 +245,21 @@ def _by_sequence(maps: Tensor, sequences: int) -> Tensor:
     return maps.reshape(sequences, -1, *maps.shape[1:])
 
 
-def loss(model: Dimp, prediction: Prediction, target: Target) -> Tensor:
+def loss(settings: Settings, prediction: Prediction, target: Target) -> Tensor:
     """What a tracker is trained on, a scalar: the mean over the batch (DiMP, Sec. 3.4, Eq. 6)."""
-    return sum(losses(model, prediction, target).values())  # type: ignore[return-value]
+    parts = losses(settings, prediction, target)
+    return parts["classifier"] + parts["iou"]
 
 
-def losses(model: Dimp, prediction: Prediction, target: Target) -> dict[str, Tensor]:
+def losses(settings: Settings, prediction: Prediction, target: Target) -> dict[str, Tensor]:
     """The parts of the loss, scalars with their factors: of the classifier, and of the IoU.
 
     Where the label is low only scores above 0 count. The filter of every step counts alike, as
     does that of the initialiser: 100 each.
     """
-    scores = prediction["scores"]
+    scores, stride = prediction["scores"], prediction["stride"][:, None, None]
     label = gaussian_labels(
-        target["boxes"], scores.shape[-1], model.stride, model.settings.kernel, model.sigma
+        target["boxes"], scores.shape[-1], stride, settings.kernel, settings.spread / stride
     )[:, None]
     background = label < 0.05
     residual = torch.where(background, scores.clamp(min=0), scores - label)

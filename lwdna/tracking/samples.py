@@ -24,6 +24,9 @@ from lwdna.tracking.dimp import Settings, Target
 SHORTEST, FEWEST = 20, 12
 """A video has at least so many frames, and more than so many in which the object is visible."""
 
+TRIES = 20
+"""Videos that are drawn before all of a set are looked through for one that is long enough."""
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -133,6 +136,10 @@ class Samples(Dataset[tuple[Inputs, Target]]):
     def _video(self, rng: np.random.Generator) -> Video:
         weights = np.array([s.weight for s in self.sets], np.float64)
         videos = self.sets[int(rng.choice(len(weights), p=weights / weights.sum()))].videos
+        for _ in range(TRIES):
+            video = videos[int(rng.integers(len(videos)))]
+            if usable(video):
+                return video
         for place in rng.permutation(len(videos)):
             if usable(videos[int(place)]):
                 return videos[int(place)]

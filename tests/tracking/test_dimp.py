@@ -45,7 +45,8 @@ def test_dimp50_is_as_large_as_in_the_paper():
     assert count(model.head) == pytest.approx(4.72, abs=0.005)
     assert count(model.initialiser) == pytest.approx(2.36, abs=0.005)
     assert count(model.iou_net) == pytest.approx(10.46, abs=0.005)
-    assert (model.stride, model.score_size, model.sigma) == (16, 19, pytest.approx(0.9))
+    assert (model.stride, model.score_size) == (16, 19)
+    assert model.settings.spread / model.stride == pytest.approx(0.9)
 
 
 def test_what_a_frame_costs():
@@ -75,7 +76,7 @@ def test_shapes_and_gradients_of_all_that_is_trained(small_tracker):
     prediction = model(*given)
     assert prediction["scores"].shape == (2, 6, 2, 19, 19)
     assert prediction["iou"].shape == (2, 2, 4)
-    loss(model, prediction, target).backward()
+    loss(model.settings, prediction, target).backward()
     for name, parameter in model.named_parameters():
         trained = not name.startswith(("backbone.network.classifier", "backbone.network.pool"))
         assert (parameter.grad is not None) == trained, name
@@ -97,16 +98,16 @@ def test_the_loss_by_hand(small_tracker):
     scores = torch.zeros(1, 6, 1, 19, 19)
     y, x = torch.meshgrid(torch.arange(19.0), torch.arange(19.0), indexing="ij")
     label = (-((x - 9) ** 2 + (y - 9) ** 2) / (2 * 0.81)).exp()
-    prediction = {"scores": scores, "iou": torch.tensor([[[0.25]]])}
-    parts = losses(model, prediction, target)
+    prediction = {"scores": scores, "iou": torch.tensor([[[0.25]]]), "stride": torch.tensor([4.0])}
+    parts = losses(model.settings, prediction, target)
     assert float(parts["iou"]) == pytest.approx(0.0625)
     foreground = label[label >= 0.05].square().sum() / 361
     assert float(parts["classifier"]) == pytest.approx(600 * float(foreground), rel=1e-5)
     scores[0, 3, 0, 0, 0], scores[0, 4, 0, 0, 1] = 2, -2  # a false alarm, and a true negative
-    more = losses(model, prediction, target)["classifier"] - parts["classifier"]
+    more = losses(model.settings, prediction, target)["classifier"] - parts["classifier"]
     assert float(more) == pytest.approx(100 * 4 / 361, rel=1e-5)
-    assert float(loss(model, prediction, target)) == pytest.approx(
-        float(sum(losses(model, prediction, target).values()))
+    assert float(loss(model.settings, prediction, target)) == pytest.approx(
+        float(sum(losses(model.settings, prediction, target).values()))
     )
 
 
@@ -141,7 +142,7 @@ def same(model, other):
 def test_a_saved_tracker_is_the_same(small_tracker, tmp_path):
     model = small_tracker(factor=4.5)
     given, target = batch()
-    loss(model, model(*given), target).backward()
+    loss(model.settings, model(*given), target).backward()
     save(model, tmp_path / "tracker.safetensors")
     again = load(tmp_path / "tracker.safetensors")
     assert again.settings == model.settings

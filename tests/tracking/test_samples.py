@@ -6,7 +6,7 @@ import torch
 
 from lwdna.errors import ConfigError, DataError
 from lwdna.tracking.boxes import centre_of, iou, side_of
-from lwdna.tracking.dimp import Settings
+from lwdna.tracking.dimp import Settings, losses
 from lwdna.tracking.samples import Samples, Sampling, VideoSet, frames_of
 
 SETTINGS = Settings(size=72)
@@ -160,3 +160,27 @@ def test_gray_and_brightness():
     red = samples([colour], sampling=Sampling(gray=0.0))[0, 0][0].train_images[:, 0, 0, 0]
     assert float(red.std()) > 0.005
     assert bool((red >= 200 / 255 * 0.8 - 1e-6).all() & (red <= 200 / 255 * 1.2 + 1e-6).all())
+
+
+def test_a_tracker_learns_from_them(small_tracker):
+    """In a few steps the loss of classifier and IoU branch falls, on samples not seen before."""
+    model = small_tracker(channels=8)
+    data = Samples(
+        [VideoSet([Square()])],
+        model.settings,
+        length=1000,
+        seed=0,
+        sampling=Sampling(train_frames=1, test_frames=1),
+    )
+    optimiser = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], 1e-3)
+    values = []
+    for step in range(20):
+        samples = [data[0, 6 * step + i] for i in range(6)]
+        inputs, target = torch.utils.data.default_collate(samples)
+        parts = losses(model.settings, model(*inputs), target)
+        optimiser.zero_grad()
+        sum(parts.values()).backward()
+        optimiser.step()
+        values.append([float(part.detach()) for part in parts.values()])
+    first, last = np.array(values[:4]).mean(0), np.array(values[-4:]).mean(0)
+    assert (last < 0.7 * first).all(), (first, last)
