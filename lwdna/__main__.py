@@ -36,6 +36,7 @@ COMMANDS = {
     "replicate": "Shrink a network of the paper again, at its published FLOPs.",
     "replication-table": "Put the sizes of networks shrunk again beside the paper's.",
     "complexity": "Count FLOPs and parameters by the paper's convention.",
+    "zoo": "List published numbers of channels, or print one list.",
     "explain": "Say which channels of a network are coupled, and why.",
     "info": "Say what is in a weights file: channels by layer, FLOPs, parameters.",
     "plan": "Say what a run will take: jobs, hours and disk by table and network.",
