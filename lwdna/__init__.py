@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from lwdna.networks.weights import load
     from lwdna.networks.widening import widen
     from lwdna.networks.zoo import channels_of
+    from lwdna.shrinkage.prune import prune
     from lwdna.shrinkage.shrink import shrink
 
 __version__ = "0.1.0"
@@ -46,6 +47,7 @@ __all__ = [
     "export",
     "load",
     "narrow",
+    "prune",
     "register_rule",
     "shrink",
     "widen",
@@ -60,6 +62,7 @@ _HOME = {
     "export": "lwdna.networks.export",
     "load": "lwdna.networks.weights",
     "narrow": "lwdna.networks.narrowing",
+    "prune": "lwdna.shrinkage.prune",
     "register_rule": "lwdna.graph.rules",
     "shrink": "lwdna.shrinkage.shrink",
     "widen": "lwdna.networks.widening",

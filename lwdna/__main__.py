@@ -23,6 +23,7 @@ COMMANDS = {
     "digits": "Write the handwritten digits of scikit-learn as two stores.",
     "pack": "Pack or list a dataset for classification.",
     "shrink": "Shrink a network to a FLOPs budget by its latent vectors (Sec. 1.2).",
+    "prune": "Cut a trained network down to a FLOPs budget, as a rival does.",
     **{name: search.about for name, search in SEARCHES.items()},
     "train": "Train a network, with knowledge distillation if there is a teacher.",
     "evaluate": "Measure a trained network on test sets.",
