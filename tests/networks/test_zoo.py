@@ -1,6 +1,7 @@
 """Published numbers of channels: as masks on the graph, and as built networks."""
 
 import json
+import re
 import subprocess
 import sys
 import tomllib
@@ -19,7 +20,15 @@ from lwdna.graph.prefixes import channels_left, first_channels, mask_of
 from lwdna.networks.narrowing import narrow
 from lwdna.networks.provenance import provenance_of
 from lwdna.networks.weights import save
-from lwdna.networks.zoo import FOLDER, channels_of, find_list, read_lists, write_lists, zoo
+from lwdna.networks.zoo import (
+    FOLDER,
+    LISTS_OF_OURS,
+    channels_of,
+    find_list,
+    read_lists,
+    write_lists,
+    zoo,
+)
 from lwdna.steps.zoo import main
 
 PUBLISHED = {
@@ -243,6 +252,51 @@ def test_the_lists_are_read_without_pytorch():
     code = "import sys, lwdna; lwdna.channels_of('autoslim-570M'); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+OURS = {path.stem: path for path in sorted(FOLDER.glob(LISTS_OF_OURS.format("*")))}
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_lists_of_lw_dna_have_the_counts_that_they_say(name):
+    entries = read_lists(OURS[name])
+    first = entries[0]
+    with torch.device("meta"):
+        wide = lwdna.build(first.network, dataset=first.dataset, width=first.width)
+        example = torch.empty(first.input)
+    graph = lwdna.ChannelGraph(wide, example)
+    complexity = MaskedComplexity(graph, batch_norm=first.count_batch_norm)
+    for entry in entries:
+        assert entry.width == first.width
+        mask = mask_of(graph, entry.channels)
+        assert (complexity.flops(mask), complexity.params(mask)) == (entry.flops, entry.params)
+        assert channels_left(graph, mask) == entry.channels
+        target = float(re.search(r"([\d.]+) G FLOPs", entry.about)[1]) * 1e9
+        assert 0.98 * target < entry.flops <= target
+
+
+def test_a_list_of_lw_dna_is_what_shrinkage_comes_to():
+    """By the magnitude of latent vectors, which needs neither images nor gradients."""
+    wide, images = lwdna.build("MobileNetV1", width=2), torch.empty(1, 3, 64, 64)
+    settings = {"criterion": "magnitude", "rho": 0.2, "tau": 0.45, "seed": 0}
+    small = lwdna.shrink(wide, images, None, target_flops=0.046e9, **settings)
+    found = find_list("lw-dna-magnitude", "MobileNetV1")
+    assert (small.flops, small.params) == (found.flops, found.params)
+    assert found.channels == {layer: len(small.kept[layer]) for layer in found.channels}
+    assert set(small.kept) - set(found.channels) == {"classifier"}
+
+
+def test_a_network_of_lw_dna_is_built_by_name():
+    with torch.device("meta"):
+        net = lwdna.build("ResNet56", channels="lw-dna")
+    found = find_list("lw-dna", "ResNet56")
+    assert lwdna.complexity(net, torch.empty(found.input)) == (found.flops, found.params)
+    with pytest.raises(ConfigError, match=r"'lw-dna' is a list of several networks; .*ResNet56"):
+        channels_of("lw-dna")
+    with pytest.raises(ConfigError, match=r"DenseNet40 for several datasets; .* cifar10, cifar100"):
+        channels_of("lw-dna", "DenseNet40")
+    two = [channels_of("lw-dna", "DenseNet40", name) for name in ("cifar10", "cifar100")]
+    assert two[0] != two[1] and two[0].keys() == two[1].keys()
 
 
 def test_the_files_are_shipped():
