@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -10,43 +10,10 @@ from lwdna.errors import ConfigError, require_known
 from lwdna.graph.channels import ChannelGraph, Elements, Mask
 
 
-def first_channels(graph: ChannelGraph, counts: Sequence[int]) -> Mask:
-    """The mask that keeps so many elements of every channel set: those that must stay, then the
-    first ones.
-
-    Masks of growing counts are nested.
-
-    Args:
-        graph: the channel graph.
-        counts: for each of its sets how many elements stay: from 1 to all; frozen ones always do.
-
-    Returns:
-        ``(elements,)``. Where a layer would read or make nothing, the first of its channels stays.
-
-    Raises:
-        ConfigError: if there is another number of counts, or one is out of range.
-    """
-    if len(counts) != len(graph.sets):
-        raise ConfigError(
-            f"{len(counts)} counts were given; give one for each of the {len(graph.sets)} channel "
-            "sets of the graph."
-        )
-    mask = np.zeros(graph.elements, np.bool_)
-    for channels, count in zip(graph.sets, counts, strict=True):
-        if not 1 <= count <= len(channels):
-            raise ConfigError(
-                f"The count of '{channels.name}' is {count}; give 1 to {len(channels)}."
-            )
-        mask[_order(graph, channels.elements)[: max(count, int(channels.frozen.sum()))]] = True
-    for layer in graph.layers.values():
-        for elements in (layer.inputs, layer.outputs):
-            if (elements >= 0).all() and not mask[elements].any():
-                mask[elements.min()] = True
-    return mask
-
-
 def mask_of(graph: ChannelGraph, channels: Mapping[str, int]) -> Mask:
-    """The mask that leaves layers their first channels, so many as a list says.
+    """The mask that leaves layers their first channels, as many as a list says.
+
+    Elements that must stay come before the first ones, so that masks of growing numbers are nested.
 
     Args:
         graph: the channel graph.
@@ -90,14 +57,10 @@ def channels_left(graph: ChannelGraph, mask: Mask) -> dict[str, int]:
     return {name: len(indices) for name, indices in kept.items() if name not in frozen}
 
 
-def _order(graph: ChannelGraph, elements: Elements) -> Elements:
-    """Some elements in the order in which they stay."""
-    return elements[np.argsort(~graph.frozen[elements], kind="stable")]
-
-
 def _first(graph: ChannelGraph, name: str, outputs: Elements, number: int) -> Elements:
     """The elements of a layer's outputs ``(C,)`` that come to a number of its channels."""
-    elements = _order(graph, np.unique(outputs[outputs >= 0]))
+    elements = np.unique(outputs[outputs >= 0])
+    elements = elements[np.argsort(~graph.frozen[elements], kind="stable")]
     sizes = np.array([np.count_nonzero(outputs == element) for element in elements], np.int64)
     always = int((outputs < 0).sum())
     possible = always + np.concatenate([[0], np.cumsum(sizes)])

@@ -7,6 +7,7 @@ import sys
 import tomllib
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 import torchvision
@@ -16,7 +17,7 @@ from torch import nn
 import lwdna
 from lwdna.errors import ConfigError, DataError
 from lwdna.graph.complexity import MaskedComplexity, count
-from lwdna.graph.prefixes import channels_left, first_channels, mask_of
+from lwdna.graph.prefixes import channels_left, mask_of
 from lwdna.networks.narrowing import narrow
 from lwdna.networks.provenance import provenance_of
 from lwdna.networks.weights import save
@@ -29,6 +30,7 @@ from lwdna.networks.zoo import (
     write_lists,
     zoo,
 )
+from lwdna.rivals.widths import Widths
 from lwdna.steps.zoo import main
 
 PUBLISHED = {
@@ -94,32 +96,25 @@ def test_mutualnets_count_at_width_0_9(resnet50):
 
     numbers = [counts(s) if s.prunable else len(s) for s in graph.sets]
     assert {58, 116, 230, 232, 460, 464, 920, 1840} < set(numbers)
-    mask = first_channels(graph, numbers)
+    mask = Widths(graph).mask(np.array(numbers))
     with torch.device("meta"):
         built = lwdna.build("ResNet50", channels=channels_left(graph, mask))
     assert count(built, example).layers + 7 * 7 * 1840 == 3_338_064_192
 
 
-def test_first_channels_are_nested_and_keep_what_must_stay(resnet50):
+def test_masks_by_layers_are_those_by_sets(resnet50):
     graph, complexity, _ = resnet50
+    widths = Widths(graph)
     before = None
     for share in (0.01, 0.3, 0.7, 1):
-        numbers = [max(1, round(share * len(channels))) for channels in graph.sets]
-        mask = first_channels(graph, numbers)
-        assert mask[graph.frozen].all()
-        for channels, number in zip(graph.sets, numbers, strict=True):
-            if not channels.frozen.any():
-                assert mask[channels.elements[:number]].all()
-                assert not mask[channels.elements[number:]].any()
+        by_sets = widths.mask(widths.uniform(share))
+        mask = mask_of(graph, channels_left(graph, by_sets))
+        assert (mask == by_sets).all() and mask[graph.frozen].all()
         if before is not None:
             assert (before <= mask).all()
             assert complexity.flops(before) < complexity.flops(mask)
         before = mask
     assert before.all()
-    with pytest.raises(ConfigError, match=r"2 counts .* one for each of the 39"):
-        first_channels(graph, [1, 1])
-    with pytest.raises(ConfigError, match="The count of 'conv1' is 65; give 1 to 64"):
-        first_channels(graph, [len(s) + (s.name == "conv1") for s in graph.sets])
 
 
 def test_weights_are_those_of_the_first_channels():
