@@ -1,8 +1,11 @@
 """L1: the trained baseline, pruned by the norms of its channel groups."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
+from running import lwdna as command
 from torch import nn
 
 import lwdna
@@ -10,8 +13,10 @@ from lwdna.errors import BudgetError, ConfigError
 from lwdna.graph.complexity import MaskedComplexity
 from lwdna.graph.surgery import silence
 from lwdna.networks.build import build
+from lwdna.networks.own import build as from_any
 from lwdna.networks.provenance import provenance_of
 from lwdna.networks.registry import input_shape
+from lwdna.networks.weights import read_provenance, save
 from lwdna.rivals.l1 import score
 
 X = torch.empty(1, 2, 8, 8)
@@ -142,3 +147,74 @@ def test_what_cannot_be_is_refused():
         lwdna.prune(net, X, lambda *_: np.ones(1), flops_ratio=0.5)
     with pytest.raises(ConfigError, match="No budget"):
         lwdna.prune(net, X, score)
+
+
+NETWORK = """
+from torch import nn
+
+
+def make(width=1):
+    n = int(8 * width)
+    return nn.Sequential(nn.Conv2d(3, n, 3), nn.ReLU(), nn.Conv2d(n, 4, 1))
+"""
+
+
+@pytest.fixture
+def trained(tmp_path):
+    """The file of a network by its name, and that of a network of a user's own."""
+    (tmp_path / "net.py").write_text(NETWORK)
+    torch.manual_seed(0)
+    save(build("ResNet8", dataset="cifar10"), tmp_path / "named.safetensors")
+    save(from_any(f"{tmp_path}/net.py:make"), tmp_path / "own.safetensors")
+    return tmp_path
+
+
+def prune(folder, weights, *arguments):
+    words = ["prune", folder / weights, "--criterion", "l1", *arguments]
+    return command(*words, "--output", folder / "small.safetensors")
+
+
+def test_the_command_prunes_what_was_trained(trained):
+    status, said = prune(trained, "named.safetensors", "--flops-ratio", 0.5, "--seed", 4)
+    assert status == 0, said
+    small = lwdna.load(trained / "small.safetensors")
+    whole = lwdna.load(trained / "named.safetensors")
+    x = torch.empty(1, 3, 32, 32)
+    assert lwdna.complexity(small, x)[0] <= 0.5 * lwdna.complexity(whole, x)[0]
+    summary = json.loads((trained / "small.json").read_text())
+    assert summary["flops"]["percent_of_baseline"] == summary["flops"]["percent"] <= 50
+    assert summary["settings"]["seed"] == 4 and summary["network"]["width"] == 1
+
+
+def test_the_command_prunes_a_network_of_ones_own(trained):
+    own = ("--network", f"{trained}/net.py:make", "--input", "1x3x8x8")
+    channels = trained / "channels.csv"
+    status, said = prune(
+        trained, "own.safetensors", *own, "--flops-ratio", 0.6, "--channels", channels
+    )
+    assert status == 0, said
+    kept = read_provenance(trained / "small.safetensors").kept
+    lines = [line.split(",")[:5] for line in channels.read_text().splitlines()]
+    first = ["0", "8", "8", str(len(kept["0"])), "False"]
+    assert lines[1:] == [first, ["2", "4", "4", "4", "True"]] and len(kept["0"]) < 8
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ((), "No budget was given"),
+        (("--flops-ratio", 0.5, "--target-flops", 1e6), "Two budgets were given"),
+        (("--flops-ratio", 0.001), "cannot be reached: with this rho, tau and width"),
+        (("--flops-ratio", 0.5, "--rho", 2), "rho is 2.0; give a share between 0 and 1"),
+    ],
+    ids=str,
+)
+def test_the_command_refuses_what_cannot_be(trained, arguments, sentence):
+    status, said = prune(trained, "named.safetensors", *arguments)
+    assert status == 1 and sentence in said and "Traceback" not in said
+    assert not (trained / "small.safetensors").exists()
+
+
+def test_the_command_needs_what_makes_a_network_of_ones_own(trained):
+    status, said = prune(trained, "own.safetensors", "--flops-ratio", 0.5)
+    assert status == 1 and "--network FILE:FUNCTION" in said
