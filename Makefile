@@ -8,7 +8,7 @@ SNAKEMAKE := PATH="$$PWD/$(BIN):$$PATH" snakemake
 PYTEST := PATH="$$PWD/$(BIN):$$PATH" python -m pytest --numprocesses auto --dist worksteal
 
 .DEFAULT_GOAL := run
-.PHONY: run complexity test test-all test-conda test-slurm test-faults lint format config-docs clean help
+.PHONY: run complexity zoo test test-all test-conda test-slurm test-faults lint format config-docs clean help
 
 $(VENV)/ready: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -30,6 +30,9 @@ run: $(VENV)/ready ## Set up, run the whole pipeline on config.yaml, write the r
 complexity: $(VENV)/ready ## Shrink every LW-DNA network of the paper again: results/complexity/.
 	$(SNAKEMAKE) --cores $(CORES) --configfile config/complexity.yaml $(ARGS) -- complexity_columns
 	@echo 'Done: results/complexity/table1.md, table2.md, table3.md'
+
+zoo: complexity ## Write the channels of these networks to lwdna/zoo/.
+	$(BIN)/lwdna zoo --write results/complexity/networks
 
 test: $(VENV)/ready-dev lint ## Set up, check and test everything, including a tiny end-to-end run.
 	$(PYTEST) $(ARGS)

@@ -30,8 +30,11 @@ if TYPE_CHECKING:
     from lwdna.graph.rules import Rule, register_rule
     from lwdna.networks.build import build
     from lwdna.networks.export import export
+    from lwdna.networks.narrowing import narrow
     from lwdna.networks.weights import load
     from lwdna.networks.widening import widen
+    from lwdna.networks.zoo import channels_of
+    from lwdna.shrinkage.prune import prune
     from lwdna.shrinkage.shrink import shrink
 
 __version__ = "0.1.0"
@@ -39,9 +42,12 @@ __all__ = [
     "ChannelGraph",
     "Rule",
     "build",
+    "channels_of",
     "complexity",
     "export",
     "load",
+    "narrow",
+    "prune",
     "register_rule",
     "shrink",
     "widen",
@@ -51,9 +57,12 @@ _HOME = {
     "ChannelGraph": "lwdna.graph.channels",
     "Rule": "lwdna.graph.rules",
     "build": "lwdna.networks.build",
+    "channels_of": "lwdna.networks.zoo",
     "complexity": "lwdna.graph.complexity",
     "export": "lwdna.networks.export",
     "load": "lwdna.networks.weights",
+    "narrow": "lwdna.networks.narrowing",
+    "prune": "lwdna.shrinkage.prune",
     "register_rule": "lwdna.graph.rules",
     "shrink": "lwdna.shrinkage.shrink",
     "widen": "lwdna.networks.widening",

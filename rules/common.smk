@@ -3,7 +3,7 @@
 Rules that are done in seconds are `localrule`: on a cluster, they run beside Snakemake.
 """
 
-from lwdna.config.methods import METHODS, SEARCHES, SHRINKAGES
+from lwdna.config.methods import METHODS, PRUNINGS, SEARCHES, SHRINKAGES
 from lwdna.data.versions import read_versions
 from lwdna.errors import LwdnaError
 from lwdna.io.locks import hold
@@ -60,7 +60,8 @@ before_planning(workflow, begin)
 wildcard_constraints:
     experiment=pattern(RUN.experiments),
     method=pattern([TEACHER, *METHODS]),
-    shrinkage=pattern(name for name in SHRINKAGES if name not in SEARCHES),
+    # Searches and prunings have rules of their own.
+    shrinkage=pattern(n for n in SHRINKAGES if n not in SEARCHES and n not in PRUNINGS),
     dataset=pattern(SOURCES.datasets),
     download=pattern(SOURCES.downloads),
     replica=pattern(REPLICAS.networks),

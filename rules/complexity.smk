@@ -9,6 +9,7 @@ rule replicate:
         table3=BASE / "paper/table3.csv",
     output:
         csv=paths.REPLICA,
+        channels=paths.REPLICA_CHANNELS,
     log:
         "results/logs/replicate/{replica}.log",
     benchmark:
@@ -26,7 +27,7 @@ rule replicate:
         "python -m lwdna --log {log:q} replicate {params.options:q}"
         " --photographs {input.photographs:q} --table 1 {input.table1:q}"
         " --table 2 {input.table2:q} --table 3 {input.table3:q}"
-        " --threads {threads} --output {output.csv:q}"
+        " --threads {threads} --channels {output.channels:q} --output {output.csv:q}"
 
 
 rule complexity_table:

@@ -1,4 +1,7 @@
-"""Shrink -> train (teachers, baselines, LW-DNA networks) -> evaluate; references beside them."""
+"""Shrink -> train (teachers, baselines, LW-DNA networks) -> evaluate; references beside them.
+
+What prunes the trained baseline comes after its training.
+"""
 
 
 rule shrink:
@@ -31,6 +34,37 @@ rule shrink:
         " --task {params.task:q} --train {input.train:q} --seed {wildcards.seed}"
         " {params.batch_norm} --threads {threads}"
         " --channels {output.channels:q} --output {output.network:q}"
+
+
+rule prune:
+    input:
+        weights=RUN.pruned,
+        own=RUN.own_sources,
+    output:
+        network=paths.NETWORK,
+        summary=paths.SUMMARY,
+        channels=paths.CHANNELS,
+    log:
+        "results/logs/shrink/{experiment}/{shrinkage}/seed{seed}.log",
+    benchmark:
+        "results/benchmarks/shrink/{experiment}/{shrinkage}/seed{seed}.tsv"
+    wildcard_constraints:
+        shrinkage=pattern(PRUNINGS),
+    conda:
+        "../envs/lwdna.yaml"
+    threads: 1
+    resources:
+        mem_mb=words.growing(2000),
+    params:
+        network=RUN.own_network,
+        settings=RUN.shrink_options,
+        batch_norm=RUN.count_batch_norm,
+    message:
+        "Prune the baseline of {wildcards.experiment}, {wildcards.shrinkage}, seed {wildcards.seed}"
+    shell:
+        "python -m lwdna --log {log:q} prune {input.weights:q} --criterion {wildcards.shrinkage:q}"
+        " {params.network:q} {params.settings:q} {params.batch_norm} --seed {wildcards.seed}"
+        " --threads {threads} --channels {output.channels:q} --output {output.network:q}"
 
 
 for search, entry in SEARCHES.items():

@@ -24,7 +24,8 @@ HEAVY = (
 WHEN_CALLED = {
     ("download", "images"): (),
     ("crop", "gray", "digits", "pack"): ("h5py",),
-    ("shrink", "evaluate", "reference", "explain", "info", "export"): ("torch",),
+    ("zoo",): (),
+    ("shrink", "prune", "evaluate", "reference", "explain", "info", "export"): ("torch",),
     ("train", *SEARCHES): ("torch", "h5py"),
     ("table",): ("pandas",),
     ("training-logs", "channels"): ("pandas", "matplotlib"),

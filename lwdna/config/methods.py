@@ -5,6 +5,9 @@ A rival is one line of :data:`METHODS` and one file in ``lwdna/rivals/``, its ho
 - One that scores channels at initialisation has a function ``(graph, model, loss_fn, settings) ->
   scores`` (:data:`lwdna.shrinkage.settings.Scorer`); its line has ``Shrinkage(home=...)``. It goes
   through ``lwdna shrink``, by whose budget and floors the channels of the highest scores stay.
+- One that scores the channels of the trained baseline has a function of the same form; its line has
+  ``Pruning(home=...)``. It goes through ``lwdna prune``, and what stays is trained on from its
+  weights.
 - One that trains to find its network has a class (:class:`lwdna.rivals.search.Rival`); its line has
   ``Search(home=...)``. It is a command of its own, ``lwdna NAME``; its settings stand in a section
   of the experiment named after it, which ``config/schema.yaml`` may describe.
@@ -31,10 +34,22 @@ class Shrinkage:
     home: str | None = None
     """Where its code is, as "module:name" below ``lwdna``, imported on first use; None for a
     criterion of :mod:`lwdna.shrinkage`."""
+    latent: bool = True
+    """Whether what it leaves are elements of LW-DNA's latent vectors, so that the channels are the
+    same ones where the seed is, and not only as many."""
 
     def load(self) -> Any:
         """What the home names."""
         return at_home(str(self.home))
+
+
+@dataclass(frozen=True)
+class Pruning(Shrinkage):
+    """A way to choose the channels of the trained baseline, which keep their weights."""
+
+    latent: bool = False
+    shares: tuple[str, ...] = ("target_flops", "flops_ratio", "rho", "tau", "multiple_of", "groups")
+    """What it takes from the section ``shrink``."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +115,7 @@ METHODS: Mapping[str, Method] = {
         "AutoSlim",
         Search(
             home="rivals.autoslim:AutoSlim",
+            latent=False,
             about="Search for a network within a FLOPs budget by AutoSlim, a rival of Table 1.",
             record="trajectory.csv",
             # How wide the largest network is, its own section says.
@@ -110,6 +126,15 @@ METHODS: Mapping[str, Method] = {
         marker="X",
     ),
     "autoslim-kd": Method("AutoSlim KD", "autoslim", distils=True, needs_teacher=True),
+    "l1": Method(
+        "L1",
+        Pruning(home="rivals.l1:score"),
+        note="the trained Baseline without the channels of the smallest L1 norms, trained once "
+        "more from its weights, so that it is trained twice as long as the others",
+        colour="#999999",
+        marker="<",
+    ),
+    "l1-kd": Method("L1 KD", "l1", distils=True, needs_teacher=True),
     "lw-dna": Method("LW-DNA", Shrinkage(), distils=True, colour="#D55E00", marker="o"),
     "no-kd": Method(
         "LW-DNA without KD",
@@ -175,12 +200,17 @@ SHRINKAGES: Mapping[str, Shrinkage] = {OURS: _OWN[OURS], **_OWN}
 SEARCHES: Mapping[str, Search] = {
     name: shrinkage for name, shrinkage in SHRINKAGES.items() if isinstance(shrinkage, Search)
 }
-"""Those that train; the others are made at initialisation."""
+"""Those that train."""
+
+PRUNINGS: Mapping[str, Pruning] = {
+    name: shrinkage for name, shrinkage in SHRINKAGES.items() if isinstance(shrinkage, Pruning)
+}
+"""Those of the trained baseline."""
 
 SCORERS: Mapping[str, Shrinkage] = {
     name: shrinkage
     for name, shrinkage in SHRINKAGES.items()
-    if shrinkage.home is not None and name not in SEARCHES
+    if shrinkage.home is not None and not isinstance(shrinkage, Pruning | Search)
 }
 """Those that score channels at initialisation by code of their own: names of criteria."""
 
@@ -189,7 +219,7 @@ COMPARABLE = tuple(
     for name, shrinkage in SHRINKAGES.items()
     if not {"widen", "start"} & set(shrinkage.changes)
 )
-"""Shrinkages of the same widened network that choose other channels, which can be compared."""
+"""Shrinkages that choose other channels, which can be compared."""
 
 BASELINES = tuple(name for name, method in METHODS.items() if method.shrinkage is None)
 """Methods that train the network of the paper itself, so that its complexity is known untrained."""
@@ -210,9 +240,12 @@ def shrinkages_of(methods: Iterable[str]) -> list[str]:
 def shrink_settings(section: Experiment, shrinkage: str) -> dict[str, Any]:
     """The settings of a shrinkage of an experiment: its section ``shrink``, and what differs.
 
+    A pruning takes from that what there is to say of a network that is not widened.
     A search has a section of its own, and takes from ``shrink`` what that lacks, if it shares it.
     """
     entry = SHRINKAGES[shrinkage]
+    if isinstance(entry, Pruning):
+        return {name: section["shrink"][name] for name in entry.shares if name in section["shrink"]}
     settings = {**section["shrink"], **entry.changes}
     if not isinstance(entry, Search):
         return settings | ({"criterion": shrinkage} if shrinkage in SCORERS else {})

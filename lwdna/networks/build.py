@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -17,12 +17,18 @@ from torch import nn
 from lwdna.data.catalog import dataset_shape
 from lwdna.errors import ConfigError, require_known
 from lwdna.networks.provenance import NetworkSpec, Provenance, set_provenance
-from lwdna.networks.registry import OPTIONS, find_network
+from lwdna.networks.registry import OPTIONS, find_network, input_shape
+from lwdna.networks.zoo import find_list
 from lwdna.tasks.sections import NetworkSection
 
 
 def build(
-    name: str, *, dataset: str | None = None, width: float = 1.0, **options: Any
+    name: str,
+    *,
+    dataset: str | None = None,
+    width: float = 1.0,
+    channels: str | Mapping[str, int] | int | None = None,
+    **options: Any,
 ) -> nn.Module:
     """Build a network of the paper with its default initialisation.
 
@@ -34,6 +40,9 @@ def build(
             Table 1 has of this network.
         width: multiplier of the channel numbers (``w`` of the paper's widening). The network's
             class says how they are rounded, and which are not multiplied.
+        channels: numbers of channels by layer, or the name of a published list of them, such as
+            ``"autoslim-3005M"``, which has a width of its own (:func:`lwdna.channels_of`). Of some
+            networks it is also an option of their class, a number.
         options: passed to the network's class, for example ``blocks=2`` for EDSR.
 
     Returns:
@@ -44,6 +53,10 @@ def build(
         ConfigError: for an unknown name, dataset or option, or a width that leaves no channel.
     """
     entry = find_network(name)
+    if isinstance(channels, str | Mapping):
+        return _narrowed(name, channels, dataset=dataset, width=width, **options)
+    if channels is not None:
+        options["channels"] = channels
     if not (isinstance(width, int | float) and 0 < width < math.inf):
         raise ConfigError(f"The width multiplier is {width!r}; give a number above 0.")
     arguments = dict(entry.options)
@@ -69,6 +82,31 @@ def build(
     spec = NetworkSpec(name, dataset or entry.dataset, float(width), dict(options))
     set_provenance(network, Provenance(spec))
     return network
+
+
+def _narrowed(
+    name: str,
+    channels: str | Mapping[str, int],
+    *,
+    dataset: str | None,
+    width: float,
+    **options: Any,
+) -> nn.Module:
+    """A network with the numbers of channels of a list."""
+    # What follows channels takes a while to import, and few networks are made so.
+    from lwdna.networks.narrowing import narrow_new  # noqa: PLC0415
+
+    numbers, batch_norm = channels, True
+    if isinstance(channels, str):
+        found = find_list(channels, name, dataset or find_network(name).dataset)
+        if width not in (1, found.width):
+            raise ConfigError(
+                f"'{channels}' says how many channels there are, but a width of {width:g} was "
+                "given too; leave it out."
+            )
+        width, numbers, batch_norm = found.width, found.channels, found.count_batch_norm
+    wide = build(name, dataset=dataset, width=width, **options)
+    return narrow_new(wide, input_shape(name, dataset), numbers, batch_norm=batch_norm)  # type: ignore[arg-type]
 
 
 def build_seeded(

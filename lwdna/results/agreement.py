@@ -1,4 +1,4 @@
-"""Do criteria agree? Channels that shrinkages of one widened network keep, layer by layer.
+"""Do criteria agree? Channels that shrinkages of a network keep, layer by layer.
 
 Two measures for each pair of criteria, over the layers that any of them cut:
 
@@ -8,7 +8,8 @@ Two measures for each pair of criteria, over the layers that any of them cut:
   same latent vectors: whether they choose the same channels. Beside it stands what two
   independent choices of as many channels would have.
 
-A criterion is also compared with itself at other seeds.
+A criterion is also compared with itself at other seeds. Methods without latent vectors, which
+start from a network of another width or from trained weights, are compared by their shape alone.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from lwdna.config.methods import COMPARABLE, METHODS
+from lwdna.config.methods import COMPARABLE, METHODS, SHRINKAGES
 from lwdna.errors import CheckpointError
 from lwdna.networks.weights import read_provenance
 from lwdna.results.figures import LAYERS, number_layers
@@ -79,7 +80,7 @@ def compare(networks: Networks, experiments: Experiments) -> pd.DataFrame:
     """How much each pair of criteria agrees, experiment by experiment.
 
     Args:
-        networks: what was kept; all of an experiment from networks of the same width.
+        networks: what was kept; from networks of the same width where there are latent vectors.
         experiments: to compare, by name; ``label`` of each is used.
 
     Returns:
@@ -111,8 +112,10 @@ def compare(networks: Networks, experiments: Experiments) -> pd.DataFrame:
                 correlation = _correlation(
                     _mean_shares(ours.values(), layers), _mean_shares(theirs.values(), layers)
                 )
-            # Other seeds have other latent vectors: their channels are not the same ones.
-            overlaps = [_overlap(ours[a], theirs[b], layers) for a, b in pairs if a == b]
+            # Other seeds have other latent vectors, and some shrinkages none: their channels are
+            # not the same ones.
+            latent = SHRINKAGES[first].latent and SHRINKAGES[second].latent
+            overlaps = [_overlap(ours[a], theirs[b], layers) for a, b in pairs if a == b and latent]
             rows.append(
                 {
                     "experiment": experiment,
@@ -166,16 +169,18 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 _NOTES = (
     "Layers that no shrinkage cuts are left out. Layers that share a latent vector count each.",
+    "Shares are of the network that was shrunk: of the widened one, but by methods without latent "
+    "vectors of the one that they began with.",
     "A hyphen stands where all layers keep the same share, which have no order, and where seeds "
-    "differ, so that channels cannot be the same. Budget and floors are those of the experiment's "
-    "LW-DNA, but DHP's own where it has some.",
+    "differ or a method has no latent vectors, so that channels cannot be the same. Budget and "
+    "floors are those of the experiment's LW-DNA, but DHP's own where it has some.",
 )
 
 
 def to_markdown(frame: pd.DataFrame, scale: str = "") -> str:
     """The table of :func:`compare` for people."""
     about = (
-        "Which channels do two shrinkages of the same widened network keep? "
+        "Which channels do two shrinkages of a network keep? "
         "Rank correlation (Spearman) of the share kept by layer: 1 if both find the same shape. "
         "Overlap (Jaccard) of the channels kept from the same latent vectors: 1 if they keep the "
         "same channels; beside it that of independent choices of as many channels by layer."
@@ -218,7 +223,7 @@ def plot_agreement(
     scale: str = "",
     title: str = "Channels that the criteria keep",
 ) -> None:
-    """The share of the widened network's channels that each criterion keeps, layer by layer.
+    """The share of the channels of the network that was shrunk that each criterion keeps, by layer.
 
     Lines are means over the seeds, bands their range; a panel for each experiment.
 
@@ -242,7 +247,9 @@ def plot_agreement(
         for way in ways
     ]
     about = f"Mean over the seeds, and their range. {LAYERS}; those that no criterion cuts are left"
-    footer = [f"{about} out.", scale]
+    others = [METHODS[way].title for way in ways if not SHRINKAGES[way].latent]
+    of = f" Of {', '.join(others)}: share of the network it began with." if others else ""
+    footer = [f"{about} out.{of}", scale]
     with panels_of(
         outputs, title, legend, footer, panels=len(shown), columns=1, height=3.0
     ) as grid:

@@ -6,7 +6,7 @@ A kind of task that no table of the paper suits has a layout that is made from i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -60,6 +60,9 @@ class Layout:
     repeats: bool = False
     """Whether every row has all its names, and not only those that differ from the row above."""
     ratios: bool = True
+    published: Mapping[str, str] = field(default_factory=dict)
+    """By method of a printed row, the list in ``lwdna/zoo/`` whose network it is of, where its
+    numbers are of another convention."""
     against: str | None = None
     """The method that all others are compared with, seed by seed."""
 
@@ -98,6 +101,7 @@ LAYOUTS: Mapping[Table, Layout] = {
         measures=(_TOP1,),
         keys=_TRAINED,
         paper=PAPER_TABLES[1],
+        published={"AutoSlim": "autoslim-3005M"},
         against="Baseline KD",
     ),
     2: _restored(

@@ -12,7 +12,9 @@ from typing import Any, Unpack
 import pandas as pd
 
 from lwdna.config.methods import METHODS, Method
+from lwdna.networks.zoo import find_list
 from lwdna.results.cells import as_text, decimals_of, is_missing
+from lwdna.results.cells import ratio as share_of
 from lwdna.results.layouts import (
     NOT_RUN,
     OURS,
@@ -60,7 +62,7 @@ def to_markdown(name: Table, frame: pd.DataFrame, scale: str = "", title: str | 
             blocks += [f"## {heading}", _markdown_rows(layout, part)]
     if frame.empty:
         blocks.append("Not run: no experiment of this configuration belongs to this table.")
-    notes = _notes(layout) + _notes_on_methods(frame)
+    notes = _notes(layout) + _notes_on_printed(layout, frame) + _notes_on_methods(frame)
     return page(title or layout.title, *blocks, points(notes), scale=scale)
 
 
@@ -112,6 +114,31 @@ def _notes(layout: Layout) -> list[str]:
                 "they can deviate from the ratios printed there."
             )
     return [*notes, "not run: no run gave this number. not counted: the network is not built here."]
+
+
+def _notes_on_printed(layout: Layout, frame: pd.DataFrame) -> list[str]:
+    """What printed numbers of another convention are by this table's, of the network they are of.
+
+    The network is known by its published numbers of channels.
+    """
+    notes = []
+    rows = frame[frame["section"] == PAPER]
+    for method, name in layout.published.items():
+        entry = find_list(name)
+        ours = rows[(rows["network"] == entry.network) & (rows["dataset"] == entry.dataset)]
+        printed = ours[ours["method"] == method].to_dict("records")[:1]
+        whole = ours.loc[ours["method"].isin(BASELINE_TITLES), "flops_g"].dropna().to_list()[:1]
+        for row, baseline in zip(printed, whole, strict=False):
+            share = share_of(entry.flops / 1e9, baseline)
+            notes.append(
+                f"{method}'s {row['paper_flops_g']} G count convolutions and the classifier alone: "
+                f"{entry.layer_macs:,} multiply-accumulates of the network that its authors "
+                f"published (`{name}`), with {entry.layer_params / 1e6:.3f} M parameters without "
+                f"batch norm. By this table's rule it has {entry.flops:,} FLOPs, {share:.2f} % of "
+                f"the Baseline's, not {row['paper_flops_ratio_percent']:.2f} %, and "
+                f"{entry.params:,} parameters."
+            )
+    return notes
 
 
 def _notes_on_methods(frame: pd.DataFrame) -> list[str]:

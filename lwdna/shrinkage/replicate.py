@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import logging
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,11 +27,13 @@ from lwdna.data.catalog import dataset_shape
 from lwdna.data.images import find_images, read_image, to_gray, to_rgb
 from lwdna.errors import BudgetError, DataError, TrainingError
 from lwdna.graph.channels import ChannelGraph, Mask
-from lwdna.graph.complexity import MaskedComplexity
+from lwdna.graph.complexity import MaskedComplexity, count
 from lwdna.graph.labels import Groups
+from lwdna.graph.prefixes import channels_left
 from lwdna.graph.surgery import cut, verify
 from lwdna.networks.build import build
 from lwdna.networks.registry import TABLES_WITHOUT_BATCH_NORM, input_shape
+from lwdna.networks.zoo import ChannelList
 from lwdna.shrinkage.budget import Budget, floors, select
 from lwdna.shrinkage.gradients import LossFunction
 from lwdna.shrinkage.settings import Settings
@@ -45,6 +47,16 @@ CRITERIA: dict[str, dict[str, Any]] = {
     "magnitude": {"criterion": "magnitude", "warmup_steps": 0},
 }
 """The paper's text; the authors' code; what the published code of ResNet50 does."""
+
+LISTS = {
+    "gradient": "lw-dna",
+    "gradient, one warm-up step": "lw-dna-warmup",
+    "magnitude": "lw-dna-magnitude",
+}
+"""By criterion, what the list of channels is called (:mod:`lwdna.networks.zoo`)."""
+
+SOURCE = "LW-DNA (CVPR 2021), shrunk again by make complexity; not the authors' own networks"
+"""Of these lists."""
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of natural images on the scale 0-1; ImageNet's."""
@@ -67,6 +79,8 @@ class Row:
     rho: float | None
     """None where the paper does not state it."""
     tau: float
+    ablation: bool = False
+    """Whether its table has several rows of the network, which rho and tau tell apart."""
 
     @property
     def target(self) -> float:
@@ -96,10 +110,10 @@ def published_rows(
         for line in table.to_dict("records"):
             about = line["network"], line.get("dataset"), line["method"]
             if about == (network, dataset, "LW-DNA"):
-                stated = (rho, tau)
-                if "rho" in line:  # the ablation
+                stated, ablation = (rho, tau), "rho" in line
+                if ablation:
                     stated = float(line["rho"]), float(line["tau"])
-                rows.append(Row(number, line["flops_g"], line["params_m"], *stated))
+                rows.append(Row(number, line["flops_g"], line["params_m"], *stated, ablation))
     if not rows:
         where = f" on {dataset}" if dataset else ""
         raise DataError(f"The paper's tables have no LW-DNA row of {network}{where}.")
@@ -136,7 +150,9 @@ def replicate(
         groups: what grouped convolutions lose; see :func:`lwdna.shrink`.
 
     Returns:
-        A row for each row of the paper, criterion and seed, with FLOPs and parameters.
+        A row for each row of the paper, criterion and seed, with FLOPs and parameters; and of the
+        first seed the numbers of channels, as ``list``, a
+        :class:`lwdna.networks.zoo.ChannelList`.
     """
     size = patch_size or input_shape(network, dataset)[2]
     classes = dataset_shape(dataset).classes if dataset else None
@@ -148,6 +164,14 @@ def replicate(
         wide = build(network, dataset=dataset, width=width)
     graph = ChannelGraph(wide, example, groups=groups)
     complexity = MaskedComplexity(graph, batch_norm=batch_norm)
+    listed = {
+        "network": network,
+        "dataset": dataset,
+        "input": tuple(example.shape),
+        "count_batch_norm": batch_norm,
+        "source": SOURCE,
+        "width": width,
+    }
     results = []
     progress = tqdm(total=len(CRITERIA) * len(seeds), desc=network, unit="shrinkage")
     for criterion, settings in CRITERIA.items():
@@ -170,12 +194,14 @@ def replicate(
                 scores.append(None)
             progress.update()
         for row in rows:
-            shrinkage = _Shrinkage(graph, complexity, scores, row)
+            shrinkage = _Shrinkage(graph, complexity, scores, row, listed)
             rho = _fit(shrinkage.misfit) if row.rho is None else row.rho
             for seed, mask in zip(seeds, shrinkage.masks(rho), strict=True):
+                found = None
                 if mask is not None:
                     small = cut(graph, wide, mask)
                     verify(graph, small, example, mask, complexity, batch_norm=batch_norm)
+                    found = shrinkage.list_of(small, mask, criterion, rho, seed)
                 results.append(
                     {
                         "table": row.table,
@@ -190,6 +216,7 @@ def replicate(
                         "params": None if mask is None else complexity.params(mask),
                         "paper_flops_g": row.flops_g,
                         "paper_params_m": row.params_m,
+                        "list": found if seed == seeds[0] else None,
                     }
                 )
     progress.close()
@@ -205,6 +232,8 @@ class _Shrinkage:
     scores: Sequence[NDArray[np.float64] | None]
     """None for a seed whose warm-up diverged."""
     row: Row
+    listed: Mapping[str, Any]
+    """What all lists of its channels have in common."""
 
     def masks(self, rho: float) -> list[Mask | None]:
         """What is kept, by seed."""
@@ -213,6 +242,25 @@ class _Shrinkage:
             None if scores is None else select(self.graph, self.complexity, scores, budget)
             for scores in self.scores
         ]
+
+    def list_of(
+        self, small: nn.Module, mask: Mask, criterion: str, rho: float, seed: int
+    ) -> ChannelList:
+        """The numbers of channels of a network that was cut out."""
+        row = self.row
+        fitted = " (fitted)" if row.rho is None else ""
+        layers = [small.get_submodule(name) for name in self.graph.layers]
+        return ChannelList(
+            name=LISTS[criterion] + (f"-rho{rho:g}-tau{row.tau:g}" if row.ablation else ""),
+            **self.listed,
+            about=f"Table {row.table}, {row.flops_g} G FLOPs: {criterion}, rho {rho:g}{fitted}, "
+            f"tau {row.tau:g}, seed {seed}",
+            flops=self.complexity.flops(mask),
+            params=self.complexity.params(mask),
+            layer_macs=count(small, self.graph.example).layers,
+            layer_params=sum(p.numel() for layer in layers for p in layer.parameters()),
+            channels=channels_left(self.graph, mask),
+        )
 
     def misfit(self, rho: float) -> float:
         """How far the mean number of parameters is from the printed one."""

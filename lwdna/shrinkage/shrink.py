@@ -186,7 +186,7 @@ def score(
         with torch.random.fork_rng(devices=cuda):
             torch.manual_seed(seed)
             own = criterion(graph, duplicate(wide), loss_fn, settings)
-        scores = _checked(own, graph.elements)
+        scores = checked_scores(own, graph.elements)
     scores[~scored_elements(graph, wide)] = np.inf
     return scores
 
@@ -215,8 +215,12 @@ def _evenly(graph: ChannelGraph) -> NDArray[np.float64]:
     return scores
 
 
-def _checked(scores: NDArray[np.float64], elements: int) -> NDArray[np.float64]:
-    """A copy of the scores of a criterion of one's own, if they are what they must be."""
+def checked_scores(scores: NDArray[np.float64], elements: int) -> NDArray[np.float64]:
+    """A copy of the scores of a criterion of one's own, if they are what they must be.
+
+    Raises:
+        ConfigError: if they are not a finite number for each element.
+    """
     scores = np.array(scores, dtype=np.float64)
     shaped = scores.shape == (elements,)
     if not shaped or not np.isfinite(scores).all():

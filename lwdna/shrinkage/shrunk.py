@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
@@ -14,19 +13,9 @@ from torch import Tensor, nn
 from lwdna.errors import ConfigError, require_file_name
 from lwdna.graph.channels import ChannelGraph, Mask
 from lwdna.graph.complexity import MaskedComplexity
-from lwdna.graph.inputs import as_inputs
-from lwdna.graph.layer_rules import is_known
-from lwdna.graph.surgery import cut, verify
-from lwdna.networks.provenance import (
-    Shrinkage,
-    percent,
-    provenance_of,
-    set_provenance,
-    write_summary,
-)
+from lwdna.networks.narrowing import derived
+from lwdna.networks.provenance import percent, provenance_of, set_provenance, write_summary
 from lwdna.networks.weights import save
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -123,50 +112,14 @@ def derive(
     Raises:
         GraphError: if the network is not what the channel graph predicts.
     """
-    _say_what_was_left(wide)
-    small = cut(graph, wide, mask)
-    verify(graph, small, example_input, mask, complexity, batch_norm=bool(settings["batch_norm"]))
-    kept = graph.kept(mask)
-    for module, given in zip(small.modules(), like.modules(), strict=True):
-        module.training = given.training
-    shrinkage = Shrinkage(
-        channels_before={name: len(layer.outputs) for name, layer in graph.layers.items()},
-        flops_before=complexity.flops(graph.full_mask()),
-        flops_after=complexity.flops(mask),
-        params_before=complexity.params(graph.full_mask()),
-        params_after=complexity.params(mask),
-        inputs=[list(x.shape) for x in as_inputs(example_input)],
-        settings=dict(settings),
-    )
-    set_provenance(small, provenance_of(wide).shrunk(kept, shrinkage, graph.remembered(mask)))
+    small = derived(graph, wide, mask, example_input, complexity, like=like, settings=settings)
     return Shrunk(
         model=small,
-        flops=shrinkage.flops_after,
-        params=shrinkage.params_after,
-        kept=kept,
-        channels_before=shrinkage.channels_before,
-        flops_before=shrinkage.flops_before,
-        params_before=shrinkage.params_before,
+        flops=complexity.flops(mask),
+        params=complexity.params(mask),
+        kept=graph.kept(mask),
+        channels_before={name: len(layer.outputs) for name, layer in graph.layers.items()},
+        flops_before=complexity.flops(graph.full_mask()),
+        params_before=complexity.params(graph.full_mask()),
         uncounted=tuple(graph.uncounted),
     )
-
-
-def _say_what_was_left(model: nn.Module) -> None:
-    """Warn of buffers that something else put into PyTorch's layers, such as a counter of FLOPs.
-
-    They are saved with the network, which can then be loaded only into one that has them too.
-    """
-    left = [
-        f"{name}.{buffer}"
-        for name, module in model.named_modules()
-        if is_known(module)
-        for buffer, _ in module.named_buffers(recurse=False)
-        if not buffer.startswith(("weight", "bias", "running", "num_batches"))
-    ]
-    if left:
-        logger.warning(
-            "The buffers %s are none of PyTorch's layers; a tool may have left them. Remove them "
-            "before, by `del`, or a file of the shrunk network can only be loaded into a network "
-            "that has them too.",
-            ", ".join(left[:3]) + (", ..." if len(left) > 3 else ""),
-        )

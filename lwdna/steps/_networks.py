@@ -24,7 +24,7 @@ from lwdna.networks.provenance import provenance_of
 from lwdna.networks.registry import input_shape
 from lwdna.networks.user_code import is_own
 from lwdna.shrinkage.shrunk import Shrunk
-from lwdna.steps._options import ToShrink, check_suffix
+from lwdna.steps._options import ToShrink, Written, check_suffix
 from lwdna.tasks.sections import NetworkSection
 from lwdna.tasks.task import Task
 
@@ -70,7 +70,7 @@ def widen(asked: ToShrink, groups: Groups = "whole") -> Widened:
         ConfigError, click.UsageError: unless there is one budget, and the outputs are different
             files.
     """
-    _check_outputs(asked["output"], asked["channels"])
+    check_outputs(asked)
     target_flops, flops_ratio, seed = asked["target_flops"], asked["flops_ratio"], asked["seed"]
     if (target_flops is None) == (flops_ratio is None):
         raise click.UsageError("Give either --target-flops or --flops-ratio.")
@@ -96,7 +96,7 @@ def widen(asked: ToShrink, groups: Groups = "whole") -> Widened:
     )
 
 
-def write_shrunk(shrunk: Shrunk, widened: Widened, asked: ToShrink) -> None:
+def write_shrunk(shrunk: Shrunk, widened: Widened, asked: Written) -> None:
     """Write a shrunk network, its JSON, and if asked for the channels by layer as CSV.
 
     Raises:
@@ -121,12 +121,13 @@ def write_shrunk(shrunk: Shrunk, widened: Widened, asked: ToShrink) -> None:
         write_rows(asked["channels"], rows)
 
 
-def _check_outputs(output: Path, channels: Path | None) -> None:
+def check_outputs(asked: Written) -> None:
     """Refuse outputs of which one would be written over another.
 
     Raises:
         ConfigError, click.UsageError: naming them.
     """
+    output, channels = asked["output"], asked["channels"]
     check_suffix(output, ".safetensors")
     if channels in {output, output.with_suffix(".json")}:
         raise click.UsageError("Give --channels and --output different files.")

@@ -165,7 +165,14 @@ def bundle(into: str, *options: Option) -> Option:
     return decorate
 
 
-class ToShrink(TypedDict):
+class Written(TypedDict):
+    """What is written of a shrunk network."""
+
+    output: Path
+    channels: Path | None
+
+
+class ToShrink(Written):
     """What :data:`network_to_shrink` gives a step."""
 
     network: str
@@ -182,9 +189,11 @@ class ToShrink(TypedDict):
     target_flops: float | None
     flops_ratio: float | None
     batch_norm: bool
-    channels: Path | None
-    output: Path
     seed: int
+
+
+_target_flops = click.option("--target-flops", type=float, help="Budget in FLOPs.")
+_channels = click.option("--channels", type=FILE, help="CSV to write: channels by layer.")
 
 
 network_to_shrink = bundle(
@@ -205,16 +214,43 @@ network_to_shrink = bundle(
     ),
     click.option("--options", type=Json(), default="{}", help="Other options of the network."),
     shapes,
-    click.option("--target-flops", type=float, help="Budget in FLOPs."),
+    _target_flops,
     click.option(
         "--flops-ratio", type=float, help="Budget as a share of the FLOPs before widening."
     ),
     batch_norm,
-    click.option("--channels", type=FILE, help="CSV to write: channels by layer."),
+    _channels,
     output,
     seed,
 )
 """NETWORK and the options of every step that widens a network and shrinks it to a budget."""
+
+
+class ToPrune(Written):
+    """What :data:`network_to_prune` gives a step."""
+
+    weights: Path
+    network: str | None
+    """FILE:FUNCTION, where it is the user's own."""
+    shapes: tuple[tuple[int, ...], ...]
+    """Of its inputs; none for those that the file tells of."""
+    target_flops: float | None
+    flops_ratio: float | None
+    batch_norm: bool
+
+
+network_to_prune = bundle(
+    "asked",
+    click.argument("weights", type=FILE),
+    own_network,
+    shapes,
+    _target_flops,
+    click.option("--flops-ratio", type=float, help="Budget as a share of the network's FLOPs."),
+    batch_norm,
+    _channels,
+    output,
+)
+"""WEIGHTS and the options of every step that cuts a trained network down to a budget."""
 
 figure = bundle("figure", experiments, scale, images)
 """What every figure that compares experiments is made of: these, its banner, its files."""

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from lwdna.io.checksummed_csv import write_csv
+from lwdna.networks.zoo import write_lists
 from lwdna.results.printed import read_published
 from lwdna.shrinkage.replicate import published_rows, replicate
 from lwdna.steps._networks import groups_lost
@@ -30,6 +31,7 @@ from lwdna.steps._options import FILE, FOLDER, output, threads
 @click.option("--embedding", type=click.IntRange(min=1), default=8, show_default=True)
 @click.option("--patch-size", type=click.IntRange(min=1), help="Of images for restoration.")
 @groups_lost
+@click.option("--channels", type=FILE, help="JSON to write: the channels by layer, as lwdna/zoo/.")
 @output
 @threads
 def main(
@@ -40,6 +42,7 @@ def main(
     photographs: Path,
     rho: float | None,
     tau: float,
+    channels: Path | None,
     output: Path,
     **settings: Any,
 ) -> None:
@@ -47,4 +50,7 @@ def main(
     paper = [(number, read_published(number, path)) for number, path in tables]
     rows = published_rows(paper, network, dataset, rho, tau)
     frame = replicate(network, dataset, rows, photographs, **settings)
+    lists = frame.pop("list").dropna()
+    if channels is not None:
+        write_lists(channels, lists)
     write_csv(output, frame.to_csv(index=False, lineterminator="\n"))

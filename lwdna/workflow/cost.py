@@ -161,13 +161,15 @@ class Plan:
         if job.rule in _DATA_RULES:
             work = self._row(("", "", "data"))
             work += Work(1, disk=self._data_bytes(job))
-        elif job.rule in ("train", "shrink", *SEARCHES, "evaluate"):
+        elif job.rule in ("train", "shrink", "prune", *SEARCHES, "evaluate"):
             section = self.run.experiments[of["experiment"]]
             work = self._row((str(min(section["tables"])), section["train"], section["label"]))
             if job.rule == "train":
                 work += self._training(section, of["method"])
             elif job.rule == "shrink":
                 work += self._shrinkage(section, of["shrinkage"])
+            elif job.rule == "prune":
+                work += Work(1, disk=_FLOAT * count(section["network"], shape_of(section))[1])
             elif job.rule in SEARCHES:
                 work += self._search(section, job.rule)
             else:

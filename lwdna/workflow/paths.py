@@ -112,6 +112,8 @@ COMPLEXITY = Place("results/complexity.csv")
 """The baselines of the paper, counted."""
 REPLICA = Place("results/complexity/networks/{replica}.csv")
 """A network of the paper shrunk again."""
+REPLICA_CHANNELS = Place("results/complexity/networks/{replica}.json")
+"""Its numbers of channels, as a file of ``lwdna/zoo/``."""
 REPLICATION = Place("results/complexity/table{number}.{format}")
 """The complexity columns of one of the paper's tables."""
 

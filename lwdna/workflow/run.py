@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
-from lwdna.config.methods import METHODS, shrink_settings, shrinkage_of
+from lwdna.config.methods import BASELINES, METHODS, shrink_settings, shrinkage_of
 from lwdna.config.sections import Config, Experiment
 from lwdna.config.select import selected
 from lwdna.data.catalog import DatasetSection
@@ -199,6 +199,11 @@ class Run:
             return []
         run = {"experiment": wildcards.experiment, "seed": wildcards.seed}
         return paths.NETWORK.at(shrinkage=shrinkage, **run)
+
+    def pruned(self, wildcards: Wildcards) -> str:
+        """The trained baseline that a pruning starts from."""
+        run = {"experiment": wildcards.experiment, "seed": wildcards.seed}
+        return paths.WEIGHTS.at(method=BASELINES[0], **run)
 
     def distils(self, section: Experiment, method: str) -> bool:
         """Whether a method learns from a teacher in an experiment."""

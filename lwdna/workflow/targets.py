@@ -11,6 +11,7 @@ from lwdna.config.methods import (
     DHP,
     METHODS,
     SEARCHES,
+    SHRINKAGES,
     shrink_settings,
     shrinkages_of,
 )
@@ -232,9 +233,12 @@ class Targets:
         """The shrinkages of an experiment whose channels can be compared, if there are two."""
         section = self.run.experiments[name]
         asked = [s for s in shrinkages_of(self._methods(name)) if s in COMPARABLE]
-        # Of the same widened network; a search may have a width of its own.
+        # Elements of the same latent vectors only at the same width; a search may have its own.
         found = [
-            s for s in asked if shrink_settings(section, s)["widen"] == section["shrink"]["widen"]
+            s
+            for s in asked
+            if not SHRINKAGES[s].latent
+            or shrink_settings(section, s)["widen"] == section["shrink"]["widen"]
         ]
         return found if len(found) > 1 else []
 

@@ -7,6 +7,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 from PIL import Image
 from running import ROOT, TINY, copy_project, planned, snakemake
@@ -14,6 +15,7 @@ from running import lwdna as command
 
 import lwdna
 from lwdna.config.methods import METHODS
+from lwdna.networks.weights import read_provenance
 from lwdna.rivals.dhp_record import read_latents
 
 PRINTED = {"table", "training_logs", "remaining_channels", "strip", "latents", "agreement"}
@@ -47,6 +49,7 @@ def test_every_table_is_there_and_honest(finished):
         "Baseline KD",
         "DHP KD",
         "AutoSlim KD",
+        "L1",
         "LW-DNA",
         "LW-DNA as generated",
         "Uniform",
@@ -61,7 +64,7 @@ def test_every_table_is_there_and_honest(finished):
     [
         *(
             ("digits", method, 0.9)
-            for method in ("lw-dna", "dhp-kd", "autoslim-kd", "uniform", "generated")
+            for method in ("lw-dna", "dhp-kd", "autoslim-kd", "l1", "uniform", "generated")
         ),
         ("denoising", "lw-dna", 0.9),
         ("super-resolution", "lw-dna", 0.9),
@@ -99,6 +102,17 @@ def test_distillation_and_shrinkage_start_from_their_own_files(finished):
         )
     }
     assert len(set(weights.values())) == len(weights)
+
+
+def test_pruning_starts_from_the_trained_baseline(finished):
+    pruned = finished / "results/shrink/digits/l1/seed0/network.safetensors"
+    whole = lwdna.load(finished / "results/runs/digits/baseline/seed0/weights.safetensors")
+    small, kept = lwdna.load(pruned), read_provenance(pruned).kept
+    assert torch.equal(small.classifier.bias, whole.classifier.bias)
+    ours, theirs = (net.get_submodule("features.0.0").weight for net in (small, whole))
+    assert torch.equal(ours, theirs[kept["features.0.0"]]) and len(ours) < len(theirs)
+    trained = finished / "results/runs/digits/l1/seed0/weights.safetensors"
+    assert read_provenance(trained).kept == kept
 
 
 def test_the_start_is_noted_and_changes_no_channel(finished):
@@ -145,8 +159,11 @@ def test_what_networks_have_to_beat_is_measured_unasked(finished):
 
 def test_criteria_are_compared(finished):
     table = pd.read_csv(finished / "results/tables/agreement.csv")
-    assert len(table) == 6 and set(table["experiment"]) == {"digits"}
+    assert len(table) == 15 and set(table["experiment"]) == {"digits"}
     assert table["overlap"].dropna().between(0, 1).all() and table["overlap"].notna().sum() == 3
+    ours = table[(table["first"] == "l1") | (table["second"] == "l1")]
+    assert len(ours) == 5 and ours["overlap"].isna().all()
+    assert ours["rank_correlation"].notna().any()
 
 
 def test_figures_show_something(finished):
@@ -226,7 +243,7 @@ def test_what_is_filtered_out_is_not_run_in_the_tables(copy, tmp_path):
     table = pd.read_csv(copy / "results/tables/table1.csv")
     ours = table[table["section"] == "ours"].set_index("method")["status"]
     assert ours["Baseline"] == "run"
-    assert len(ours) == 6 and set(ours.drop("Baseline")) == {"not run"}
+    assert len(ours) == 8 and set(ours.drop("Baseline")) == {"not run"}
     status, output = snakemake(copy, "--", "table1", config=config)
     assert status == 0, output
     ours = pd.read_csv(copy / "results/tables/table1.csv").query("section == 'ours'")

@@ -65,6 +65,16 @@ def test_unwidened_networks_are_not_compared():
     assert compare({("e", "width-1", 0): SHAPE}, EXPERIMENTS).empty
 
 
+@pytest.mark.parametrize("way", ["l1", "autoslim"])
+def test_what_has_no_latent_vectors_is_compared_by_its_shape(way):
+    """Its network may have another width than the widened one."""
+    narrow = kept(a="10", b="110", c="1000000", whole="1")
+    frame = compare({("e", "lw-dna", 0): SHAPE, ("e", way, 0): narrow}, EXPERIMENTS)
+    found = row(frame, "lw-dna", way)
+    assert found["rank_correlation"] == pytest.approx(1) and found["seeds"] == 1
+    assert pd.isna(found["overlap"]) and pd.isna(found["overlap_by_chance"])
+
+
 def test_the_table_names_methods_and_escapes(tmp_path):
     networks = {("e", way, seed): SHAPE for way in ("lw-dna", "uniform") for seed in (0, 1)}
     frame = compare(networks, EXPERIMENTS)

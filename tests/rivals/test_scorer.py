@@ -13,7 +13,7 @@ from running import ROOT
 from torch import nn
 
 import lwdna
-from lwdna.config.methods import METHODS, SCORERS, SEARCHES, SHRINKAGES
+from lwdna.config.methods import METHODS, PRUNINGS, SCORERS, SEARCHES, SHRINKAGES
 from lwdna.errors import ConfigError
 from lwdna.networks.weights import read_provenance
 
@@ -122,7 +122,7 @@ def test_a_file_and_a_line_are_a_method_a_criterion_and_a_shrinkage(tmp_path):
     assert said.split("\n")[:2] == ["True {'criterion': 'every-other'}", "every-other"]
 
 
-@pytest.mark.parametrize("name", [*SCORERS, *SEARCHES])
+@pytest.mark.parametrize("name", [*SCORERS, *PRUNINGS, *SEARCHES])
 def test_every_home_is_there(name):
     assert callable(SHRINKAGES[name].load())
 

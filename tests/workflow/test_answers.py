@@ -159,7 +159,7 @@ def test_shrinkages_of_another_width_are_not_compared():
 
     kept = targets(read(TINY)).kept_channels()
     others = targets(read(TINY, widen)).kept_channels()
-    assert {path.split("/")[3] for path in kept} == {"dhp", "lw-dna", "uniform"}
+    assert {path.split("/")[3] for path in kept} == {"autoslim", "dhp", "l1", "lw-dna", "uniform"}
     assert others == [path for path in kept if "/dhp/" not in path]
 
 

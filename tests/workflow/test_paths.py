@@ -84,5 +84,5 @@ def test_every_path_of_a_dry_run_is_of_a_place(name, tmp_path):
     assert {PLACES[place].at(**wildcards) for place, wildcards in read.values()} == found
     wanted = set(PLACES) - {"BENCHMARK", "SUMMARY"}  # which no command names
     assert {place for place, _ in read.values()} == (
-        wanted if targets else wanted - {"REPLICA", "REPLICATION"}
+        wanted if targets else wanted - {"REPLICA", "REPLICA_CHANNELS", "REPLICATION"}
     )
