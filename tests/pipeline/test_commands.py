@@ -7,6 +7,7 @@ import sys
 
 import pandas as pd
 import pytest
+import torch
 from running import ROOT, lwdna
 
 
@@ -24,6 +25,19 @@ def test_light_steps_do_not_wait_for_pytorch(step):
     heavy = {"torch"} if step == "table" else {"torch", "pandas"}
     code = f"import sys, lwdna.steps.{step}; sys.exit(bool({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory. Tried 2 GiB.\nThe rest")]
+)
+def test_full_memory_is_one_sentence(monkeypatch, error):
+    def full():
+        raise error
+
+    monkeypatch.setattr("lwdna.__main__.lwdna", full)
+    status, text = lwdna()
+    assert status == 1 and len(text.splitlines()) == 1, text
+    assert "The memory is full" in text and "Let fewer jobs share it" in text
 
 
 def test_complexity_says_both_conventions():
