@@ -119,7 +119,7 @@ def units(options: Options, folder: Path, most: int) -> dict[str, Callable[[], R
 
 
 TABLES = {
-    "training": ("bare", "package", "ratio", "waiting", "error"),
+    "training": ("bare", "package", "ratio", "waiting", "workers", "error"),
     "side by side": ("trainings", "package", "waiting", "workers", "memory_gb", "error"),
     "calibrate": ("gflops", "error"),
     "shrinkage": ("cpu_seconds", "cuda_seconds", "differ", "error"),
@@ -131,7 +131,8 @@ def report(rows: list[Row]) -> str:
     """The tables of all rows, in Markdown."""
     parts = []
     for title, columns in TABLES.items():
-        ours = [row for row in rows if row["what"].startswith(f"{title}: ")]
+        last = {row["what"]: row for row in rows}  # of what failed before
+        ours = [row for what, row in last.items() if what.startswith(f"{title}: ")]
         shown = [c for c in columns if any(c in row for row in ours)]
         names = [row["what"].partition(": ")[2] for row in ours]
         cells = [
@@ -169,7 +170,7 @@ def main(
     if quick:
         options = Options(device, min(workers, 1), 0.5, 320, 4, small=True)
     about = {"device": device_name(device), "torch": torch.__version__, "quick": quick}
-    about |= {"python": platform.python_version(), "cores": os.cpu_count(), "workers": workers}
+    about |= {"python": platform.python_version(), "cores": os.cpu_count()}
     output.mkdir(parents=True, exist_ok=True)
     path = output / "gpu.jsonl"
     lines = path.read_text().splitlines() if path.exists() else []

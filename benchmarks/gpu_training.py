@@ -231,7 +231,7 @@ def one_training(name: str, setting: str, options: Options, folder: Path) -> Row
     """A training beside the bare loop."""
     changes = SETTINGS[setting]
     row = {**bare(name, changes, options), **package(name, changes, options, folder)}
-    return {**row, "ratio": row["package"] / row["bare"]}
+    return {**row, "ratio": row["package"] / row["bare"], "workers": options.workers}
 
 
 def child(number: int, name: str, options: Options, folder: Path) -> None:
