@@ -7,9 +7,9 @@ of the time in which the training waits for its next batch. (The device may stil
 that this is the most it can be idle for want of data.) Then several trainings on one card side by
 side, what ``lwdna plan --calibrate`` measures, and shrinkage on the device beside the CPU.
 
-``python benchmarks/gpu.py`` takes about four minutes on an H100, ``--device cpu --quick`` proves
-that it runs. Every row is written to ``gpu.jsonl`` in the folder as it comes; what is there is not
-measured again.
+``python benchmarks/gpu.py`` is meant to take four minutes on an H100. With ``--device cpu --quick``
+it proves that it runs. Every row is written to ``gpu.jsonl`` in the folder as it comes, and to
+``gpu.csv`` in the end; what is there is not measured again.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import pandas as pd
 import torch
 from gpu_training import CASES, SETTINGS, Options, Row, one_training, side_by_side, store, wait_for
 
@@ -33,7 +34,6 @@ import lwdna
 from lwdna.graph.channels import ChannelGraph
 from lwdna.networks.build import build_seeded
 from lwdna.networks.registry import input_shape
-from lwdna.results import markdown
 from lwdna.shrinkage.hypernetwork import attach_hypernetwork
 from lwdna.shrinkage.latents import draw_latents
 from lwdna.tasks.task import task_for, train_dataset
@@ -128,25 +128,20 @@ TABLES = {
 
 
 def report(rows: list[Row]) -> str:
-    """The tables of all rows, in Markdown."""
+    """The tables of all rows."""
     parts = []
     for title, columns in TABLES.items():
         last = {row["what"]: row for row in rows}  # of what failed before
         ours = [row for what, row in last.items() if what.startswith(f"{title}: ")]
         shown = [c for c in columns if any(c in row for row in ours)]
-        names = [row["what"].partition(": ")[2] for row in ours]
-        cells = [
-            [name, *(said(row.get(c)) for c in shown)]
-            for name, row in zip(names, ours, strict=True)
-        ]
+        frame = pd.DataFrame(
+            {c: [row.get(c) for row in ours] for c in shown},
+            index=[row["what"].partition(": ")[2] for row in ours],
+        )
         if ours:
-            parts.append(markdown.table((title, *shown), cells, "l" + "r" * len(shown)))
+            table = frame.to_string(float_format=lambda x: f"{x:,.4g}", na_rep="")
+            parts.append(f"{title}\n{table}")
     return "\n\n".join(parts)
-
-
-def said(value: object) -> str:
-    """A cell."""
-    return f"{value:,.4g}" if isinstance(value, float) else "" if value is None else str(value)
 
 
 @click.command()
@@ -192,9 +187,8 @@ def main(
             with path.open("a") as file:
                 file.write(json.dumps(row) + "\n")
             click.echo(f"{what}: {json.dumps(found)}")
-    text = f"{about}\n\n{report(rows)}\n"
-    (output / "gpu.md").write_text(text)
-    click.echo(f"\n{text}")
+    pd.DataFrame(rows).to_csv(output / "gpu.csv", index=False)
+    click.echo(f"\n{about}\n\n{report(rows)}")
 
 
 if __name__ == "__main__":
