@@ -60,7 +60,9 @@ def refuse_wrong_dates(workflow: Any) -> None:
 
 def _moved_together(late: Collection[float]) -> bool:
     """Whether files were all dated back alike, as by an archive of another time zone."""
-    return len(late) > 1 and max(late) - min(late) <= 2 * _TOLERANCE_S
+    if len(late) < 2 or min(late) <= _TOLERANCE_S:
+        return False
+    return max(late) - min(late) <= 2 * _TOLERANCE_S
 
 
 async def _dates(paths: Iterable[Any]) -> dict[str, float]:

@@ -73,6 +73,7 @@ def test_what_may_be_is_taken(tmp_path, files):
     ("files", "said"),
     [
         ({"a": (-60, -60), "b": (-50, -500)}, "'b' is dated .* an older file was put in its place"),
+        ({"a": (-60, -60), "b": (-50, -53)}, "'b' is dated .* an older file was put in its place"),
         ({"a": (-60, -500)}, "'a' is dated .*delete it.*touch"),
         ({"a": (-60, -60), "b": (None, 60)}, "'b' is dated .* the clock was put back"),
         ({"a": (60, 60), "b": (50, 50)}, "'a' is dated .* the clock was put back"),
