@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Any
@@ -72,8 +73,11 @@ async def _dates(paths: Iterable[Any]) -> dict[str, float]:
 
 def _now(folder: str) -> float:
     """What time it is for the file system of a folder, which may be a server's."""
-    with tempfile.TemporaryFile(dir=folder) as file:
-        return os.fstat(file.fileno()).st_mtime
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            return os.fstat(file.fileno()).st_mtime
+    except OSError:
+        return time.time()  # the disk is full, say, which whoever has to write there will tell
 
 
 def _said(date: float) -> str:

@@ -94,3 +94,9 @@ def test_what_is_made_anew_is_not_looked_at(tmp_path):
     jobs = [*workflow.dag.needrun_jobs(), maker]
     workflow.dag.needrun_jobs = lambda: jobs
     refuse_wrong_dates(workflow)
+
+
+def test_a_disk_that_takes_nothing_is_no_trouble_here(tmp_path):
+    workflow = Workflow(tmp_path, a=(-60, -60))
+    (tmp_path / ".snakemake").rmdir()
+    refuse_wrong_dates(workflow)
