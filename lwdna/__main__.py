@@ -10,7 +10,7 @@ import click
 
 from lwdna import __version__
 from lwdna.config.methods import SEARCHES
-from lwdna.errors import LwdnaError
+from lwdna.errors import LwdnaError, first_line, says_memory_is_full
 from lwdna.io import logs
 
 logger = logging.getLogger(__name__)
@@ -85,7 +85,14 @@ def main() -> None:
     except LwdnaError as error:
         logger.error("%s", error)
         sys.exit(1)
-    except Exception:
+    except Exception as error:
+        if says_memory_is_full(error):
+            logger.error(
+                "The memory is full: %s. Let fewer jobs share it and run the command again, or make"
+                " batches smaller ('batch_size' or 'accumulate' of the protocol).",
+                first_line(error).rstrip("."),
+            )
+            sys.exit(1)
         logger.exception("This should not happen; please report it with the lines below.")
         sys.exit(70)
 

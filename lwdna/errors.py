@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import os
+import sys
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,14 @@ class CheckpointError(LwdnaError):
 
 class TrainingError(LwdnaError):
     """Training cannot go on, for example because the loss is not finite."""
+
+
+def says_memory_is_full(error: Exception) -> bool:
+    """Whether an error says that memory is full, of the machine or of a GPU."""
+    torch = sys.modules.get("torch")  # without it, it is none of PyTorch's
+    return isinstance(error, MemoryError) or (
+        torch is not None and isinstance(error, torch.OutOfMemoryError)
+    )
 
 
 def nearest(word: str, allowed: Iterable[str]) -> str:

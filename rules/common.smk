@@ -10,6 +10,7 @@ from lwdna.io.locks import hold
 from lwdna.workflow import paths, words
 from lwdna.workflow.cluster import before_planning, end_former_jobs
 from lwdna.workflow.code import code
+from lwdna.workflow.dates import refuse_wrong_dates
 from lwdna.workflow.references import References
 from lwdna.workflow.replicas import Replicas
 from lwdna.workflow.run import TEACHER, Run, runs_of
@@ -54,7 +55,15 @@ def begin():
         )
 
 
-before_planning(workflow, begin)
+def planned():
+    """Compare the dates of what will be read with what is known of it."""
+    try:
+        refuse_wrong_dates(workflow)
+    except LwdnaError as error:
+        raise WorkflowError(str(error))
+
+
+before_planning(workflow, begin, planned=planned)
 
 
 wildcard_constraints:

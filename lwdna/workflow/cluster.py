@@ -30,16 +30,19 @@ _PATIENCE_S = 300
 """How long cancelled jobs may take to end. SLURM gives them ``KillWait``, 30 s by default."""
 
 
-def before_planning(workflow: Any, begin: Callable[[], None]) -> None:
+def before_planning(
+    workflow: Any, begin: Callable[[], None], *, planned: Callable[[], None]
+) -> None:
     """Have something done in every run of a workflow, before it looks at what there is to do.
 
-    Snakemake's ``onstart`` comes too late, when the jobs are planned. It is done neither where
-    nothing is run (``--dry-run``, ``--lint``, ``--report``, ``--unlock``, ...), nor in the
-    processes of jobs.
+    Snakemake's ``onstart`` comes too late, when the jobs are planned; and that of a module is not
+    called. It is done neither where nothing is run (``--dry-run``, ``--lint``, ``--report``,
+    ``--unlock``, ...), nor in the processes of jobs.
 
     Args:
         workflow: Snakemake's ``workflow``, in a Snakefile, which may be that of a module.
         begin: what is to be done; an exception ends the run.
+        planned: what is to be done when the jobs are planned and none has begun; the same.
     """
     execute = workflow.execute
 
@@ -47,6 +50,13 @@ def before_planning(workflow: Any, begin: Callable[[], None]) -> None:
     def executed(*arguments: Any, executor_plugin: Any, **settings: Any) -> Any:
         if workflow.is_main_process and not executor_plugin.common_settings.dryrun_exec:
             begin()
+            onstart = workflow._onstart
+
+            def started(log: Any) -> None:
+                planned()
+                onstart(log)
+
+            workflow._onstart = started
         return execute(*arguments, executor_plugin=executor_plugin, **settings)
 
     workflow.execute = executed

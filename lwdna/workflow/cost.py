@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -26,8 +27,10 @@ from lwdna.workflow.experiment import (
     widened,
 )
 from lwdna.workflow.run import TEACHER, Run
-from lwdna.workflow.snakemake import DryRun, Job
 from lwdna.workflow.sources import Sources
+
+if TYPE_CHECKING:
+    from lwdna.workflow.snakemake import DryRun, Job
 
 THROUGHPUT = 2e12
 """FLOPs a second of a device that nobody has measured: the order of a data centre's GPU in 32 bits

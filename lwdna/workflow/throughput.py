@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -26,7 +27,9 @@ from lwdna.training.protocol import Protocol
 from lwdna.training.step import Learner
 from lwdna.workflow.cost import PASSES, THROUGHPUT, networks_of
 from lwdna.workflow.experiment import count, label, shape_of
-from lwdna.workflow.snakemake import DryRun
+
+if TYPE_CHECKING:
+    from lwdna.workflow.snakemake import DryRun
 
 logger = logging.getLogger(__name__)
 

@@ -7,6 +7,7 @@ import sys
 
 import pandas as pd
 import pytest
+import torch
 from running import ROOT, lwdna
 
 
@@ -17,6 +18,19 @@ def test_help_lists_every_step_without_pytorch():
     assert done.returncode == 0
     for step in ("crop", "shrink", "train", "evaluate", "table", "explain", "info"):
         assert f"  {step} " in done.stdout
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory. Tried 2 GiB.\nThe rest")]
+)
+def test_full_memory_is_one_sentence(monkeypatch, error):
+    def full():
+        raise error
+
+    monkeypatch.setattr("lwdna.__main__.lwdna", full)
+    status, text = lwdna()
+    assert status == 1 and len(text.splitlines()) == 1, text
+    assert "The memory is full" in text and "Let fewer jobs share it" in text
 
 
 def test_complexity_says_both_conventions():

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from running import FRESH_PROCESS
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from trainings import BATCH, EPOCHS, SAMPLES, Images, losses, network, protocol, run
 
 import lwdna
 from lwdna.errors import ConfigError
@@ -23,75 +24,10 @@ from lwdna.steps.digits import main as digits_step
 from lwdna.steps.train import main as train_step
 from lwdna.training import checkpoints
 from lwdna.training.devices import GatheredPixels
-from lwdna.training.loop import CHECKPOINT, train
+from lwdna.training.loop import CHECKPOINT
 
-SAMPLES, EPOCHS, BATCH = 44, 3, 8
 STOP_AT = 2
 """The step of the second epoch, from 0, at which the data of a run to be killed stop coming."""
-
-
-class Images(torch.utils.data.Dataset):
-    """Random images; ``seen`` gets every (epoch, index) asked for."""
-
-    def __init__(self, seen=None, hook=None):
-        generator = torch.Generator().manual_seed(5)
-        self.images = torch.randn(SAMPLES, 3, 8, 8, generator=generator)
-        self.labels = torch.randint(0, 6, (SAMPLES,), generator=generator).tolist()
-        self.seen = [] if seen is None else seen
-        self.hook = hook
-
-    def __len__(self):
-        return SAMPLES
-
-    def __getitem__(self, position):
-        self.seen.append(position)
-        if self.hook is not None:
-            self.hook(self.seen)
-        return self.images[position[1]], self.labels[position[1]]
-
-
-def network(*, norm, dropout=0.0, seed=0):
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return nn.Sequential(
-            nn.Conv2d(3, 8, 3, padding=1),
-            nn.BatchNorm2d(8) if norm else nn.Identity(),
-            nn.ReLU(),
-            nn.Conv2d(8, 8, 3, stride=2, padding=1, groups=2),
-            nn.ReLU(),
-            nn.Dropout(dropout),
-            nn.AdaptiveAvgPool2d(1),
-            nn.Flatten(),
-            nn.Linear(8, 6),
-        )
-
-
-def protocol(**changes):
-    return {
-        "epochs": EPOCHS,
-        "batch_size": BATCH,
-        "optimizer": {"kind": "sgd", "lr": 0.1, "momentum": 0.9, "weight_decay": 1e-4},
-        "schedule": {"kind": "cosine"},
-        **changes,
-    }
-
-
-def run(folder, model, data=None, **changes):
-    """A training; its rows."""
-    arguments = {"protocol": protocol(), "seed": 3, "accelerator": "cpu", **changes}
-    tests = [(Images().images[i], Images().labels[i]) for i in range(10)]
-    return train(
-        model,
-        data or Images(),
-        tests,
-        task="classification",
-        checkpoint_dir=folder,
-        **arguments,
-    )
-
-
-def losses(rows, kind="train"):
-    return [row[f"{kind}_loss"] for row in rows]
 
 
 # Two processes.

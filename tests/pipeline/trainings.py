@@ -1,0 +1,72 @@
+"""A training small enough for every device, which tests of devices share."""
+
+import torch
+from torch import nn
+
+from lwdna.training.loop import train
+
+SAMPLES, EPOCHS, BATCH = 44, 3, 8
+
+
+class Images(torch.utils.data.Dataset):
+    """Random images; ``seen`` gets every (epoch, index) asked for."""
+
+    def __init__(self, seen=None, hook=None):
+        generator = torch.Generator().manual_seed(5)
+        self.images = torch.randn(SAMPLES, 3, 8, 8, generator=generator)
+        self.labels = torch.randint(0, 6, (SAMPLES,), generator=generator).tolist()
+        self.seen = [] if seen is None else seen
+        self.hook = hook
+
+    def __len__(self):
+        return SAMPLES
+
+    def __getitem__(self, position):
+        self.seen.append(position)
+        if self.hook is not None:
+            self.hook(self.seen)
+        return self.images[position[1]], self.labels[position[1]]
+
+
+def network(*, norm, dropout=0.0, seed=0):
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return nn.Sequential(
+            nn.Conv2d(3, 8, 3, padding=1),
+            nn.BatchNorm2d(8) if norm else nn.Identity(),
+            nn.ReLU(),
+            nn.Conv2d(8, 8, 3, stride=2, padding=1, groups=2),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(8, 6),
+        )
+
+
+def protocol(**changes):
+    return {
+        "epochs": EPOCHS,
+        "batch_size": BATCH,
+        "optimizer": {"kind": "sgd", "lr": 0.1, "momentum": 0.9, "weight_decay": 1e-4},
+        "schedule": {"kind": "cosine"},
+        **changes,
+    }
+
+
+def run(folder, model, data=None, **changes):
+    """A training; its rows."""
+    arguments = {"protocol": protocol(), "seed": 3, "accelerator": "cpu", **changes}
+    tests = [(Images().images[i], Images().labels[i]) for i in range(10)]
+    return train(
+        model,
+        data or Images(),
+        tests,
+        task="classification",
+        checkpoint_dir=folder,
+        **arguments,
+    )
+
+
+def losses(rows, kind="train"):
+    return [row[f"{kind}_loss"] for row in rows]
