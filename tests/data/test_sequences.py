@@ -1,4 +1,4 @@
-"""The layouts of data sets of tracking, each on a miniature of three frames, and what is missing."""
+"""The layouts of data sets of tracking, each on a miniature of three frames, and what is amiss."""
 
 import json
 
@@ -226,7 +226,7 @@ def test_splits_and_folders_that_there_are_not(kind, tmp_path):
     with pytest.raises(DataError, match="is missing"):
         opened(kind, tmp_path / "none")
     MINIATURES[kind](tmp_path)
-    with pytest.raises((ConfigError, DataError), match="has no split 'dev'|dev/anno' is missing"):
+    with pytest.raises((ConfigError, DataError), match=r"has no split 'dev'|dev/anno' is missing"):
         opened(kind, tmp_path, "dev")
 
 

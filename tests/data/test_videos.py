@@ -31,7 +31,9 @@ def film(path, count=6):
     iio = pytest.importorskip("imageio.v3")
     pytest.importorskip("av")
     ramp = np.linspace(0, 255, 64).astype(np.uint8)
-    images = [np.broadcast_to(np.roll(ramp, 4 * i)[None, :, None], (48, 64, 3)) for i in range(count)]
+    images = [
+        np.broadcast_to(np.roll(ramp, 4 * i)[None, :, None], (48, 64, 3)) for i in range(count)
+    ]
     iio.imwrite(path, np.stack(images), plugin="pyav", codec="libx264", fps=10)
     return images
 
