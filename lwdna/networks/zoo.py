@@ -79,16 +79,9 @@ def find_list(name: str, network: str | None = None, dataset: str | None = None)
     A network that was built for another dataset takes the numbers too, so that the dataset only
     decides where there are several.
     """
-    known = zoo()
     if not isinstance(name, str):
         raise ConfigError(f"The list is {name!r}; give a name, such as 'autoslim-3005M'.")
-    if network is not None:
-        known = [entry for entry in known if entry.network == network]
-        if not known:
-            networks = sorted({entry.network for entry in zoo()})
-            raise ConfigError(
-                f"There is no list of channels for {network}, but for {', '.join(networks)}."
-            )
+    known = lists_of(network)
     of = "" if network is None else f" for {network}"
     require_known(name, {e.name for e in known}, f"There is no list of channels '{name}'{of}:")
     found = [entry for entry in known if entry.name == name]
@@ -107,6 +100,19 @@ def find_list(name: str, network: str | None = None, dataset: str | None = None)
             )
         found = chosen
     return found[0]
+
+
+def lists_of(network: str | None = None) -> list[ChannelList]:
+    """The lists of a network, or all.
+
+    Raises:
+        ConfigError: if the network has none.
+    """
+    if network is None:
+        return zoo()
+    networks = {entry.network for entry in zoo()}
+    require_known(network, networks, f"There is no list of channels for '{network}':")
+    return [entry for entry in zoo() if entry.network == network]
 
 
 @cache

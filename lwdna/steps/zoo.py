@@ -12,9 +12,9 @@ from lwdna.networks.zoo import (
     LISTS_OF_OURS,
     ChannelList,
     find_list,
+    lists_of,
     read_lists,
     write_lists,
-    zoo,
 )
 from lwdna.steps._options import FOLDER as A_FOLDER
 
@@ -36,7 +36,7 @@ def main(name: str | None, network: str | None, dataset: str | None, made: Path 
             raise click.UsageError("Give either --write, or what is to be printed.")
         _write(made)
     elif name is None:
-        _print_all([e for e in zoo() if network in (None, e.network)])
+        _print_all([e for e in lists_of(network) if dataset in (None, e.dataset)])
     else:
         _print(find_list(name, network, dataset))
 

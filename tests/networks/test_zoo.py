@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+import yaml
 from click.testing import CliRunner
 from torch import nn
 
@@ -31,6 +32,7 @@ from lwdna.networks.zoo import (
     zoo,
 )
 from lwdna.rivals.widths import Widths
+from lwdna.shrinkage.replicate import LISTS
 from lwdna.steps.zoo import main
 
 PUBLISHED = {
@@ -190,7 +192,8 @@ def test_coupled_layers_need_not_all_be_named():
     ("arguments", "sentence"),
     [
         (("autoslim-3000M",), "did you mean 'autoslim-3005M'"),
-        (("autoslim-570M", "VGG"), "no list of channels for VGG, but for .*ResNet50"),
+        (("autoslim-570M", "VGG"), "no list of channels for 'VGG': allowed: .*'ResNet50'"),
+        (("lw-dna", "ResNet-56"), "did you mean 'ResNet56'"),
         ((570,), "The list is 570; give a name"),
     ],
     ids=str,
@@ -250,6 +253,19 @@ def test_the_lists_are_read_without_pytorch():
 
 
 OURS = {path.stem: path for path in sorted(FOLDER.glob(LISTS_OF_OURS.format("*")))}
+
+
+def test_every_lw_dna_network_of_the_paper_has_its_lists():
+    config = yaml.safe_load((FOLDER.parents[1] / "config/complexity.yaml").read_text())
+    networks = config["replication"]["networks"]
+    assert set(OURS) == {f"lw-dna-{name}" for name in networks}
+    for name, section in networks.items():
+        entries = read_lists(OURS[f"lw-dna-{name}"])
+        criteria = set(LISTS.values()) - ({"lw-dna-warmup"} if name == "u-net" else set())
+        assert criteria <= {entry.name for entry in entries}  # U-Net's warm-up diverges
+        assert {(e.network, e.dataset) for e in entries} == {
+            (section["network"], section.get("dataset"))
+        }
 
 
 @pytest.mark.parametrize("name", OURS)
