@@ -203,23 +203,27 @@ def making(what: str, data: Dataset[object], repeats: int) -> None:
             default_collate([data[key] for key in keys])
 
     ours, theirs = compare(together, one_by_one, repeats)
-    worker = statistics.median(handing_on(data, batches) for _ in range(repeats))
+    worker = statistics.median(handing_on(data, batches, 8) for _ in range(repeats))
     click.echo(
         f"{what} a second: in batches {SAMPLES / ours:,.0f}, one by one {SAMPLES / theirs:,.0f}, "
         f"ratio {theirs / ours:.1f}; a worker {SAMPLES / worker:,.0f}"
     )
 
 
-def handing_on(data: Dataset[object], batches: list[list[tuple[int, int]]]) -> float:
-    """Seconds of CPU time that a worker takes to make batches and to hand them on."""
+def handing_on(data: Dataset[object], batches: list[list[tuple[int, int]]], epochs: int) -> float:
+    """Seconds of CPU time that a worker takes an epoch to make batches and to hand them on.
+
+    The system counts them in hundredths, so that several epochs are measured together.
+    """
     loader = batch_loader(data, batches, num_workers=1, persistent_workers=True)
     list(loader)  # the first epoch warms up
     with workers_ended(loader):
         (worker,) = (psutil.Process(child.pid) for child in multiprocessing.active_children())
         before = worker.cpu_times()
-        list(loader)
+        for _ in range(epochs):
+            list(loader)
         after = worker.cpu_times()
-    return after.user + after.system - before.user - before.system
+    return (after.user + after.system - before.user - before.system) / epochs
 
 
 def waiting(what: str, model: nn.Module, data: Dataset[object], kind: str, steps: int) -> None:

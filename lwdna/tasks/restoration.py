@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 import numpy as np
 import torch
@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lwdna.data.restoration import Sampling
 from lwdna.errors import ConfigError
 from lwdna.tasks.kinds import KINDS
 from lwdna.tasks.metrics import conventions, psnr, ssim
 from lwdna.tasks.sections import Convention, NetworkSection
 from lwdna.tasks.task import Example, Measuring, Named, Sums, Task
+
+if TYPE_CHECKING:  # images are measured without HDF5
+    from lwdna.data.restoration import Sampling
 
 
 def input_multiple(model: nn.Module) -> int:
@@ -86,11 +88,11 @@ class Restoration(Task):
 
     def sampling(self, seed: int) -> Sampling:
         """Which patches a training with this seed sees."""
-        return Sampling(
-            patch_size=self.key("patch_size"),
-            samples_per_epoch=self.section.get("samples_per_epoch"),
-            seed=seed,
-        )
+        return {
+            "patch_size": self.key("patch_size"),
+            "samples_per_epoch": self.section.get("samples_per_epoch"),
+            "seed": seed,
+        }
 
     def loss(self, output: Tensor, target: Tensor, teacher_output: Tensor | None = None) -> Tensor:
         """Mean absolute difference of images (B, C, H, W) on the 0-255 scale, a scalar."""
