@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import chain
@@ -99,10 +100,42 @@ def _state(module: nn.Module) -> dict[str, Any]:
 _OF_MODULES = frozenset(vars(nn.Module()))
 
 
+def _copy(model: nn.Module, memo: dict[int, Any]) -> nn.Module:
+    """What ``copy.deepcopy`` gives, in a third of the time.
+
+    The rest goes into what every module has: a dozen empty dictionaries for hooks.
+    """
+    modules = list(model.modules())
+    if not all(map(_is_plain, {type(module) for module in modules})):
+        return copy.deepcopy(model, memo)
+    for module in modules:
+        memo[id(module)] = object.__new__(type(module))
+    for module in reversed(modules):  # those inside of others first
+        state: dict[str, Any] = {}
+        for name, value in vars(module).items():
+            if type(value) in _COLLECTIONS and not value:
+                state[name] = memo.setdefault(id(value), type(value)())
+            else:
+                state[name] = copy.deepcopy(value, memo)
+        memo[id(module)].__setstate__(state)
+    result: nn.Module = memo[id(model)]
+    return result
+
+
+def _is_plain(kind: type[nn.Module]) -> bool:
+    """Whether a copy of such a module is one of its attributes, and nothing else."""
+    return all(getattr(kind, name, None) is getattr(nn.Module, name, None) for name in _COPYING)
+
+
+_COLLECTIONS = frozenset({dict, OrderedDict, set, list})
+_COPYING = "__new__ __deepcopy__ __reduce__ __reduce_ex__ __getstate__ __slots__".split()
+"""What a class may say about how it is copied, besides ``__setstate__``."""
+
+
 def duplicate(model: nn.Module) -> nn.Module:
     """A copy of a network; activations that it keeps, such as features, are copied as values."""
     with _Copying(lambda tensor: tensor.detach().clone().requires_grad_(tensor.requires_grad)):
-        return copy.deepcopy(model)
+        return _copy(model, {})
 
 
 def on_meta(model: nn.Module, *, values: bool = False) -> nn.Module:
@@ -123,7 +156,7 @@ def on_meta(model: nn.Module, *, values: bool = False) -> nn.Module:
         return tensor.detach().clone() if values else _without_data(tensor)
 
     with _Copying(copied):
-        return copy.deepcopy(model, memo)
+        return _copy(model, memo)
 
 
 def _without_data(tensor: Tensor) -> Tensor:
