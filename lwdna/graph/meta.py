@@ -59,6 +59,22 @@ class Dataless(Watching):
         return func(*args, **kwargs)
 
 
+def normalised(x: Tensor, *vectors: Tensor | None) -> Tensor | None:
+    """What a batch norm makes of ``(B, C, ...)`` on the meta device, which takes long to say so.
+
+    Args:
+        x: the input.
+        vectors: the norm's statistics, scales and shifts, ``(C,)``, as far as it has them.
+
+    Returns:
+        A tensor of the shape of ``x``; None for one that the norm does not fit.
+    """
+    fits = x.is_meta and x.ndim > 1 and x.is_floating_point()
+    if fits and all(v is None or v.shape == x.shape[1:2] for v in vectors):
+        return torch.empty_like(x)
+    return None
+
+
 class _Copying(Watching):
     """Decides what becomes of a tensor that is neither parameter nor buffer when it is copied."""
 

@@ -26,7 +26,7 @@ from torch import Tensor, fx, nn
 from torch.fx.proxy import Attribute
 
 from lwdna.errors import GraphError, first_line
-from lwdna.graph.meta import Dataless
+from lwdna.graph.meta import Dataless, normalised
 from lwdna.graph.operations import BATCH_NORMS
 from lwdna.graph.sizes import Escapes, Size
 from lwdna.graph.symbols import symbols_elsewhere
@@ -359,12 +359,12 @@ class _Tracer(fx.Tracer):
 def _result(
     module: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
-    """What a layer gives; batch norms, slow on the meta device, change no shape."""
+    """What a layer gives."""
+    result = None
     if isinstance(module, BATCH_NORMS) and not kwargs:
-        (x,) = args
-        if x.ndim > 1 and x.shape[1] == module.num_features:
-            return x
-    return forward(*args, **kwargs)
+        vectors = module.running_mean, module.running_var, module.weight, module.bias
+        result = normalised(*args, *vectors)
+    return forward(*args, **kwargs) if result is None else result
 
 
 def _attribute(root: nn.Module, path: str) -> Any:
