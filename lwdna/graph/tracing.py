@@ -16,6 +16,7 @@ import linecache
 import operator
 import os
 import traceback
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from functools import reduce
 from pathlib import Path
@@ -207,6 +208,12 @@ class _Making(Dataless):
         return func(*args, **kwargs)
 
 
+class _Stack(OrderedDict[str, Any]):
+    """The modules that run; torch.fx copies them for every operation, which is slow otherwise."""
+
+    __copy__ = OrderedDict.copy
+
+
 class _Tracer(fx.Tracer):
     """The standard tracer, computing the value of every node as it goes."""
 
@@ -219,6 +226,7 @@ class _Tracer(fx.Tracer):
         escapes: Escapes,
     ) -> None:
         super().__init__()
+        self.module_stack = _Stack()
         self.is_leaf = is_leaf
         self.waiting = list(inputs)
         self.shapes = shapes(inputs)
