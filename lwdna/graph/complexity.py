@@ -25,7 +25,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, fx, nn
-from torch.nn import functional
 from torch.nn.utils import parametrize
 
 from lwdna.errors import GraphError, first_line
@@ -33,7 +32,7 @@ from lwdna.graph.channels import ChannelGraph, Copies, Elements, Mask
 from lwdna.graph.computed import computed_axes
 from lwdna.graph.inputs import as_inputs, batch_of, for_one, unwrapped
 from lwdna.graph.layer_rules import KNOWN_LAYERS, is_known
-from lwdna.graph.meta import Dataless, normalised, on_meta, uncollected
+from lwdna.graph.meta import Dataless, on_meta, uncollected
 from lwdna.graph.operations import BATCH_NORMS, CONVOLUTIONS
 from lwdna.graph.rules import RuleError, rule_of
 from lwdna.graph.tracing import place, shapes
@@ -244,12 +243,9 @@ class _LayerCounter(Watching):
 
     def called(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         name = getattr(func, "__name__", "")
-        result = None
         if name == "linear" and self.recount is not None:
             result = self.recount.linear(func, *args, **kwargs)
-        elif func is functional.batch_norm and not kwargs["training"] and args[1] is not None:
-            result = normalised(*args, kwargs["weight"], kwargs["bias"])
-        if result is None:
+        else:
             result = func(*args, **kwargs)
         if name == "linear" or name.startswith(("conv1d", "conv2d", "conv3d", "conv_transpose")):
             weight = args[1] if len(args) > 1 else kwargs["weight"]

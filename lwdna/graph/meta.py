@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from lwdna.graph.kernels import WithoutData
+from lwdna.graph.shortcuts import SHORTCUTS
 from lwdna.graph.watching import Watching
 
 MAKERS: frozenset[Any] = frozenset(
@@ -52,28 +53,14 @@ class Dataless(Watching):
         if func is Tensor.to:
             args = tuple("meta" if isinstance(a, str | torch.device) else a for a in args)
             kwargs = {k: "meta" if k == "device" else v for k, v in kwargs.items()}
-        result = func(*args, **kwargs)
+        result = SHORTCUTS[func](*args, **kwargs) if func in SHORTCUTS else None
+        if result is None:
+            result = func(*args, **kwargs)
         return result.to("meta") if func is torch.from_numpy else result
 
     def make(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call one of the functions that make tensors."""
         return func(*args, **kwargs)
-
-
-def normalised(x: Tensor, *vectors: Tensor | None) -> Tensor | None:
-    """What a batch norm makes of ``(B, C, ...)`` on the meta device, which takes long to say so.
-
-    Args:
-        x: the input.
-        vectors: the norm's statistics, scales and shifts, ``(C,)``, as far as it has them.
-
-    Returns:
-        A tensor of the shape of ``x``; None for one that the norm does not fit.
-    """
-    fits = x.is_meta and x.ndim > 1 and x.is_floating_point()
-    if fits and all(v is None or v.shape == x.shape[1:2] for v in vectors):
-        return torch.empty_like(x)
-    return None
 
 
 class _Copying(Watching):

@@ -27,8 +27,9 @@ from torch import Tensor, fx, nn
 from torch.fx.proxy import Attribute
 
 from lwdna.errors import GraphError, first_line
-from lwdna.graph.meta import Dataless, normalised
+from lwdna.graph.meta import Dataless
 from lwdna.graph.operations import BATCH_NORMS
+from lwdna.graph.shortcuts import normalised
 from lwdna.graph.sizes import Escapes, Size
 from lwdna.graph.symbols import symbols_elsewhere
 
@@ -371,7 +372,7 @@ def _result(
     result = None
     if isinstance(module, BATCH_NORMS) and not kwargs:
         vectors = module.running_mean, module.running_var, module.weight, module.bias
-        result = normalised(*args, *vectors)
+        result = normalised(*args, args[0].shape[1:2], *vectors)
     return forward(*args, **kwargs) if result is None else result
 
 
