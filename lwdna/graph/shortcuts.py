@@ -14,21 +14,17 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def normalised(x: Tensor, shape: Sequence[int], *vectors: Tensor | None) -> Tensor | None:
-    """What a norm makes of ``(B, C, ...)``: a tensor of the same shape.
+def fits(x: Any, shape: Sequence[int], *vectors: Tensor | None) -> bool:
+    """Whether a norm takes a tensor ``(B, C, ...)`` without data, of which it makes one alike.
 
     Args:
         x: the input.
         shape: of the vectors, such as ``(C,)``.
         vectors: the norm's statistics, scales and shifts, as far as it has them.
-
-    Returns:
-        None for an input that the norm may not fit.
     """
-    fits = isinstance(x, Tensor) and x.is_meta and x.ndim > 1 and x.is_floating_point()
-    if fits and all(v is None or v.shape == shape for v in vectors):
-        return torch.empty_like(x)
-    return None
+    if not (isinstance(x, Tensor) and x.is_meta and x.ndim > 1 and x.is_floating_point()):
+        return False
+    return all(v is None or v.shape == shape for v in vectors)
 
 
 def _batch_norm(
@@ -41,17 +37,19 @@ def _batch_norm(
     training: bool,
     **_: Any,
 ) -> Tensor | None:
-    """``(B, C, ...)`` -> ``(B, C, ...)``, in evaluation."""
-    known = not (training or mean is None or variance is None)
-    return normalised(x, x.shape[1:2], mean, variance, weight, bias) if known else None
+    """``(B, C, ...)`` -> ``(B, C, ...)``, in evaluation; it lies as the input does."""
+    if training or mean is None or variance is None:
+        return None
+    return torch.empty_like(x) if fits(x, x.shape[1:2], mean, variance, weight, bias) else None
 
 
 def _layer_norm(
     x: Tensor, shape: Sequence[int], *, weight: Tensor | None, bias: Tensor | None, **_: Any
 ) -> Tensor | None:
-    """``(B, ..., C)`` -> ``(B, ..., C)``."""
+    """``(B, ..., C)`` -> ``(B, ..., C)``; it lies in order."""
     shape = tuple(shape)
-    return normalised(x, shape, weight, bias) if x.shape[-len(shape) :] == shape else None
+    known = x.shape[-len(shape) :] == shape and fits(x, shape, weight, bias)
+    return x.new_empty(x.shape) if known else None
 
 
 def _concatenation(tensors: Sequence[Tensor], dim: int = 0, **others: Any) -> Tensor | None:

@@ -29,7 +29,7 @@ from torch.fx.proxy import Attribute
 from lwdna.errors import GraphError, first_line
 from lwdna.graph.meta import Dataless
 from lwdna.graph.operations import BATCH_NORMS
-from lwdna.graph.shortcuts import normalised
+from lwdna.graph.shortcuts import fits
 from lwdna.graph.sizes import Escapes, Size
 from lwdna.graph.symbols import symbols_elsewhere
 
@@ -368,12 +368,12 @@ class _Tracer(fx.Tracer):
 def _result(
     module: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
-    """What a layer gives."""
-    result = None
+    """What a layer gives; batch norms, in whatever mode, change no shape."""
     if isinstance(module, BATCH_NORMS) and not kwargs:
         vectors = module.running_mean, module.running_var, module.weight, module.bias
-        result = normalised(*args, args[0].shape[1:2], *vectors)
-    return forward(*args, **kwargs) if result is None else result
+        if fits(args[0], args[0].shape[1:2], *vectors):
+            return torch.empty_like(args[0])
+    return forward(*args, **kwargs)
 
 
 def _attribute(root: nn.Module, path: str) -> Any:
