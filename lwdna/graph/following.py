@@ -11,7 +11,7 @@ from torch import Tensor, fx, nn
 from lwdna.graph.computed import computed_axes
 from lwdna.graph.labels import Labels
 from lwdna.graph.layer_rules import KNOWN_LAYERS, is_known
-from lwdna.graph.meta import on_meta
+from lwdna.graph.meta import on_meta, uncollected
 from lwdna.graph.propagation import propagate
 from lwdna.graph.rules import rule_of
 from lwdna.graph.sizes import RESIZED, RESIZED_LAYERS, Escapes, plain, remember
@@ -20,6 +20,7 @@ from lwdna.graph.tracing import calling, trace
 Operations = list[tuple[str, Any]]
 
 
+@uncollected()
 def follow(
     model: nn.Module, inputs: tuple[Tensor, ...], found: Labels
 ) -> tuple[Operations, Operations]:

@@ -213,6 +213,9 @@ def lay(labels: Tensor, ndim: int, axis: int) -> Tensor:
 def compress(labels: Tensor) -> Tensor:
     """Shrink every axis along which nothing changes: ``(B, C, H, W)`` to ``(1, C, 1, 1)``, say."""
     for axis, size in enumerate(labels.shape):
+        if size > 1 and labels.stride(axis) == 0:  # expanded, so that there is but one
+            labels = labels.narrow(axis, 0, 1)
+    for axis, size in enumerate(labels.shape):
         if size > 1:
             first = labels.narrow(axis, 0, 1)
             if bool((labels == first).all()):

@@ -180,7 +180,7 @@ KNOWN_LAYERS = tuple(LAYER_RULES)
 
 def is_known(module: nn.Module) -> bool:
     """Whether a module computes what one of the known layers does; a subclass may not."""
-    kind = next((kind for kind in KNOWN_LAYERS if isinstance(module, kind)), None)
+    kind = next((kind for kind in type(module).__mro__ if kind in LAYER_RULES), None)
     return kind is not None and type(module).forward is kind.forward
 
 

@@ -33,13 +33,13 @@ def cut(graph: ChannelGraph, model: nn.Module, mask: Mask) -> nn.Module:
         mask: ``(elements,)``.
     """
     state = {}
-    for name, whole in tensors_of(model).items():
-        tensor = whole.detach()
+    for name, parameter in tensors_of(model).items():
+        tensor = whole = parameter.detach()
         for axis, elements in enumerate(graph.axes.get(name, ())):
             if elements is not None:
                 index = torch.from_numpy(np.flatnonzero(keeps(mask, elements)))
                 tensor = tensor.index_select(axis, index.to(tensor.device))
-        state[name] = tensor.clone()
+        state[name] = whole.clone() if tensor is whole else tensor
     return fit(model, state, graph.kept(mask), graph.remembered(mask))
 
 
@@ -209,17 +209,17 @@ def fit(
     Raises:
         CheckpointError: if the tensors are not those of a network of this structure.
     """
-    small = on_meta(model)
-    odd = sorted(set(tensors_of(small)) ^ set(state))
+    wide = tensors_of(model)
+    odd = sorted(wide.keys() ^ state.keys())
     if odd:
         raise CheckpointError(
             f"The weights do not belong to {type(model).__name__}: '{odd[0]}' is in only one of "
             "the two. Load them into the network they were saved from."
         )
-    uncut = _uncut_axes(small)
-    for name, tensor in tensors_of(small).items():
+    uncut = _uncut_axes(model)
+    for name, tensor in wide.items():
         _check_shape(name, state[name].shape, tensor.shape, model, uncut.get(name))
-    return resized(model, state, groups_left(small, kept or {}), numbers)
+    return resized(model, state, groups_left(model, kept or {}), numbers)
 
 
 def groups_left(model: nn.Module, kept: Mapping[str, Sequence[int]]) -> dict[str, int]:

@@ -16,6 +16,7 @@ import linecache
 import operator
 import os
 import traceback
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from functools import reduce
 from pathlib import Path
@@ -28,6 +29,7 @@ from torch.fx.proxy import Attribute
 from lwdna.errors import GraphError, first_line
 from lwdna.graph.meta import Dataless
 from lwdna.graph.operations import BATCH_NORMS
+from lwdna.graph.shortcuts import fits
 from lwdna.graph.sizes import Escapes, Size
 from lwdna.graph.symbols import symbols_elsewhere
 
@@ -207,6 +209,12 @@ class _Making(Dataless):
         return func(*args, **kwargs)
 
 
+class _Stack(OrderedDict[str, Any]):
+    """The modules that run; torch.fx copies them for every operation, which is slow otherwise."""
+
+    __copy__ = OrderedDict.copy
+
+
 class _Tracer(fx.Tracer):
     """The standard tracer, computing the value of every node as it goes."""
 
@@ -219,6 +227,7 @@ class _Tracer(fx.Tracer):
         escapes: Escapes,
     ) -> None:
         super().__init__()
+        self.module_stack = _Stack()
         self.is_leaf = is_leaf
         self.waiting = list(inputs)
         self.shapes = shapes(inputs)
@@ -359,11 +368,11 @@ class _Tracer(fx.Tracer):
 def _result(
     module: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
-    """What a layer gives; batch norms, slow on the meta device, change no shape."""
+    """What a layer gives; batch norms, in whatever mode, change no shape."""
     if isinstance(module, BATCH_NORMS) and not kwargs:
-        (x,) = args
-        if x.ndim > 1 and x.shape[1] == module.num_features:
-            return x
+        vectors = module.running_mean, module.running_var, module.weight, module.bias
+        if fits(args[0], args[0].shape[1:2], *vectors):
+            return torch.empty_like(args[0])
     return forward(*args, **kwargs)
 
 
