@@ -106,15 +106,19 @@ for search, entry in SEARCHES.items():
             device=words.devices,
         message:
             f"Search by {METHODS[search].title} for {{wildcards.experiment}}, seed {{wildcards.seed}}"
+        # Read here, and once more when a job runs, where the loop is at its end.
         shell:
-            f"python -m lwdna --log {{log:q}} {search} {{params.network:q}} {{params.settings:q}}"
-            " --task {params.task:q} --protocol {params.protocol:q}"
-            " --train {input.train:q} --test {input.test:q}"
-            " --checkpoints {params.checkpoints:q} --seed {wildcards.seed}"
-            " {params.convention:q} {params.batch_norm} {params.device} --threads {threads}"
-            f" --description '{{wildcards.experiment}} {search} {{wildcards.seed}}'"
-            f" --history {{output.history:q}} --{entry.noted} {{output.{entry.noted}:q}}"
-            " --channels {output.channels:q} --output {output.network:q}"
+            words.of_search(
+                locals(),
+                "python -m lwdna --log {log:q} SEARCH {params.network:q} {params.settings:q}"
+                " --task {params.task:q} --protocol {params.protocol:q}"
+                " --train {input.train:q} --test {input.test:q}"
+                " --checkpoints {params.checkpoints:q} --seed {wildcards.seed}"
+                " {params.convention:q} {params.batch_norm} {params.device} --threads {threads}"
+                " --description '{wildcards.experiment} SEARCH {wildcards.seed}'"
+                " --history {output.history:q} --NOTED {output.NOTED:q}"
+                " --channels {output.channels:q} --output {output.network:q}",
+            )
 
 
 rule train:

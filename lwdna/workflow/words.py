@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from lwdna.config.methods import SEARCHES
+
 
 def as_json(value: Any) -> str:
     """A slice of the configuration for a command line."""
@@ -41,6 +43,21 @@ def accelerator(wildcards: object, resources: Mapping[str, int]) -> list[str]:
 def devices(wildcards: object, resources: Mapping[str, int]) -> list[str]:
     """The GPUs that a job was given, or the CPU."""
     return [*accelerator(wildcards, resources), "--devices", str(max(1, resources.get("gpu", 0)))]
+
+
+def of_search(names: Mapping[str, Any], text: str) -> str:
+    """A command in which SEARCH and NOTED stand for a search, and for the option of its record.
+
+    Snakemake evaluates the command of a rule twice: where the rule is read, in the loop over the
+    searches, and when a job of it runs, long after that loop.
+
+    Args:
+        names: ``locals()`` of the command: ``search`` of the loop, or ``wildcards`` of the job.
+        text: the command.
+    """
+    job = names.get("wildcards")
+    search = names["search"] if job is None else job.shrinkage
+    return text.replace("SEARCH", search).replace("NOTED", SEARCHES[search].noted)
 
 
 def growing(megabytes: int) -> Callable[[object, int], int]:
