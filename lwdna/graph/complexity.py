@@ -32,7 +32,7 @@ from lwdna.graph.channels import ChannelGraph, Copies, Elements, Mask
 from lwdna.graph.computed import computed_axes
 from lwdna.graph.inputs import as_inputs, batch_of, for_one, unwrapped
 from lwdna.graph.layer_rules import KNOWN_LAYERS, is_known
-from lwdna.graph.meta import Dataless, on_meta, uncollected
+from lwdna.graph.meta import Dataless, on_meta
 from lwdna.graph.operations import BATCH_NORMS, CONVOLUTIONS
 from lwdna.graph.rules import RuleError, rule_of
 from lwdna.graph.tracing import place, shapes
@@ -118,7 +118,6 @@ class Count:
     """Multiply-accumulates of all convolutions and linear layers, for all images."""
 
 
-@uncollected()
 def count(
     model: nn.Module,
     example_input: Tensor | Sequence[Tensor],

@@ -20,7 +20,6 @@ from lwdna.graph.tracing import calling, trace
 Operations = list[tuple[str, Any]]
 
 
-@uncollected()
 def follow(
     model: nn.Module, inputs: tuple[Tensor, ...], found: Labels
 ) -> tuple[Operations, Operations]:
@@ -37,12 +36,13 @@ def follow(
         The operations in evaluation and in training mode.
     """
     inputs = tuple(x.to("meta") for x in inputs)
-    evaluation, modules, escapes = _traced(model, inputs, training=False)
-    propagate(evaluation, modules, found, escapes, count=True)
-    training, modules, escapes = _traced(model, inputs, training=True)
-    operations = _operations(evaluation), _operations(training)
-    if operations[0] != operations[1]:
-        propagate(training, modules, found, escapes, count=False)
+    with uncollected():
+        evaluation, modules, escapes = _traced(model, inputs, training=False)
+        propagate(evaluation, modules, found, escapes, count=True)
+        training, modules, escapes = _traced(model, inputs, training=True)
+        operations = _operations(evaluation), _operations(training)
+        if operations[0] != operations[1]:
+            propagate(training, modules, found, escapes, count=False)
     _settle(modules, found)
     return operations
 

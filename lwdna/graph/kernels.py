@@ -128,11 +128,8 @@ def _of_no_image(
             return x
         if id(x) not in stored:
             none = any(x is image for image in images)
-            stored[id(x)] = (
-                torch.empty(0, *x.shape[1:], dtype=x.dtype)
-                if none
-                else torch.empty((), dtype=x.dtype).expand(x.shape)
-            )
+            # Memory that nobody writes to costs nothing; what is expanded would be written out.
+            stored[id(x)] = torch.empty((0, *x.shape[1:]) if none else x.shape, dtype=x.dtype)
         return stored[id(x)]
 
     def again(made: Any) -> Any:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from lwdna.graph.kernels import WithoutData
-from lwdna.graph.shortcuts import SHORTCUTS
+from lwdna.graph.shortcuts import SHORTCUTS, without_data
 from lwdna.graph.watching import Watching
 
 MAKERS: frozenset[Any] = frozenset(
@@ -167,20 +167,13 @@ def on_meta(model: nn.Module, *, values: bool = False) -> nn.Module:
     """
     memo: dict[int, Any] = {}
     for tensor in chain(model.parameters(), model.buffers()):
-        empty = _without_data(tensor)
+        empty = without_data(tensor)
         if isinstance(tensor, nn.Parameter):
             empty = nn.Parameter(empty, requires_grad=tensor.requires_grad)
         memo[id(tensor)] = empty
 
     def copied(tensor: Tensor) -> Tensor:
-        return tensor.detach().clone() if values else _without_data(tensor)
+        return tensor.detach().clone() if values else without_data(tensor)
 
     with _Copying(copied):
         return _copy(model, memo)
-
-
-def _without_data(tensor: Tensor) -> Tensor:
-    """A tensor like another, of any shape, on the meta device."""
-    if tensor.is_contiguous():  # which needs less of PyTorch
-        return torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
-    return torch.empty_like(tensor, device="meta")

@@ -14,6 +14,13 @@ from torch import Tensor
 from torch.nn import functional
 
 
+def without_data(tensor: Tensor) -> Tensor:
+    """A tensor like another, of any shape, on the meta device."""
+    if tensor.is_contiguous():  # which needs less of PyTorch
+        return torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
+    return torch.empty_like(tensor, device="meta")
+
+
 def fits(x: Any, shape: Sequence[int], *vectors: Tensor | None) -> bool:
     """Whether a norm takes a tensor ``(B, C, ...)`` without data, of which it makes one alike.
 
@@ -40,7 +47,7 @@ def _batch_norm(
     """``(B, C, ...)`` -> ``(B, C, ...)``, in evaluation; it lies as the input does."""
     if training or mean is None or variance is None:
         return None
-    return torch.empty_like(x) if fits(x, x.shape[1:2], mean, variance, weight, bias) else None
+    return without_data(x) if fits(x, x.shape[1:2], mean, variance, weight, bias) else None
 
 
 def _layer_norm(
@@ -49,7 +56,7 @@ def _layer_norm(
     """``(B, ..., C)`` -> ``(B, ..., C)``; it lies in order."""
     shape = tuple(shape)
     known = x.shape[-len(shape) :] == shape and fits(x, shape, weight, bias)
-    return x.new_empty(x.shape) if known else None
+    return torch.empty(x.shape, dtype=x.dtype, device="meta") if known else None
 
 
 def _concatenation(tensors: Sequence[Tensor], dim: int = 0, **others: Any) -> Tensor | None:
@@ -61,12 +68,14 @@ def _concatenation(tensors: Sequence[Tensor], dim: int = 0, **others: Any) -> Te
     total = first[dim] + sum(shape[dim] for shape in rest)
     for shape in (first, *rest):
         shape[dim] = total
-    return tensors[0].new_empty(first) if all(shape == first for shape in rest) else None
+    if any(shape != first for shape in rest):
+        return None
+    return torch.empty(first, dtype=tensors[0].dtype, device="meta")
 
 
 def _together(x: Any, y: Any) -> Tensor | None:
     """What is computed element by element of two tensors of one shape."""
-    return x.new_empty(x.shape) if _alike(x, y) and x.shape == y.shape else None
+    return without_data(x) if _alike(x, y) and x.shape == y.shape else None
 
 
 def _alike(*given: Any) -> bool:

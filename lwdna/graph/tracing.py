@@ -29,7 +29,7 @@ from torch.fx.proxy import Attribute
 from lwdna.errors import GraphError, first_line
 from lwdna.graph.meta import Dataless
 from lwdna.graph.operations import BATCH_NORMS
-from lwdna.graph.shortcuts import fits
+from lwdna.graph.shortcuts import fits, without_data
 from lwdna.graph.sizes import Escapes, Size
 from lwdna.graph.symbols import symbols_elsewhere
 
@@ -372,7 +372,7 @@ def _result(
     if isinstance(module, BATCH_NORMS) and not kwargs:
         vectors = module.running_mean, module.running_var, module.weight, module.bias
         if fits(args[0], args[0].shape[1:2], *vectors):
-            return torch.empty_like(args[0])
+            return without_data(args[0])
     return forward(*args, **kwargs)
 
 

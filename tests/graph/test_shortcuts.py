@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lwdna.graph.channels import ChannelGraph
-from lwdna.graph.complexity import complexity
 from lwdna.graph.meta import duplicate
 from lwdna.graph.shortcuts import SHORTCUTS
 
@@ -143,7 +142,6 @@ def test_garbage_is_collected_as_before(collecting):
     was = gc.isenabled()
     (gc.enable if collecting else gc.disable)()
     try:
-        complexity(nn.Sequential(nn.Conv2d(3, 4, 1)), torch.zeros(1, 3, 4, 4))
         ChannelGraph(nn.Sequential(nn.Conv2d(3, 4, 1)), torch.zeros(1, 3, 4, 4))
         assert gc.isenabled() is collecting
     finally:
