@@ -105,13 +105,18 @@ def _images_of(func: Any, args: tuple[Any, ...]) -> list[Tensor]:
     if not all(x.is_meta and (x.ndim < 3 or x.is_contiguous()) for x in others):
         return []
     ndim = max((x.ndim for x in found), default=0)
+    images = [x for x in found if x.ndim == ndim > 0]
+    counts = {len(x) for x in images}
+    one_for_all = len(counts - {1}) < 2 and func is not _aten.cat.default
+    if len(counts) > 1 and (not one_for_all or func._schema.is_mutable):
+        return []  # which may not fit
     if func is _aten.cat.default and (args[1:] or (0,))[0] in {0, -ndim}:
         return []
     if func is _aten.mean.dim and {0, -ndim} & set(args[1] or [0]):
         return []
     if func is _aten.native_batch_norm.default and args[5]:
         return []  # which takes statistics over the images
-    return [x for x in found if x.ndim == ndim > 0]
+    return images
 
 
 def _of_no_image(

@@ -32,6 +32,7 @@ CASES = {
     "prelu": lambda: layer(nn.PReLU(3))(of(2, 3, 4, 5)),
     "sum": lambda: of(2, 3, 4, 5) + of(2, 3, 4, 5),
     "sum of one and two": lambda: of(1, 3, 1, 1) + of(2, 3, 4, 5),
+    "sum in place": lambda: of(2, 3).add_(of(1, 3)),
     "sum of two types": lambda: of(2, 3) + of(2, 3, dtype=torch.float64),
     "sum with a number": lambda: of(2, 3) + 1,
     "scale": lambda: of(2, 3, 4, 5) * of(2, 3, 1, 1),
@@ -75,6 +76,10 @@ def test_in_place_is_in_place():
         lambda: layer(nn.Conv2d(3, 6, 3))(of(2, 4, 9, 8)),
         lambda: layer(nn.BatchNorm2d(3))(of(2, 4, 9, 8)),
         lambda: of(2, 3) + of(2, 4),
+        lambda: of(2, 3) + of(3, 3),
+        lambda: of(1, 3).add_(of(2, 3)),
+        lambda: torch.cat([of(2, 3), of(3, 3)], 1),
+        lambda: torch.cat([of(1, 3), of(3, 3)], 1),
         lambda: layer(nn.Linear(3, 4))(of(2, 5)),
     ],
 )
