@@ -3,9 +3,11 @@
 Digits of scikit-learn and a ResNet8 of quarter width leave almost nothing to compute, so that what
 is measured is the start: of a training up to the end of its first step, of the other steps all.
 Every round runs each of them once, after `python -c 'import torch'`, each in a fresh process on one
-thread; ratios are taken within a round, and the table has medians. `--beside PYTHON` also runs
-another checkout by the interpreter of its environment, in turns. A minute for each five rounds on
-an idle machine. On a busy one elapsed times are worth little, and those of the processor more.
+thread; ratios are taken within a round, and the table has medians. A process that has imported
+PyTorch takes a quarter of that time to end: a training, which ends at once after its step, is
+compared with an import that ends at once. `--beside PYTHON` also runs another checkout by the
+interpreter of its environment, in turns. On a busy machine elapsed times are worth little, and
+those of the processor more.
 """
 
 from __future__ import annotations
@@ -66,6 +68,8 @@ STEPS: dict[str, list[str]] = {
     ],
 }
 TRAINING = "train, to the first step"
+IMPORTS = {"import torch": "import torch", TRAINING: "import os, torch; os._exit(0)"}
+"""What steps are compared with, and the training."""
 
 FIRST_STEP = """
 import os, sys
@@ -125,18 +129,22 @@ def main(rounds: int, beside: str | None) -> None:
         **({"there": str(Path(beside).absolute())} if beside else {}),
     }
     taken: dict[tuple[str, str], list[tuple[Taken, Taken]]] = {}
-    with tempfile.TemporaryDirectory() as name:
-        folders = {who: Path(name) / who for who in pythons}
+    with tempfile.TemporaryDirectory() as place:
+        folders = {who: Path(place) / who for who in pythons}
         for who, python in pythons.items():
             folders[who].mkdir()
             for arguments in (DIGITS, SHRINK):
                 run(python, folders[who], ["-m", "lwdna", *arguments])
         for _ in tqdm(range(rounds), "rounds", disable=None):
-            bare = run(sys.executable, folders["here"], ["-c", "import torch"])
+            bare = {
+                name: run(sys.executable, folders["here"], ["-c", code])
+                for name, code in IMPORTS.items()
+            }
             for step in STEPS:
+                beside_it = bare.get(step, bare["import torch"])
                 for who, python in pythons.items():
                     found = start(python, folders[who], step)
-                    taken.setdefault((step, who), []).append((found, bare))
+                    taken.setdefault((step, who), []).append((found, beside_it))
     load = " ".join(f"{number:.1f}" for number in os.getloadavg())
     click.echo(f"{rounds} rounds; load of the machine at the end: {load}\n")
     heads = [
@@ -144,9 +152,10 @@ def main(rounds: int, beside: str | None) -> None:
     ]
     click.echo(line(["step", *heads]))
     click.echo(line(["---", *("--:" for _ in heads)]))
-    bares = [bare for _, bare in taken[TRAINING, "here"]]
-    numbers = [median(bare.elapsed for bare in bares), 1, median(b.processor for b in bares), 1]
-    click.echo(line(["import torch", *(f"{n:.2f}" for n in numbers * len(pythons))]))
+    for title, step in (("import torch", "shrink"), ("the same, ended at once", TRAINING)):
+        bares = [bare for _, bare in taken[step, "here"]]
+        numbers = [median(bare.elapsed for bare in bares), 1, median(b.processor for b in bares), 1]
+        click.echo(line([title, *(f"{n:.2f}" for n in numbers * len(pythons))]))
     for step in STEPS:
         cells = []
         for who in pythons:
