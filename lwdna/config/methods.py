@@ -121,11 +121,16 @@ METHODS: Mapping[str, Method] = {
             # How wide the largest network is, its own section says.
             shares=("target_flops", "flops_ratio"),
         ),
-        note="the AutoSlim version trained without knowledge distillation",
         colour="#F0E442",
         marker="X",
     ),
-    "autoslim-kd": Method("AutoSlim KD", "autoslim", distils=True, needs_teacher=True),
+    "autoslim-kd": Method(
+        "AutoSlim KD",
+        "autoslim",
+        distils=True,
+        needs_teacher=True,
+        note="the AutoSlim network trained with knowledge distillation",
+    ),
     "l1": Method(
         "L1",
         Pruning(home="rivals.l1:score"),
