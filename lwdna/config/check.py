@@ -13,6 +13,7 @@ from lwdna.config.methods import (
     SHRINKAGES,
     shrink_settings,
     shrinkage_of,
+    steps_of,
 )
 from lwdna.config.own_network import check_own_network
 from lwdna.config.paper import (
@@ -259,6 +260,13 @@ def _check_experiment(name: str, experiment: Experiment, config: Config) -> None
         shrinkage = shrinkage_of(method)
         if shrinkage is not None:
             _check_shrinkage(where, experiment, method, shrinkage, config["protocols"])
+        if (steps := steps_of(method)) is not None:
+            _require(
+                steps in experiment, where, f"has the method {method} but no section '{steps}'"
+            )
+            _require(
+                about.distils, where, f"has the method {method}, but {kind} has no distillation"
+            )
         others = [table for table in tables_of(kind) if shows(table, METHODS[method].title)]
         _require(
             bool(set(others) & set(experiment["tables"])),

@@ -70,6 +70,21 @@ class Search(Shrinkage):
 
 
 @dataclass(frozen=True)
+class Steps:
+    """What a training does in each step, with a section of the experiment named after it."""
+
+    home: str
+    """Where its code is, as "module:name" below ``lwdna``, imported on first use: a class that has
+    its ``Settings``, what makes its passes, ``passes_of``, and what a step costs, ``cost``."""
+    about: str
+    """What it does."""
+
+    def load(self) -> Any:
+        """What the home names."""
+        return at_home(self.home)
+
+
+@dataclass(frozen=True)
 class Method:
     """How a network comes about and is trained; the protocol is always the experiment's."""
 
@@ -78,6 +93,9 @@ class Method:
     shrinkage: Shrinkage | str | None = None
     """How the network is shrunk, or the name of the method that it shares this with; None for the
     baseline itself."""
+    steps: Steps | str | None = None
+    """What it does in each step, or the name of the method that it shares this with; None for one
+    pass of the network as it is."""
     distils: bool = False
     """Whether it learns from the teacher, where the experiment has one."""
     needs_teacher: bool = False
@@ -98,6 +116,21 @@ def _control(title: str, changes: Mapping[str, Any], note: str, **look: Any) -> 
 METHODS: Mapping[str, Method] = {
     "baseline": Method("Baseline", colour="#0072B2"),
     "baseline-kd": Method("Baseline KD", distils=True, needs_teacher=True, colour="#009E73"),
+    "mutualnet": Method(
+        "MutualNet",
+        steps=Steps(
+            "rivals.mutualnet:MutualNet",
+            about="Training at several widths and sizes of the image, as MutualNet, a rival of "
+            "Table 1.",
+        ),
+    ),
+    "mutualnet-kd": Method(
+        "MutualNet KD",
+        steps="mutualnet",
+        distils=True,
+        needs_teacher=True,
+        note="the MutualNet version trained with knowledge distillation",
+    ),
     "dhp": Method(
         "DHP",
         Search(
@@ -121,11 +154,16 @@ METHODS: Mapping[str, Method] = {
             # How wide the largest network is, its own section says.
             shares=("target_flops", "flops_ratio"),
         ),
-        note="the AutoSlim version trained without knowledge distillation",
         colour="#F0E442",
         marker="X",
     ),
-    "autoslim-kd": Method("AutoSlim KD", "autoslim", distils=True, needs_teacher=True),
+    "autoslim-kd": Method(
+        "AutoSlim KD",
+        "autoslim",
+        distils=True,
+        needs_teacher=True,
+        note="the AutoSlim network trained with knowledge distillation",
+    ),
     "l1": Method(
         "L1",
         Pruning(home="rivals.l1:score"),
@@ -197,6 +235,11 @@ _OWN = {name: m.shrinkage for name, m in METHODS.items() if isinstance(m.shrinka
 SHRINKAGES: Mapping[str, Shrinkage] = {OURS: _OWN[OURS], **_OWN}
 """By name, which is that of a method."""
 
+STEPS: Mapping[str, Steps] = {
+    name: method.steps for name, method in METHODS.items() if isinstance(method.steps, Steps)
+}
+"""Ways to train that are more than one pass of the network a step, by name."""
+
 SEARCHES: Mapping[str, Search] = {
     name: shrinkage for name, shrinkage in SHRINKAGES.items() if isinstance(shrinkage, Search)
 }
@@ -229,6 +272,12 @@ def shrinkage_of(method: str) -> str | None:
     """The name of the shrinkage that a method starts from; None for a baseline."""
     shrinkage = METHODS[method].shrinkage
     return method if isinstance(shrinkage, Shrinkage) else shrinkage
+
+
+def steps_of(method: str) -> str | None:
+    """The name of what a method does in each step; None for one pass of the network as it is."""
+    steps = METHODS[method].steps
+    return method if isinstance(steps, Steps) else steps
 
 
 def shrinkages_of(methods: Iterable[str]) -> list[str]:

@@ -22,8 +22,9 @@ from lwdna.graph.channels import ChannelGraph, Mask, keeps
 from lwdna.graph.meta import on_meta
 from lwdna.graph.surgery import groups_left, put_tensors, tensors_of
 
-Indices = Sequence[tuple[int, Tensor]]
-"""Axes of a tensor that lose something, and what is kept along each of them."""
+Indices = Sequence[tuple[int, Tensor | int]]
+"""Axes of a tensor that lose something, and what is kept along each of them: indices, or how many
+where they are the first ones."""
 
 _REMEMBERED = 8
 """Masks whose slices are remembered: the few that come again and again, such as the narrowest."""
@@ -91,12 +92,14 @@ class SlicedNetwork:
         for name, whole in tensors_of(self.model).items():
             part = whole
             for axis, index in indices[name]:
-                part = part.index_select(axis, index.to(whole.device, non_blocking=True))
-            if part is whole and not isinstance(whole, nn.Parameter):
-                part = whole.clone()
-            if whole.dim() == 4 and whole.is_contiguous(memory_format=torch.channels_last):
-                part = part.contiguous(memory_format=torch.channels_last)
-            found[name] = part
+                if isinstance(index, int):
+                    part = part.narrow(axis, 0, index)
+                else:
+                    part = part.index_select(axis, index.to(whole.device, non_blocking=True))
+            if isinstance(whole, nn.Parameter):
+                found[name] = part.contiguous(memory_format=_format_of(whole))
+            else:
+                found[name] = part.clone(memory_format=_format_of(whole))
         return found
 
     def _fitted(self, mask: Mask) -> nn.Module:
@@ -121,14 +124,17 @@ class SlicedNetwork:
     def _sliced(self, mask: Mask) -> _Slices:
         indices: dict[str, Indices] = {}
         shapes = {}
+        found: list[tuple[int, Tensor | int]]
         for name, whole in tensors_of(self._whole).items():
             shape, found = list(whole.shape), []
             for axis, elements in enumerate(self.graph.axes.get(name, ())):
                 if elements is None:
                     continue
-                kept = np.flatnonzero(keeps(mask, elements))
+                stays = keeps(mask, elements)
+                kept = np.flatnonzero(stays)
                 if len(kept) < len(elements):
-                    found.append((axis, torch.from_numpy(kept)))
+                    first = stays[: len(kept)].all()
+                    found.append((axis, len(kept) if first else torch.from_numpy(kept)))
                     shape[axis] = len(kept)
             indices[name] = found
             shapes[name] = torch.empty(shape, dtype=whole.dtype, device="meta")
@@ -138,3 +144,9 @@ class SlicedNetwork:
             groups_left(self._whole, self.graph.kept(mask)),
             self.graph.remembered(mask),
         )
+
+
+def _format_of(tensor: Tensor) -> torch.memory_format:
+    """How the numbers of a tensor lie in memory; of a 1 x 1 kernel both are true."""
+    plain = tensor.dim() != 4 or tensor.is_contiguous()
+    return torch.contiguous_format if plain else torch.channels_last

@@ -162,7 +162,7 @@ class _Builder:
                         )
             known = bool(names) and row.method in TITLES.values()
             # A network may have experiments for different methods, each by its own protocol.
-            matches = [name for name in names if self._has(name, row.method)] or names
+            matches = [name for name in names if self._has(name, row.method)] or names[:1]
             for match in matches if known else (None,):
                 yield self._row(
                     PAPER,

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 from torch import nn
 
+from lwdna.config.methods import STEPS
 from lwdna.data.listings import fingerprint
+from lwdna.errors import ConfigError, require_known
 from lwdna.io.locks import lock
 from lwdna.steps._networks import check_fits
 from lwdna.steps._options import TrainingRun
@@ -16,6 +20,7 @@ from lwdna.steps._own import check_own, source_key
 from lwdna.tasks.restoration import input_multiple
 from lwdna.tasks.task import task_for
 from lwdna.training.loop import Training
+from lwdna.training.passes import Passes, ordinary
 
 
 @contextmanager
@@ -74,3 +79,36 @@ def training(
             # still be at work, and must not have the last word.
             stack.enter_context(lock(run["checkpoints"] / "lock", wait=True))
         yield arguments
+
+
+def steps_for(steps: Mapping[str, Any] | None, model: nn.Module, arguments: Training) -> Passes:
+    """What a training does in each step; it becomes part of the training's key.
+
+    Args:
+        steps: its ``kind`` and settings; None for one pass of the network as it is.
+        model: what is trained.
+        arguments: of the training.
+
+    Raises:
+        ConfigError: if there are no such steps or settings, or the network does not allow them.
+    """
+    if steps is None:
+        return ordinary
+    kind = steps.get("kind")
+    require_known(str(kind), STEPS, f"There are no steps of the kind {kind!r};")
+    home = STEPS[str(kind)].load()
+    given = {name: value for name, value in steps.items() if name != "kind"}
+    known = {field.name: field for field in dataclasses.fields(home.Settings)}
+    for name in given:
+        require_known(name, known, f"Steps of the kind '{kind}' have no setting '{name}';")
+    for name, field in known.items():
+        if name not in given and field.default is dataclasses.MISSING:
+            raise ConfigError(f"Steps of the kind '{kind}' lack '{name}'; add it.")
+    arguments["key"] = {**(arguments.get("key") or {}), "steps": dict(steps)}
+    image, _ = arguments["train_data"][0, 0]
+    task = task_for(arguments["task"])
+    seed = arguments["seed"]
+    passes: Passes = home.passes_of(
+        model, image[None], home.Settings(**given), task=task, seed=seed
+    )
+    return passes

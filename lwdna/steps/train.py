@@ -13,6 +13,7 @@ from lwdna.networks.user_code import is_own
 from lwdna.networks.weights import save
 from lwdna.steps._options import (
     FILE,
+    Json,
     Network,
     TrainingRun,
     bundle,
@@ -22,7 +23,7 @@ from lwdna.steps._options import (
     training_run,
 )
 from lwdna.steps._own import builder_for, input_of
-from lwdna.steps._training import training
+from lwdna.steps._training import steps_for, training
 from lwdna.training.loop import train, write_history
 
 _start = bundle(
@@ -40,6 +41,11 @@ _start = bundle(
     click.option("--teacher", type=FILE, help="Trained network to distil from."),
     click.option(
         "--teacher-network", metavar="FILE:FUNCTION", help="What makes that, where it is your own."
+    ),
+    click.option(
+        "--steps",
+        type=Json(),
+        help="What is done in each step: JSON of kind, such as mutualnet, and its settings.",
     ),
 )
 
@@ -62,6 +68,7 @@ def main(*, start: dict[str, Any], run: TrainingRun, output: Path, seed: int) ->
         raise click.UsageError("Give either --network or --weights.")
     with training(model, run, seed, name, input_of(model, network)) as arguments:
         guide = None if teacher is None else load(teacher, start["teacher_network"])
-        rows = train(model, teacher=guide, **arguments)
+        passes = steps_for(start["steps"], model, arguments)
+        rows = train(model, teacher=guide, passes=passes, **arguments)
         write_history(rows, run["history"])
         save(model, output)

@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from lwdna.config.methods import SEARCHES, shrink_settings, shrinkage_of
+from lwdna.config.methods import (
+    SEARCHES,
+    STEPS,
+    shrink_settings,
+    shrinkage_of,
+    steps_of,
+)
 from lwdna.config.sections import Config, Experiment
 from lwdna.data.catalog import SIZES, Size
 from lwdna.data.versions import read_versions
@@ -189,12 +195,21 @@ class Plan:
         if method == TEACHER:
             work.teachers = PASSES * flops * images
         else:
-            work.training = PASSES * flops * images
+            work.training = PASSES * flops * images * self._step_cost(section, method)
         if self.run.distils(section, method):
             other = section["teacher"].get("experiment")
             owner = section if other is None else self.run.experiments[other]
             work.distillation = self._student(owner, TEACHER)[0] * images
         return work
+
+    def _step_cost(self, section: Experiment, method: str) -> float:
+        """What a step of a method costs, as a multiple of one pass of its network."""
+        steps = steps_of(method)
+        if steps is None:
+            return 1.0
+        home = STEPS[steps].load()
+        multiple: float = home.cost(home.Settings(**section[steps]), shape_of(section)[2])
+        return multiple
 
     def _shrinkage(self, section: Experiment, shrinkage: str) -> Work:
         shrink = shrink_settings(section, shrinkage)

@@ -9,7 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
-from lwdna.config.methods import BASELINES, METHODS, shrink_settings, shrinkage_of
+from lwdna.config.methods import (
+    BASELINES,
+    METHODS,
+    shrink_settings,
+    shrinkage_of,
+    steps_of,
+)
 from lwdna.config.sections import Config, Experiment
 from lwdna.config.select import selected
 from lwdna.data.catalog import DatasetSection
@@ -231,6 +237,9 @@ class Run:
             if section.get("shrink", {}).get("groups", "whole") != "whole":
                 network["groups"] = section["shrink"]["groups"]
         words = ["--teacher", str(teacher)] if teacher else []
+        steps = None if wildcards.method == TEACHER else steps_of(wildcards.method)
+        if steps is not None:
+            words += ["--steps", as_json({"kind": steps, **section[steps]})]
         if teacher:
             owner = self.experiments[self._owner(wildcards)]
             words += maker("--teacher-network", owner["network"])

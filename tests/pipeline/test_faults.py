@@ -205,6 +205,16 @@ def test_two_runs_in_one_folder_are_refused(copy):
             "experiments.digits has the method dhp-kd but no section 'dhp'",
         ),
         (
+            lambda c: c["experiments"]["digits"]["methods"].append("mutualnet"),
+            "experiments.digits has the method mutualnet but no section 'mutualnet'",
+        ),
+        (
+            lambda c: c["experiments"]["denoising"].update(
+                methods=["mutualnet"], mutualnet={"sizes": [32]}
+            ),
+            "experiments.denoising has the method mutualnet, but denoising has no distillation",
+        ),
+        (
             lambda c: c["experiments"]["digits"].update(strip={}),
             "experiments.digits.strip cannot be: classification restores no images",
         ),

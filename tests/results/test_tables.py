@@ -335,6 +335,25 @@ def test_two_experiments_for_one_row_are_both_shown() -> None:
     assert "1 of 53 results obtained here" in to_markdown(1, frame)
 
 
+def test_a_rival_by_its_own_protocol_is_in_its_own_row_alone() -> None:
+    """Two experiments on one network of the paper, for different methods of it."""
+    ours = reproducing("ResNet50", "imagenet", tables=[1], methods=["baseline", "lw-dna"])
+    rival = ours | {"methods": ["autoslim"]}
+    runs = [run("rival", "autoslim", test_set="imagenet", top1_error_percent=24.5)]
+    frame = table(1, runs, {"ours": ours, "rival": rival})
+    there = rows(frame, network="ResNet50", dataset="imagenet")
+    methods = [entry["method"] for entry in there]
+    assert len(methods) == len(set(methods)) and {"MutualNet", "MetaPruning"} < set(methods)
+    by_method = {entry["method"]: entry for entry in there}
+    assert [by_method[name]["experiment"] for name in ("Baseline", "LW-DNA", "AutoSlim")] == [
+        "ours",
+        "ours",
+        "rival",
+    ]
+    assert by_method["AutoSlim"]["top1_error_percent_difference"] == 0.5
+    assert by_method["AutoSlim"]["label"] == ""
+
+
 def _paths(folder: Path, name: str) -> dict[str, Path]:
     return {
         "csv": folder / f"{name}.csv",

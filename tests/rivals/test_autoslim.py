@@ -23,7 +23,7 @@ from lwdna.graph.slicing import SlicedNetwork
 from lwdna.graph.surgery import cut
 from lwdna.io.tensors import digest
 from lwdna.rivals import slimming
-from lwdna.rivals.autoslim import Settings, search
+from lwdna.rivals.autoslim import AutoSlim, Settings, search
 from lwdna.rivals.held_out import hold_out
 from lwdna.rivals.sandwich import Sandwich
 from lwdna.rivals.widths import Grid, Widths
@@ -275,6 +275,17 @@ def test_images_are_held_out_by_lot_and_none_is_on_both_sides():
     assert sorted([*learnt.indices, *held.indices]) == [*range(SAMPLES)]
     assert hold_out(Noise(), 0.25, 4)[1].indices != held.indices
     assert torch.equal(held[2, 1][0], Noise()[2, held.indices[1]][0])
+
+
+def test_a_plan_counts_what_a_search_computes():
+    ours = sandwich(network(), 4)
+    counted = MaskedComplexity(ours.sliced.graph)
+    step = FLOPS + np.mean([sum(map(counted.flops, masks(ours(n)))) for n in range(300)])
+    effort = AutoSlim.effort(network(), EXAMPLE, settings(), images=SAMPLES, epochs=EPOCHS)
+    assert effort.trained == pytest.approx(step * EPOCHS * SAMPLES * 0.75, rel=0.05)
+    # Each removal looks at a network of each of two sets that may lose channels, on eight images.
+    assert 8 * 2 * 0.5 * FLOPS < effort.run < 8 * 2 * 20 * FLOPS
+    assert effort.numbers == lwdna.complexity(network(), EXAMPLE)[1]
 
 
 def test_two_processes_search_like_one(tmp_path):

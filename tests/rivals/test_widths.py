@@ -8,6 +8,7 @@ import torchvision
 import lwdna
 from lwdna.graph.channels import ChannelGraph
 from lwdna.graph.complexity import MaskedComplexity
+from lwdna.graph.prefixes import channels_left, mask_of
 from lwdna.graph.surgery import cut
 from lwdna.rivals.widths import Grid, Widths
 
@@ -115,3 +116,12 @@ def test_channels_that_must_stay_come_first(net):
     widths = Widths(graph)
     mask = widths.mask(widths.uniform(0.01))
     assert mask[graph.frozen].all() and mask.sum() == graph.frozen.sum() + 1
+
+
+@pytest.mark.parametrize("name", ["ResNet14", "MobileNetV3-small"])
+def test_counts_mean_what_lists_of_channels_mean(name):
+    graph = ChannelGraph(NETWORKS[name](), EXAMPLE)
+    widths = Widths(graph)
+    for width in (0.3, 0.75):
+        mask = widths.mask(widths.uniform(width))
+        assert np.array_equal(mask_of(graph, channels_left(graph, mask)), mask)

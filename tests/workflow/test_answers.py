@@ -84,6 +84,19 @@ def test_what_a_training_starts_from_follows_from_the_method(experiment, method,
         assert width == (2 if method == "teacher" else 1)
 
 
+def test_the_steps_of_a_training_follow_from_the_method():
+    run = Run(PAPER)
+    said = {
+        method: run.train_start(
+            of(experiment="imagenet-resnet50-mutualnet", method=method, seed="1")
+        )
+        for method in ("mutualnet", "baseline")
+    }
+    asked = json.loads(said["mutualnet"][said["mutualnet"].index("--steps") + 1])
+    assert asked["kind"] == "mutualnet" and asked["sizes"] == [224, 192, 160, 128]
+    assert said["mutualnet"][:2] == said["baseline"] and "--steps" not in said["baseline"]
+
+
 def test_the_memory_of_shrinkage_follows_from_its_work():
     run = Run(PAPER)
     experiments = ("imagenet-resnet50", "dncnn", "cifar10-resnet56")
