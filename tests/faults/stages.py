@@ -14,7 +14,7 @@ TEACHER = "results/runs/digits/teacher/seed0"
 TRAIN = {f"train {run}": f"results/runs/{run}/seed0" for run in TRAINED}
 
 STAGES = {
-    "download": (ARCHIVE,),
+    "download": (ARCHIVE, "results/data/objects/test.h5"),
     **{f"pack {name}": (f"results/data/objects/{name}.h5",) for name in ("train", "test")},
     "digits": ("results/data/digits/train.h5", "results/data/digits/test.h5"),
     **{f"images {name}": (f"results/images/photographs/{name}",) for name in ("train", "test")},
@@ -112,7 +112,8 @@ def remove(tree, stage):
             path.unlink()
     if stage in CHECKPOINTS:
         shutil.rmtree(tree.folder / "results/checkpoints" / CHECKPOINTS[stage])
-    tree.targets = STAGES[stage]
+    # An archive that is there is an input, and so no target any more.
+    tree.targets = tuple(name for name in STAGES[stage] if name != ARCHIVE)
 
 
 @dataclass
