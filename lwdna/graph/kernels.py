@@ -14,6 +14,7 @@ _aten = torch.ops.aten
 _IMAGES: dict[Any, tuple[int, ...]] = {
     _aten.convolution.default: (0,),
     _aten.native_batch_norm.default: (0,),
+    _aten.native_layer_norm.default: (0,),
     _aten.max_pool2d_with_indices.default: (0,),
     _aten.avg_pool2d.default: (0,),
     _aten.pixel_shuffle.default: (0,),
@@ -36,6 +37,9 @@ _IMAGES: dict[Any, tuple[int, ...]] = {
     _aten.addmm.default: (1,),
 }
 """Kernels that treat images one by one, and which of their arguments have these along axis 0."""
+
+_IN_ORDER = frozenset({_aten.native_layer_norm.default})
+"""Those whose result lies in order, however what they are given does."""
 
 
 class WatchingKernels(TorchDispatchMode):
@@ -99,10 +103,11 @@ class WithoutData(WatchingKernels):
 def _images_of(func: Any, args: tuple[Any, ...]) -> list[Tensor]:
     """The arguments with images along axis 0, if the kernel treats them one by one."""
     found = list(_tensors(args[i] for i in _IMAGES.get(func, ())))
-    if not all(x.is_contiguous() for x in found):
+    given = [x for x in _tensors(args) if x.ndim]
+    if not all(x.is_meta for x in given):
         return []
-    others = [x for x in _tensors(args) if x.ndim]
-    if not all(x.is_meta and (x.ndim < 3 or x.is_contiguous()) for x in others):
+    laid = (*found, *(x for x in given if x.ndim > 2))
+    if func not in _IN_ORDER and not all(x.is_contiguous() for x in laid):
         return []
     ndim = max((x.ndim for x in found), default=0)
     images = [x for x in found if x.ndim == ndim > 0]
@@ -123,7 +128,7 @@ def _of_no_image(
     func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], images: list[Tensor]
 ) -> Any:
     """What a kernel makes, asked on the CPU."""
-    count = max(len(x) for x in images)
+    (count,) = {len(x) for x in images} - {1} or {1}
     stored: dict[int, Tensor] = {}
 
     def without(x: Any) -> Any:

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from lwdna.graph.kernels import WithoutData
-from lwdna.graph.shortcuts import SHORTCUTS, without_data
 from lwdna.graph.watching import Watching
 
 MAKERS: frozenset[Any] = frozenset(
@@ -53,9 +52,7 @@ class Dataless(Watching):
         if func is Tensor.to:
             args = tuple("meta" if isinstance(a, str | torch.device) else a for a in args)
             kwargs = {k: "meta" if k == "device" else v for k, v in kwargs.items()}
-        result = SHORTCUTS[func](*args, **kwargs) if func in SHORTCUTS else None
-        if result is None:
-            result = func(*args, **kwargs)
+        result = func(*args, **kwargs)
         return result.to("meta") if func is torch.from_numpy else result
 
     def make(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -156,6 +153,13 @@ def duplicate(model: nn.Module) -> nn.Module:
     """A copy of a network; activations that it keeps, such as features, are copied as values."""
     with _Copying(lambda tensor: tensor.detach().clone().requires_grad_(tensor.requires_grad)):
         return _copy(model, {})
+
+
+def without_data(tensor: Tensor) -> Tensor:
+    """A tensor like another, of any shape, on the meta device."""
+    if tensor.is_contiguous():  # which needs less of PyTorch
+        return torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
+    return torch.empty_like(tensor, device="meta")
 
 
 def on_meta(model: nn.Module, *, values: bool = False) -> nn.Module:
