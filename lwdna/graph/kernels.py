@@ -38,7 +38,7 @@ _IMAGES: dict[Any, tuple[int, ...]] = {
 }
 """Kernels that treat images one by one, and which of their arguments have these along axis 0."""
 
-_IN_ORDER = frozenset({_aten.native_layer_norm.default})
+_IN_ORDER = frozenset({_aten.native_layer_norm.default, _aten.native_batch_norm.default})
 """Those whose result lies in order, however what they are given does."""
 
 
@@ -119,9 +119,15 @@ def _images_of(func: Any, args: tuple[Any, ...]) -> list[Tensor]:
         return []
     if func is _aten.mean.dim and {0, -ndim} & set(args[1] or [0]):
         return []
-    if func is _aten.native_batch_norm.default and args[5]:
-        return []  # which takes statistics over the images
+    if func is _aten.native_batch_norm.default and (args[5] or pixel_by_pixel(args[0])):
+        return []  # which takes statistics over the images, or whose result lies as they do
     return images
+
+
+def pixel_by_pixel(x: Tensor) -> bool:
+    """Whether the channels of a pixel lie side by side, as in channels-last ``(B, C, H, W)``."""
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    return x.ndim in formats and x.is_contiguous(memory_format=formats[x.ndim])
 
 
 def _of_no_image(

@@ -58,6 +58,27 @@ CASES = {
 }
 
 
+NORMED = {
+    "in order": of(2, 3, 4, 5),
+    "pixel by pixel": of(2, 3, 4, 5).to(memory_format=torch.channels_last),
+    "rows side by side": of(2, 4, 3).transpose(1, 2),
+    "columns first": of(2, 3, 5, 4).transpose(2, 3),
+    "a part": of(2, 6, 4, 5)[:, :3],
+}
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("case", NORMED)
+def test_norms_lie_as_with_data(case):
+    """PyTorch's own lie otherwise without data than with it."""
+    x = NORMED[case]
+    kind = nn.BatchNorm1d if x.ndim == 3 else nn.BatchNorm2d
+    full = torch.empty_strided(x.shape, x.stride()).zero_()
+    with WithoutData():
+        ours = layer(kind(3))(x)
+    assert ours.stride() == kind(3).eval()(full).stride()
+
+
 @torch.no_grad()
 @pytest.mark.parametrize("case", CASES)
 def test_shapes_types_and_layout_are_those_of_pytorch(case):

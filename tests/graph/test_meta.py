@@ -27,6 +27,21 @@ def test_norm_of_a_part_is_flattened(proven):
     proven(Flat, torch.randn(2, 3, 8, 8))
 
 
+class Tokens(nn.Module):
+    """A norm of tokens (B, N, C), which lie in order after it as they do not before."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.norm, self.b = nn.Linear(3, 8), nn.BatchNorm1d(8), nn.Linear(8 * 5, 4)
+
+    def forward(self, x):
+        return self.b(self.norm(self.a(x).transpose(1, 2)).view(len(x), -1))
+
+
+def test_norm_of_tokens_is_flattened(proven):
+    proven(Tokens, torch.randn(2, 5, 3))
+
+
 class Own(nn.Module):
     """A module that is copied in a way of its own, beside shared and nested state."""
 
