@@ -121,20 +121,33 @@ def uav123(folder: Path, split: str) -> Iterator[Video]:
     "start_frame" and "end_frame". Without this file every name has a folder of its own.
     """
     _only(split, "test", "UAV123")
-    ranges: Mapping[str, Any] = {}
     noted = folder / "uav123.json"
-    if noted.is_file():
-        ranges = _json(noted)
+    parts = _parts(noted) if noted.is_file() else {}
     for source in sorted((folder / "anno/UAV123").glob("*.txt")):
-        part = ranges.get(source.stem, {})
-        place = folder / "data_seq/UAV123" / str(part.get("folder_name", source.stem))
-        if not part and not place.is_dir():
+        within, first, last = parts.get(source.stem, (source.stem, 0, None))
+        place = folder / "data_seq/UAV123" / within
+        if source.stem not in parts and not place.is_dir():
             raise DataError(
                 f"The frames of '{source.stem}' have no folder '{place}' of their own, and "
                 f"'{noted}' does not say which ones they are; put it there."
             )
-        files = frames_in(place, int(part.get("start_frame", 0)), part.get("end_frame"))
+        files = frames_in(place, first, last)
         yield listed(source.stem, files, read_boxes(source), source, absent=True)
+
+
+def _parts(path: Path) -> dict[str, tuple[str, int, int]]:
+    """By sequence the folder of its frames, the first and the last."""
+    about = _json(path)
+    try:
+        return {
+            name: (str(p["folder_name"]), int(p["start_frame"]), int(p["end_frame"]))
+            for name, p in about.items()
+        }
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"'{path}' does not say for each sequence its folder_name, start_frame and end_frame "
+            f"({error!r}); replace it."
+        ) from error
 
 
 def nfs(folder: Path, split: str) -> Iterator[Video]:

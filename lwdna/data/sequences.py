@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lwdna.data.images import image_size, is_image, read_image
-from lwdna.errors import DataError
+from lwdna.errors import DataError, require, require_known
 
 Array = NDArray[np.float64]
 
@@ -89,7 +89,7 @@ def listed(
         files: its frames, in order.
         boxes: (N, 4) of its truth.
         source: the file of these, for messages.
-        visible: (N,), where the data set says; else wherever there is a box.
+        visible: (N,), where the data set says; else wherever there is a box of some size.
         absent: whether a truth may be NaN, where the object is not in the picture.
         first_only: whether only the box of the first frame is published.
 
@@ -121,8 +121,9 @@ def listed(
             f"Box {frame + 1} of the sequence '{name}' is {_said(boxes[frame])} ('{source}'); give "
             "four numbers."
         )
-    seen = known if visible is None else known & visible
-    return ListedVideo(name, files, boxes, seen)
+    # Where the object is out of sight some data sets have a box of no size.
+    seen = known & (boxes[:, 2:] > 0).all(1)
+    return ListedVideo(name, files, boxes, seen if visible is None else seen & visible)
 
 
 def _said(box: Array) -> str:
@@ -214,9 +215,10 @@ def folder_of_frames(folder: Path, box: Sequence[float] | None = None) -> Listed
 
     Args:
         folder: of images.
-        box: of the object in the first frame, where it is known.
+        box: (4,) of the object in the first frame, where it is known.
 
     Raises:
+        ConfigError: if the box is none.
         DataError: if there are fewer than two, or their names do not tell their order.
     """
     files = frames_in(folder)
@@ -224,6 +226,10 @@ def folder_of_frames(folder: Path, box: Sequence[float] | None = None) -> Listed
         raise DataError(f"The folder '{folder}' has {len(files)} frames; it takes two or more.")
     boxes = np.full((len(files), 4), np.nan)
     if box is not None:
+        sized = len(box) == 4 and bool(np.isfinite(box).all()) and min(box[2:]) > 0
+        require(
+            sized, "The first box", str(list(box)), "x, y, width and height, the last two above 0"
+        )
         boxes[0] = box
     return ListedVideo(folder.name, files, boxes, np.isfinite(boxes).min(1))
 
@@ -250,8 +256,10 @@ def open_sequences(
         without: names of videos that are left out.
 
     Raises:
+        ConfigError: if there is no such layout or split.
         DataError: if something is missing or does not fit, or there is no video.
     """
+    require_known(kind, layouts, f"There is no layout '{kind}':")
     if not folder.is_dir():
         raise DataError(f"The folder '{folder}' is missing; put the data set there.")
     left_out = set(without)

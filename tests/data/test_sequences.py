@@ -207,6 +207,8 @@ CAR = "Car4/groundtruth_rect.txt"
         ("trackingnet", "test", written("TEST/anno/b.txt", BOXES), "frames/b' is missing"),
         ("uav123", "test", removed("uav123.json"), "'bird1_2' have no folder"),
         ("uav123", "test", written("uav123.json", "{"), "uav123.json' is no JSON"),
+        ("uav123", "test", written("uav123.json", "[]"), "uav123.json' does not say for each"),
+        ("uav123", "test", written("uav123.json", '{"a": {}}'), "'folder_name'"),
         ("uav123", "test", written("anno/UAV123/car1.txt", "1,2,3,4\n"), "3 frames, but 1 boxes"),
         ("nfs", "test", removed("ball/30/ball.txt"), "ball.txt' is missing"),
         ("coco", "train", removed("annotations/instances_train2014.json"), "is missing"),
@@ -230,6 +232,18 @@ def test_splits_and_folders_that_there_are_not(kind, tmp_path):
         opened(kind, tmp_path, "dev")
 
 
+def test_a_layout_that_there_is_not(tmp_path):
+    with pytest.raises(ConfigError, match=r"no layout 'otb10': .*'otb100'"):
+        opened("otb10", tmp_path)
+
+
+def test_a_box_of_no_size_shows_nothing(tmp_path):
+    lasot(tmp_path)
+    text(tmp_path / "cat/cat-1/groundtruth.txt", "1,2,3,4\n1,2,3,4\n1,2,0,4\n")
+    (cat,) = opened("lasot", tmp_path)
+    assert cat.visible.tolist() == [True, False, False]
+
+
 def test_an_empty_folder_holds_nothing(tmp_path):
     with pytest.raises(DataError, match="holds no sequence for 'test'"):
         opened("nfs", tmp_path)
@@ -242,6 +256,13 @@ def test_a_folder_of_ones_own(tmp_path):
     assert [int(video.frame(i).max()) for i in range(3)] == [1, 0, 2]
     assert video.visible.tolist() == [True, False, False]
     assert video.size == (60, 80)
+
+
+@pytest.mark.parametrize("box", [[1, 2, 3], [1, 2, 0, 4], [1, 2, 3, float("nan")]])
+def test_first_boxes_that_are_none(box, tmp_path):
+    frames(tmp_path, ["1.png", "2.png"])
+    with pytest.raises(ConfigError, match=r"first box is '\[1, 2.*; give x, y, width and height"):
+        folder_of_frames(tmp_path, box)
 
 
 @pytest.mark.parametrize(
