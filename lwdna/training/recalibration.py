@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import chain
 
 import torch
 from torch import nn
@@ -34,6 +35,10 @@ def recalibrate(model: nn.Module, batches: Iterable[Tree]) -> None:
     ]
     if not norms:
         return
+    waiting = iter(batches)
+    first = next(waiting, None)
+    if first is None:
+        raise DataError("There is no batch to recalibrate batch norm with; give at least one.")
     device = norms[0].running_mean.device  # type: ignore[union-attr]
     modes = [(module, module.training) for module in model.modules()]
     momenta = [norm.momentum for norm in norms]
@@ -42,14 +47,11 @@ def recalibrate(model: nn.Module, batches: Iterable[Tree]) -> None:
         norm.reset_running_stats()
         norm.momentum = None  # the mean over all batches
         norm.train()
-    number = 0
     try:
-        for number, inputs in enumerate(batches, 1):  # noqa: B007
+        for inputs in chain([first], waiting):
             call(model, mapped(lambda x: x.to(device), inputs))
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
         for module, mode in modes:
             module.training = mode
-    if number == 0:
-        raise DataError("There is no batch to recalibrate batch norm with; give at least one.")

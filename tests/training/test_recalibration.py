@@ -95,6 +95,9 @@ def test_without_batch_norm_nothing_is_run():
     recalibrate(nn.BatchNorm2d(3, track_running_stats=False), fail())
 
 
-def test_no_batch_is_refused():
+def test_no_batch_is_refused_before_anything_is_forgotten():
+    model = network()
+    model[0].running_mean.fill_(7.0)
     with pytest.raises(DataError, match="no batch to recalibrate"):
-        recalibrate(network(), [])
+        recalibrate(model, [])
+    assert (model[0].running_mean == 7).all() and model[0].momentum == 0.3
