@@ -25,10 +25,13 @@ def read_frames(path: Path) -> Iterator[NDArray[np.uint8]]:
 
     Raises:
         ConfigError: if a video is given and the extra ``video`` is not installed.
-        DataError: if there is no such folder or video, or a frame cannot be decoded.
+        DataError: if there is no such folder or video, it holds no frame, or one cannot be decoded.
     """
     if path.is_dir():
-        return map(read_image, frames_in(path))
+        frames = frames_in(path)
+        if not frames:
+            raise DataError(f"The folder '{path}' holds no image; give one of frames.")
+        return map(read_image, frames)
     if not path.is_file():
         raise DataError(f"There is no video or folder of frames '{path}'; check the path.")
     if find_spec("av") is None or find_spec("imageio") is None:
@@ -47,8 +50,11 @@ def _decoded(path: Path) -> Iterator[NDArray[np.uint8]]:
         for frame in imageio.v3.imiter(path, plugin="pyav"):
             yield np.asarray(frame, np.uint8)
             read += 1
-    except (OSError, ValueError, LookupError, RuntimeError) as error:
+    # Of a stream whose codec it does not know PyAV asks for attributes of nothing.
+    except (OSError, EOFError, ValueError, LookupError, RuntimeError, AttributeError) as error:
         raise DataError(
             f"The video '{path}' cannot be decoded after {read} frames ({first_line(error)}); give "
             "another, or a folder of its frames."
         ) from error
+    if not read:
+        raise DataError(f"The video '{path}' holds no frame that can be decoded; give another.")

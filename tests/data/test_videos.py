@@ -20,6 +20,12 @@ def test_what_is_not_there(tmp_path):
         read_frames(tmp_path / "none.mp4")
 
 
+def test_a_folder_without_frames(tmp_path):
+    (tmp_path / "notes.txt").write_text("no image")
+    with pytest.raises(DataError, match="holds no image"):
+        read_frames(tmp_path)
+
+
 def test_without_the_extra(tmp_path, monkeypatch):
     (tmp_path / "film.mp4").write_bytes(b"?")
     monkeypatch.setattr(videos, "find_spec", lambda name: None if name == "av" else 1)
@@ -53,4 +59,18 @@ def test_a_damaged_video_is_said(keep, tmp_path):
     whole = (tmp_path / "film.mp4").read_bytes()
     (tmp_path / "film.mp4").write_bytes(whole[: int(keep * len(whole)) if keep < 1 else keep])
     with pytest.raises(DataError, match="cannot be decoded after 0 frames"):
+        list(read_frames(tmp_path / "film.mp4"))
+
+
+@pytest.mark.parametrize("error", [None, AttributeError("'NoneType' has no 'thread_count'")])
+def test_a_video_of_which_nothing_comes(error, tmp_path, monkeypatch):
+    film(tmp_path / "film.mp4")
+
+    def nothing(*_args, **_options):
+        if error is not None:
+            raise error
+        return iter(())
+
+    monkeypatch.setattr("imageio.v3.imiter", nothing)
+    with pytest.raises(DataError, match=r"film.mp4' (holds no frame|cannot be decoded after 0)"):
         list(read_frames(tmp_path / "film.mp4"))
