@@ -93,6 +93,8 @@ class WithoutData(WatchingKernels):
         images = _images_of(func, args)
         if images:
             try:
+                # Else modes such as Dataless would take the tensors on the CPU for their own. This
+                # has no public name; without it no network could be followed, and tests fail.
                 with torch._C.DisableTorchFunction():
                     return _of_no_image(func, args, kwargs, images)
             except RuntimeError:

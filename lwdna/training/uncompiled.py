@@ -51,7 +51,7 @@ def import_uncompiled(name: str) -> None:
     stand_in.OptimizedModule = _OptimizedModule  # type: ignore[attr-defined]
     try:
         import_module(name)
-    except ImportError:
+    except (ImportError, AttributeError):
         logger.debug("%s is imported with the compiler of PyTorch.", name)
     finally:
         del sys.modules[_COMPILER]

@@ -71,6 +71,27 @@ assert torch._dynamo.OptimizedModule in map(type, compiled.children()), "it is n
 """
 
 
+@pytest.mark.parametrize(
+    "asks", ["torch._dynamo.config", "__import__('torch._dynamo.config')", "from_it"]
+)
+def test_what_asks_for_more_of_the_compiler_is_imported_with_it(asks, tmp_path):
+    source = f"more = {asks}" if asks != "from_it" else "from torch._dynamo import config as more"
+    (tmp_path / "asking.py").write_text(f"import torch\n{source}\n")
+    code = (
+        "from lwdna.training.uncompiled import import_uncompiled\n"
+        "import_uncompiled('asking')\nfrom asking import more\nassert more.__name__"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=FRESH_PROCESS,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_fabric_knows_a_compiled_network_though_it_was_loaded_without_the_compiler():
     done = subprocess.run(
         [sys.executable, "-c", COMPILED],
