@@ -13,12 +13,11 @@ from lwdna.graph.channels import ChannelGraph
 from lwdna.graph.complexity import MaskedComplexity
 from lwdna.graph.inputs import as_inputs, check_data, unwrapped
 from lwdna.graph.labels import Groups
-from lwdna.graph.meta import duplicate
 from lwdna.shrinkage.budget import Budget, floors, select
 from lwdna.shrinkage.gradients import LossFunction
 from lwdna.shrinkage.latents import scored_elements
 from lwdna.shrinkage.settings import Scorer, Settings, asked_budget
-from lwdna.shrinkage.shrink import checked_scores
+from lwdna.shrinkage.shrink import own_scores
 from lwdna.shrinkage.shrunk import Shrunk, derive
 
 _NOTED = ("target_flops", "rho", "tau", "criterion", "seed", "batch_norm", "multiple_of", "groups")
@@ -86,7 +85,7 @@ def prune(
     complexity = MaskedComplexity(graph, batch_norm=batch_norm)
     if flops_ratio is not None:
         settings = replace(settings, target_flops=flops_ratio * complexity.flops(graph.full_mask()))
-    scores = checked_scores(criterion(graph, duplicate(model), loss_fn, settings), graph.elements)
+    scores = own_scores(criterion, graph, model, loss_fn, settings)
     scores[~scored_elements(graph, model)] = np.inf
     budget = Budget(settings.target_flops, floors(graph.sets, rho, tau), multiple_of)
     mask = select(graph, complexity, scores, budget)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -155,12 +156,10 @@ def score(
             something else than a number for each element.
     """
     criterion, seed = settings.criterion, settings.seed
-    cuda = [p.device for p in wide.parameters() if p.device.type == "cuda"][:1]
     if settings.needs_loss:
         _check_loss(loss_fn, settings)
         assert loss_fn is not None
-        with torch.random.fork_rng(devices=cuda):
-            torch.manual_seed(seed)
+        with _seeded(wide, seed):
             z, gradients = latent_gradients(
                 graph,
                 wide,
@@ -183,10 +182,7 @@ def score(
     elif criterion == "uniform":
         scores = _evenly(graph)
     else:
-        with torch.random.fork_rng(devices=cuda):
-            torch.manual_seed(seed)
-            own = criterion(graph, duplicate(wide), loss_fn, settings)
-        scores = checked_scores(own, graph.elements)
+        scores = own_scores(criterion, graph, wide, loss_fn, settings)
     scores[~scored_elements(graph, wide)] = np.inf
     return scores
 
@@ -215,18 +211,35 @@ def _evenly(graph: ChannelGraph) -> NDArray[np.float64]:
     return scores
 
 
-def checked_scores(scores: NDArray[np.float64], elements: int) -> NDArray[np.float64]:
-    """A copy of the scores of a criterion of one's own, if they are what they must be.
+@contextmanager
+def _seeded(model: nn.Module, seed: int) -> Iterator[None]:
+    """Let what is drawn by PyTorch on the devices of a network follow from a seed alone."""
+    cuda = [p.device for p in model.parameters() if p.device.type == "cuda"][:1]
+    with torch.random.fork_rng(devices=cuda):
+        torch.manual_seed(seed)
+        yield
+
+
+def own_scores(
+    criterion: Scorer,
+    graph: ChannelGraph,
+    model: nn.Module,
+    loss_fn: LossFunction | None,
+    settings: Settings,
+) -> NDArray[np.float64]:
+    """The scores ``(elements,)`` of a criterion of one's own, which draws from the seed.
 
     Raises:
         ConfigError: if they are not a finite number for each element.
     """
-    scores = np.array(scores, dtype=np.float64)
-    shaped = scores.shape == (elements,)
+    with _seeded(model, settings.seed):
+        given = criterion(graph, duplicate(model), loss_fn, settings)
+    scores = np.array(given, dtype=np.float64)
+    shaped = scores.shape == (graph.elements,)
     if not shaped or not np.isfinite(scores).all():
         what = "that are not all finite" if shaped else f"of shape {scores.shape}"
         raise ConfigError(
             f"A criterion gave scores {what}; let it return a finite number for each of the "
-            f"{elements} elements of the channel graph."
+            f"{graph.elements} elements of the channel graph."
         )
     return scores

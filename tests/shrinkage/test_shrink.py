@@ -635,3 +635,20 @@ def test_every_report_gives_the_share_of_a_known_baseline(tmp_path):
         f"50.0 % of the baseline's {2 * alone.flops:,} FLOPs, 25.0 % of its {4 * alone.params:,} "
         "parameters"
     )
+
+
+def test_a_criterion_of_ones_own_draws_from_the_seed_where_it_prunes():
+    net, drawn = lwdna.build("ResNet8"), []
+
+    def criterion(graph, *_):
+        drawn.append(torch.rand(graph.elements))
+        return drawn[-1].numpy()
+
+    torch.manual_seed(1)
+    for seed in (0, 0, 5):
+        lwdna.prune(net, torch.empty(1, 3, 16, 16), criterion, flops_ratio=0.5, seed=seed)
+    first, again, other = drawn
+    assert torch.equal(first, again) and not torch.equal(first, other)
+    after = torch.rand(3)
+    torch.manual_seed(1)
+    assert torch.equal(after, torch.rand(3))
