@@ -117,8 +117,10 @@ def _images_of(func: Any, args: tuple[Any, ...]) -> list[Tensor]:
     one_for_all = len(counts - {1}) < 2 and func is not _aten.cat.default
     if len(counts) > 1 and (not one_for_all or func._schema.is_mutable):
         return []  # which may not fit
-    if func is _aten.cat.default and (args[1:] or (0,))[0] in {0, -ndim}:
+    if func is _aten.cat.default and (ndim < 2 or (args[1:] or (0,))[0] in {0, -ndim}):
         return []
+    if func is _aten.pixel_shuffle.default and ndim < 4:
+        return []  # axis 0 has the channels of a single image
     if func is _aten.mean.dim and {0, -ndim} & set(args[1] or [0]):
         return []
     if func is _aten.native_batch_norm.default and (args[5] or pixel_by_pixel(args[0])):
