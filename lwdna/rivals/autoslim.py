@@ -27,6 +27,7 @@ from lwdna.errors import ConfigError
 from lwdna.graph.channels import ChannelGraph, Mask
 from lwdna.graph.complexity import MaskedComplexity
 from lwdna.graph.drawing import check_drawable, drawn_layers
+from lwdna.graph.inputs import as_inputs
 from lwdna.graph.operations import BATCH_NORMS
 from lwdna.graph.slicing import SlicedNetwork
 from lwdna.io import tensors
@@ -153,7 +154,14 @@ def search(
 
     wide.to(pick_accelerator(training.get("accelerator", "auto")))
     images = min(settings.images, length(held))
-    identity = {"network": tensors.digest(wide.state_dict()), "images": images, "seed": seed}
+    identity = {
+        "network": tensors.digest(wide.state_dict()),
+        "images": images,
+        "seed": seed,
+        # The removals are noted with their FLOPs.
+        "batch_norm": settings.batch_norm,
+        "inputs": [list(x.shape) for x in as_inputs(example_input)],
+    }
     slimming = Slimming(
         graph,
         complexity,

@@ -198,6 +198,12 @@ def test_another_budget_goes_on_with_the_shared_weights(found, tmp_path):
     assert larger.record.removals == removals
 
 
+def test_another_way_to_count_begins_the_removals_anew(tmp_path):
+    run(tmp_path / "both")
+    again = run(tmp_path / "both", batch_norm=False)
+    assert again.record.removals == run(tmp_path / "one", batch_norm=False).record.removals
+
+
 class _StopError(Exception):
     pass
 
