@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import inspect
+import math
 import os
 import sys
 from collections.abc import Callable, Collection, Iterable
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +97,31 @@ def require(fits: bool, what: str, given: object, give: str) -> None:
         elif inspect.isclass(given):
             said = f"the class {given.__name__}"
         raise ConfigError(f"{what} is {said}{_takes(given)}; give {give}.")
+
+
+def require_numbers(settings: Any) -> None:
+    """Refuse settings that are no numbers, or not whole ones, where their types ask for them.
+
+    Args:
+        settings: a dataclass whose annotations are text.
+
+    Raises:
+        ConfigError: naming the first one.
+    """
+    kinds: dict[object, tuple[Any, str]] = {
+        "float": (Real, "a number"),
+        "int": (Integral, "a whole number"),
+    }
+    for field in dataclasses.fields(settings):
+        kind, give = kinds.get(field.type, (object, ""))
+        value = getattr(settings, field.name)
+        if give and not is_number(value, kind):
+            raise ConfigError(f"{field.name.rstrip('_')} is {value!r}; give {give}.")
+
+
+def is_number(value: Any, kind: Any = Real) -> bool:
+    """Whether it is a number of a kind of :mod:`numbers`; a truth value and NaN are none."""
+    return isinstance(value, kind) and not isinstance(value, bool) and not math.isnan(value)
 
 
 def require_function(function: object, arguments: int, what: str, give: str) -> None:

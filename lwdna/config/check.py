@@ -14,6 +14,7 @@ from lwdna.config.methods import (
     shrink_settings,
     shrinkage_of,
     steps_of,
+    uncompiled_protocol,
 )
 from lwdna.config.own_network import check_own_network
 from lwdna.config.paper import (
@@ -267,6 +268,12 @@ def _check_experiment(name: str, experiment: Experiment, config: Config) -> None
             _require(
                 about.distils, where, f"has the method {method}, but {kind} has no distillation"
             )
+        uncompiled = uncompiled_protocol(experiment, method)
+        _require(
+            uncompiled is None or not config["protocols"][uncompiled].get("compile"),
+            where,
+            f"trains parts of the network by {method}, but protocol '{uncompiled}' compiles",
+        )
         others = [table for table in tables_of(kind) if shows(table, METHODS[method].title)]
         _require(
             bool(set(others) & set(experiment["tables"])),

@@ -63,6 +63,9 @@ class Search(Shrinkage):
     shares: tuple[str, ...] = ("widen", "target_flops", "flops_ratio")
     """What it takes from the section ``shrink`` where its own section lacks it."""
 
+    compiles: bool = True
+    """Whether its protocol may ask for a compiled network; not where steps run parts of it."""
+
     @property
     def noted(self) -> str:
         """The name of the option that names that file."""
@@ -151,6 +154,7 @@ METHODS: Mapping[str, Method] = {
             latent=False,
             about="Search for a network within a FLOPs budget by AutoSlim, a rival of Table 1.",
             record="trajectory.csv",
+            compiles=False,
             # How wide the largest network is, its own section says.
             shares=("target_flops", "flops_ratio"),
         ),
@@ -284,6 +288,15 @@ def shrinkages_of(methods: Iterable[str]) -> list[str]:
     """The shrinkages that some methods start from, each once."""
     asked = {shrinkage_of(method) for method in methods}
     return [name for name in SHRINKAGES if name in asked]
+
+
+def uncompiled_protocol(section: Experiment, method: str) -> str | None:
+    """The protocol by which a method trains parts of its network, whose sizes change; if any."""
+    name = shrinkage_of(method)
+    own: Mapping[str, Any] | None = section if steps_of(method) is not None else None
+    if name is not None and name in SEARCHES and not SEARCHES[name].compiles:
+        own = section[name]
+    return None if own is None else str(own["protocol"])
 
 
 def shrink_settings(section: Experiment, shrinkage: str) -> dict[str, Any]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from numbers import Integral
 
 import numpy as np
 
-from lwdna.errors import ConfigError, require_known
+from lwdna.errors import ConfigError, require, require_known
 from lwdna.graph.channels import ChannelGraph, Elements, Mask
 
 
@@ -23,13 +24,17 @@ def mask_of(graph: ChannelGraph, channels: Mapping[str, int]) -> Mask:
         ``(elements,)``.
 
     Raises:
-        ConfigError: for a layer that does not exist, a number that it cannot have, or numbers of
-            coupled layers that contradict each other.
+        ConfigError: for what is no such list, a layer that does not exist, a number that it cannot
+            have, or numbers of coupled layers that contradict each other.
     """
+    give = "numbers of channels by the names of layers, such as those of lwdna.channels_of"
+    require(isinstance(channels, Mapping), "The list of channels", channels, give)
     mask = graph.full_mask()
     said: dict[int, str] = {}
     for name, number in channels.items():
         require_known(name, graph.layers, f"The network has no layer '{name}':")
+        whole = isinstance(number, Integral) and not isinstance(number, bool)
+        require(whole, f"The number of channels of '{name}'", number, "a whole number")
         elements = graph.layers[name].outputs
         kept = _first(graph, name, elements, number)
         ours = np.unique(elements[elements >= 0])

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from lwdna.data.catalog import dataset_shape
-from lwdna.errors import ConfigError, require_known
+from lwdna.errors import ConfigError, require, require_known
 from lwdna.networks.provenance import NetworkSpec, Provenance, set_provenance
 from lwdna.networks.registry import OPTIONS, find_network, input_shape
 from lwdna.networks.zoo import find_list
@@ -53,12 +53,12 @@ def build(
         ConfigError: for an unknown name, dataset or option, or a width that leaves no channel.
     """
     entry = find_network(name)
+    if not (isinstance(width, int | float) and 0 < width < math.inf):
+        raise ConfigError(f"The width multiplier is {width!r}; give a number above 0.")
     if isinstance(channels, str | Mapping):
         return _narrowed(name, channels, dataset=dataset, width=width, **options)
     if channels is not None:
         options["channels"] = channels
-    if not (isinstance(width, int | float) and 0 < width < math.inf):
-        raise ConfigError(f"The width multiplier is {width!r}; give a number above 0.")
     arguments = dict(entry.options)
     if entry.dataset is None:
         if dataset is not None:
@@ -71,6 +71,9 @@ def build(
         special = OPTIONS.get(dataset_name, {}).get(entry.maker, {})
         arguments |= {"num_classes": dataset_shape(dataset_name).classes, **special}
     allowed = set(inspect.signature(entry.make).parameters) - {"width"} - set(entry.options)
+    if "channels" in options and "channels" not in allowed:
+        give = "the name of a published list, or numbers by the names of layers"
+        require(False, f"'channels' of {name}", channels, give)
     for option in options:
         require_known(option, allowed, f"{name} has no option '{option}':")
     try:

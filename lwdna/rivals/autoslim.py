@@ -23,10 +23,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset, default_collate
 
-from lwdna.errors import ConfigError
+from lwdna.errors import ConfigError, require_numbers
 from lwdna.graph.channels import ChannelGraph, Mask
 from lwdna.graph.complexity import MaskedComplexity
 from lwdna.graph.drawing import check_drawable, drawn_layers
+from lwdna.graph.inputs import as_inputs
 from lwdna.graph.operations import BATCH_NORMS
 from lwdna.graph.slicing import SlicedNetwork
 from lwdna.io import tensors
@@ -48,6 +49,9 @@ from lwdna.training.recalibration import recalibrate
 from lwdna.training.sampler import batches_of, length
 
 Start = Literal["fresh", "inherited"]
+
+_LIMITS = "least_share or size of groups"
+"""What keeps channels, for errors; a group is one in ``channel_groups``, rounded to ``divisor``."""
 
 _DRAWS = 64
 """Sub-networks whose mean FLOPs a plan takes for those of random ones."""
@@ -83,6 +87,7 @@ class Settings:
     """Whether batch norm counts in the FLOPs, as in Table 1 and not in Table 2."""
 
     def __post_init__(self) -> None:
+        require_numbers(self)
         if not 0 < self.target_flops < float("inf"):
             raise ConfigError(f"target_flops is {self.target_flops}; give a finite number above 0.")
         for name, least in (
@@ -136,7 +141,7 @@ def search(
     graph = ChannelGraph(wide, example_input)
     complexity = MaskedComplexity(graph, batch_norm=settings.batch_norm)
     grid = grid_of(graph, settings)
-    budget = Budget(settings.target_flops, grid.least.tolist(), limits="least_share")
+    budget = Budget(settings.target_flops, grid.least.tolist(), limits=_LIMITS)
     check_target(graph, complexity, -grid.widths.place.astype(float), budget)
     layers = drawn_layers(graph, model)
     if settings.start == "fresh":
@@ -153,7 +158,14 @@ def search(
 
     wide.to(pick_accelerator(training.get("accelerator", "auto")))
     images = min(settings.images, length(held))
-    identity = {"network": tensors.digest(wide.state_dict()), "images": images, "seed": seed}
+    identity = {
+        "network": tensors.digest(wide.state_dict()),
+        "images": images,
+        "seed": seed,
+        # The removals are noted with their FLOPs.
+        "batch_norm": settings.batch_norm,
+        "inputs": [list(x.shape) for x in as_inputs(example_input)],
+    }
     slimming = Slimming(
         graph,
         complexity,

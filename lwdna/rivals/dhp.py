@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lwdna.errors import ConfigError, TrainingError
+from lwdna.errors import ConfigError, TrainingError, require_numbers
 from lwdna.graph.channels import ChannelGraph, Mask
 from lwdna.graph.complexity import MaskedComplexity, complexity
 from lwdna.rivals.dhp_record import TRAJECTORY, LatentRecord
@@ -73,6 +73,7 @@ class Settings:
     """Whether batch norm counts in the FLOPs, as in Table 1 and not in Table 2."""
 
     def __post_init__(self) -> None:
+        require_numbers(self)
         for name in ("target_flops", "threshold"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ConfigError(f"{name} is {getattr(self, name)}; give a finite number above 0.")

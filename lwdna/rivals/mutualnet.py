@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from numbers import Integral
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lwdna.errors import ConfigError, first_line
+from lwdna.errors import ConfigError, first_line, is_number, require_numbers
 from lwdna.graph.channels import ChannelGraph, Mask
 from lwdna.graph.meta import Dataless, on_meta
 from lwdna.graph.slicing import SlicedNetwork
@@ -46,6 +47,7 @@ class Settings:
     """Numbers of channels are rounded to a multiple of this, where there are as many."""
 
     def __post_init__(self) -> None:
+        require_numbers(self)
         if not 0 < self.least_width <= 1:
             raise ConfigError(
                 f"least_width is {self.least_width}; give a share above 0, and at most 1."
@@ -53,8 +55,11 @@ class Settings:
         for name in ("passes", "divisor"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; give 1 or more.")
-        if not self.sizes or min(self.sizes) < 1:
-            raise ConfigError(f"sizes are {list(self.sizes)}; give one or more, each above 0.")
+        fits = isinstance(self.sizes, Sequence) and len(self.sizes) > 0
+        if not (fits and all(is_number(size, Integral) and size > 0 for size in self.sizes)):
+            raise ConfigError(
+                f"sizes is {self.sizes!r}; give one whole number or more, each above 0."
+            )
 
 
 class Mutual:
@@ -155,7 +160,7 @@ class MutualNet:
 def _check_size(model: nn.Module, example_input: Tensor, size: int) -> None:
     """Refuse a network that does not take images of a size, run without data."""
     skeleton = on_meta(model).eval()
-    images = resized(torch.empty(example_input.shape), size).to("meta")
+    images = resized(torch.empty(example_input.shape, device="meta"), size)
     try:
         with Dataless(), torch.no_grad():
             skeleton(images)

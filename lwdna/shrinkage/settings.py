@@ -5,14 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from numbers import Integral, Real
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from lwdna.errors import ConfigError, require_function, require_known
+from lwdna.errors import (
+    ConfigError,
+    is_number,
+    require_function,
+    require_known,
+    require_numbers,
+)
 from lwdna.graph.channels import ChannelGraph
 from lwdna.graph.labels import Groups, check_groups
 from lwdna.shrinkage.gradients import LossFunction
@@ -95,15 +100,9 @@ class Settings:
 
     def _check_types(self) -> None:
         """Refuse what is no number, or no name, where one is expected."""
-        for name in ("target_flops", "rho", "tau"):
-            value = getattr(self, name)
-            if not _is_number(value, Real):
-                raise ConfigError(f"{name} is {value!r}; give a number.")
+        require_numbers(self)
         for name in ("warmup_steps", "batches", "seed", "embedding", "multiple_of"):
-            value = getattr(self, name)
-            if not _is_number(value, Integral):
-                raise ConfigError(f"{name} is {value!r}; give a whole number.")
-            object.__setattr__(self, name, int(value))  # NumPy's are not PyTorch's
+            object.__setattr__(self, name, int(getattr(self, name)))  # NumPy's are not PyTorch's
         if self.seed >= 2**63:
             raise ConfigError(f"seed is {self.seed}; give a number of at most 63 bits.")
         for name in ("criterion", "start"):
@@ -160,10 +159,6 @@ def asked_budget(target_flops: float | None, flops_ratio: float | None) -> float
         )
     if target_flops is not None:
         return target_flops
-    if not _is_number(flops_ratio, Real) or not 0 < flops_ratio < math.inf:  # type: ignore
+    if not is_number(flops_ratio) or not 0 < flops_ratio < math.inf:  # type: ignore
         raise ConfigError(f"flops_ratio is {flops_ratio!r}; give a share above 0, such as 0.5.")
     return flops_ratio  # type: ignore[return-value]
-
-
-def _is_number(value: Any, kind: Any) -> bool:
-    return isinstance(value, kind) and not isinstance(value, bool) and not math.isnan(value)

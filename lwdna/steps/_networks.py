@@ -121,16 +121,23 @@ def write_shrunk(shrunk: Shrunk, widened: Widened, asked: Written) -> None:
         write_rows(asked["channels"], rows)
 
 
-def check_outputs(asked: Written) -> None:
-    """Refuse outputs of which one would be written over another.
+def check_outputs(asked: Written, **others: Path) -> None:
+    """Refuse outputs of which one would be written over another, or over what is read.
+
+    Args:
+        asked: the options.
+        others: by option or argument, what else the step writes, or what it reads.
 
     Raises:
         ConfigError, click.UsageError: naming them.
     """
     output, channels = asked["output"], asked["channels"]
     check_suffix(output, ".safetensors")
-    if channels in {output, output.with_suffix(".json")}:
-        raise click.UsageError("Give --channels and --output different files.")
+    seen = {path.resolve(): "--output" for path in (output, output.with_suffix(".json"))}
+    for name, path in {"--channels": channels, **others}.items():
+        other = None if path is None else seen.setdefault(path.resolve(), name)
+        if other not in {None, name}:
+            raise click.UsageError(f"Give {name} and {other} different files.")
 
 
 def example_of(

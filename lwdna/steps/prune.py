@@ -35,7 +35,7 @@ def main(*, asked: ToPrune, criterion: str, settings: dict[str, Any]) -> None:
 
     The channels go into a JSON beside the output.
     """
-    check_outputs(asked)
+    check_outputs(asked, WEIGHTS=asked["weights"])
     model = load(asked["weights"], asked["network"])
     example = example_for(model, asked["weights"], asked["shapes"])
     found = lwdna.prune(

@@ -9,7 +9,7 @@ import click
 
 from lwdna.config.methods import SEARCHES
 from lwdna.rivals.search import Rival
-from lwdna.steps._networks import widen, write_shrunk
+from lwdna.steps._networks import check_outputs, widen, write_shrunk
 from lwdna.steps._options import (
     FILE,
     ToShrink,
@@ -41,6 +41,7 @@ def command(shrinkage: str) -> click.Command:
     )
     @threads
     def main(*, asked: ToShrink, run: TrainingRun, settings: dict[str, Any], record: Path) -> None:
+        check_outputs(asked, **{"--history": run["history"], f"--{noted}": record})
         widened = widen(asked)
         budget = {"target_flops": widened.target_flops, "batch_norm": asked["batch_norm"]}
         chosen = rival.Settings(**budget, **settings)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from lwdna.errors import DataError
+from lwdna.errors import DataError, require_known
 from lwdna.networks.zoo import (
     FOLDER,
     LISTS_OF_OURS,
@@ -36,9 +36,17 @@ def main(name: str | None, network: str | None, dataset: str | None, made: Path 
             raise click.UsageError("Give either --write, or what is to be printed.")
         _write(made)
     elif name is None:
-        _print_all([e for e in lists_of(network) if dataset in (None, e.dataset)])
+        _print_all(_for_dataset(lists_of(network), dataset))
     else:
         _print(find_list(name, network, dataset))
+
+
+def _for_dataset(lists: list[ChannelList], dataset: str | None) -> list[ChannelList]:
+    if dataset is None:
+        return lists
+    known = {entry.dataset for entry in lists if entry.dataset is not None}
+    require_known(dataset, known, f"There is no list of channels for the dataset '{dataset}':")
+    return [entry for entry in lists if entry.dataset == dataset]
 
 
 def _print_all(lists: list[ChannelList]) -> None:

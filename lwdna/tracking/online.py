@@ -88,6 +88,7 @@ class Tracker:
             DataError: if the box is none, of no size, or outside of the image.
         """
         model, online = self.model, self.online
+        self._memory = None  # of the object before, should this one be refused
         self._size = _size_of(image)
         self._box = checked(box, self._size)
         self._name, self._frame, self.found = name, 1, None

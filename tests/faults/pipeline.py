@@ -45,7 +45,7 @@ ARCHIVE = "inputs/tiny-imagenet-200.zip"
 
 
 def configuration():
-    """The tiny pipeline of the tests, changed so that every rule has something quick to do."""
+    """The tiny pipeline of the tests, changed so that nearly every rule has quick work to do."""
     config = yaml.safe_load(TINY.read_text(encoding="utf-8"))
     config["datasets"]["photographs"] = {
         "kind": "images",

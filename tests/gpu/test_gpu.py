@@ -21,6 +21,7 @@ from trainings import BATCH, SAMPLES, Images, losses, network, protocol, run
 
 import lwdna
 from lwdna.networks.build import build_seeded
+from lwdna.rivals import autoslim, mutualnet
 from lwdna.rivals.dhp import Settings, search
 from lwdna.tasks.task import task_for
 from lwdna.training.devices import agreed, make_fabric, summed
@@ -245,6 +246,50 @@ def test_a_search_by_dhp_meets_its_budget(tmp_path):
     for shrunk in (ours.shrunk, theirs.shrunk):
         assert 0.9 * 0.5 * whole <= shrunk.flops <= 0.5 * whole
     assert len(ours.history) == pytest.approx(len(theirs.history), abs=1)
+
+
+def test_a_search_by_autoslim_begins_as_on_the_cpu(tmp_path):
+    """Later removals may differ: errors of few images are often nearly equal."""
+    example = torch.empty(1, 3, 8, 8)
+    whole, _ = lwdna.complexity(network(norm=True), example)
+
+    def found(device):
+        return autoslim.search(
+            network(norm=True),
+            example,
+            autoslim.Settings(
+                target_flops=0.6 * whole, held_out=0.25, channel_groups=4, start="inherited"
+            ),
+            train_data=Images(),
+            test_data=None,
+            task="classification",
+            protocol=protocol(),
+            seed=3,
+            checkpoint_dir=tmp_path / device,
+            accelerator=device,
+        )
+
+    ours, theirs = found(DEVICE), found("cpu")
+    assert losses(ours.history) == pytest.approx(losses(theirs.history), rel=1e-3)
+    first, same = ours.record.removals[0], theirs.record.removals[0]
+    assert first.loss == pytest.approx(same.loss, rel=1e-3) and first.flops == same.flops
+    for shrunk in (ours.shrunk, theirs.shrunk):
+        assert 0.4 * whole <= shrunk.flops <= 0.6 * whole and place(shrunk.model) == "cpu"
+
+
+def test_a_training_by_mutualnet_has_the_curve_of_the_cpu(tmp_path):
+    def trained(device):
+        model = network(norm=True)
+        passes = mutualnet.passes_of(
+            model,
+            torch.empty(1, 3, 8, 8),
+            mutualnet.Settings(sizes=[8, 6, 4], least_width=0.5, divisor=1),
+            task=task_for("classification"),
+            seed=3,
+        )
+        return losses(run(tmp_path / device, model, passes=passes, accelerator=device))
+
+    assert trained(DEVICE) == pytest.approx(trained("cpu"), rel=1e-3)
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])

@@ -137,6 +137,10 @@ def test_a_network_with_a_list_is_drawn_at_its_size(tmp_path):
     assert weight.std().item() == pytest.approx((2 / (9 * 280)) ** 0.5, rel=0.02)
     with pytest.raises(ConfigError, match="a width of 2 was given too; leave it out"):
         lwdna.build("ResNet50", channels="autoslim-570M", width=2)
+    with pytest.raises(ConfigError, match="The width multiplier is 'wide'; give a number"):
+        lwdna.build("ResNet50", channels="autoslim-570M", width="wide")
+    with pytest.raises(ConfigError, match="'channels' of ResNet50 is a list; give the name of"):
+        lwdna.build("ResNet50", channels=[64])
     save(net, tmp_path / "net.safetensors")
     again = lwdna.load(tmp_path / "net.safetensors").eval()
     x = torch.randn(1, 3, 224, 224)
@@ -174,7 +178,12 @@ class Tied(nn.Module):
         ({"a": 0}, "'a' cannot have 0 channels: 2 is the least"),
         ({"d": 1}, "'d' cannot have 1 channels: 2 is the least"),
         ({"e": 1}, "The network has no layer 'e'"),
-        ({"a": 4.5}, "'a' cannot have 4.5 channels"),
+        ({"a": 4.5}, "The number of channels of 'a' is 4.5; give a whole number"),
+        ({"a": "4"}, "The number of channels of 'a' is '4'; give a whole number"),
+        ({"a": True}, "The number of channels of 'a' is True; give a whole number"),
+        ({"a": None}, "The number of channels of 'a' is None; give a whole number"),
+        ([4], "The list of channels is a list; give numbers of channels by the names of layers"),
+        ("autoslim-570M", "is 'autoslim-570M'; give .* such as those of lwdna.channels_of"),
     ],
     ids=str,
 )
@@ -244,6 +253,10 @@ def test_the_command_prints_lists():
     assert "3,028,404,960 FLOPs, 23,185,064 parameters" in one
     assert "alone: 3,004,547,840 and 23,134,584" in one
     assert "github.com/JiahuiYu/slimmable_networks" in one
+    some = CliRunner().invoke(main, ["--dataset", "cifar10"]).output
+    assert {line.split()[1] for line in some.splitlines()[1:]} == {"cifar10"}
+    with pytest.raises(ConfigError, match="for the dataset 'cifar': did you mean 'cifar10'"):
+        CliRunner().invoke(main, ["--dataset", "cifar"], catch_exceptions=False)
 
 
 def test_the_lists_are_read_without_pytorch():

@@ -215,6 +215,22 @@ def test_two_runs_in_one_folder_are_refused(copy):
             "experiments.denoising has the method mutualnet, but denoising has no distillation",
         ),
         (
+            lambda c: (
+                c["protocols"]["classification"].update(compile=True),
+                c["experiments"]["digits"].update(
+                    methods=["autoslim"], autoslim={"protocol": "classification"}
+                ),
+            ),
+            "trains parts of the network by autoslim, but protocol 'classification' compiles",
+        ),
+        (
+            lambda c: (
+                c["protocols"]["classification"].update(compile=True),
+                c["experiments"]["digits"].update(methods=["mutualnet"], mutualnet={"sizes": [32]}),
+            ),
+            "trains parts of the network by mutualnet, but protocol 'classification' compiles",
+        ),
+        (
             lambda c: c["experiments"]["digits"].update(strip={}),
             "experiments.digits.strip cannot be: classification restores no images",
         ),

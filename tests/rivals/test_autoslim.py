@@ -198,6 +198,12 @@ def test_another_budget_goes_on_with_the_shared_weights(found, tmp_path):
     assert larger.record.removals == removals
 
 
+def test_another_way_to_count_begins_the_removals_anew(tmp_path):
+    run(tmp_path / "both")
+    again = run(tmp_path / "both", batch_norm=False)
+    assert again.record.removals == run(tmp_path / "one", batch_norm=False).record.removals
+
+
 class _StopError(Exception):
     pass
 
@@ -242,7 +248,8 @@ def test_a_signal_during_slimming_does_not_lose_it(found, tmp_path, caplog, monk
 
 def test_a_target_out_of_reach_costs_no_search(tmp_path):
     with pytest.raises(
-        BudgetError, match=r"with this least_share and width a network has between [\d,]"
+        BudgetError,
+        match=r"with this least_share, size of groups and width a network has between [\d,]",
     ):
         run(tmp_path, target_flops=10.0)
     with pytest.raises(BudgetError, match=r"Give a target in that interval, or widen the network"):
@@ -262,6 +269,9 @@ def test_a_target_out_of_reach_costs_no_search(tmp_path):
         {"channel_groups": 0},
         {"target_flops": float("nan")},
         {"start": "generated"},
+        {"passes": 2.5},
+        {"least_share": "0.1"},
+        {"images": None},
     ],
 )
 def test_impossible_settings_are_refused(changes):

@@ -218,3 +218,25 @@ def test_the_command_refuses_what_cannot_be(trained, arguments, sentence):
 def test_the_command_needs_what_makes_a_network_of_ones_own(trained):
     status, said = prune(trained, "own.safetensors", "--flops-ratio", 0.5)
     assert status == 1 and "--network FILE:FUNCTION" in said
+
+
+def test_the_command_does_not_write_over_what_it_reads(trained):
+    weights = trained / "small.safetensors"
+    (trained / "named.safetensors").rename(weights)
+    before = weights.read_bytes()
+    status, said = prune(trained, weights.name, "--flops-ratio", 0.5)
+    assert status == 2 and "Give WEIGHTS and --output different files" in said
+    assert weights.read_bytes() == before
+
+
+@pytest.mark.parametrize("other", ["--channels", "--history"])
+def test_a_search_writes_no_file_over_another(tmp_path, other):
+    files = {"--history": "h.csv", "--channels": "c.csv", other: "t.csv", "--trajectory": "t.csv"}
+    status, said = command(
+        *("autoslim", "ResNet8", "--flops-ratio", 0.5, "--task", "{}", "--protocol", "{}"),
+        *("--train", tmp_path, "--test", tmp_path, "--checkpoints", tmp_path),
+        *(word for name, file in files.items() for word in (name, tmp_path / file)),
+        *("--output", tmp_path / "small.safetensors"),
+    )
+    assert status == 2 and f"Give --trajectory and {other} different files" in said
+    assert not list(tmp_path.iterdir())

@@ -138,7 +138,17 @@ def test_a_task_without_distillation_is_refused():
 
 @pytest.mark.parametrize(
     "changes",
-    [{"sizes": []}, {"sizes": [0]}, {"least_width": 0}, {"least_width": 1.1}, {"passes": 0}],
+    [
+        {"sizes": []},
+        {"sizes": [0]},
+        {"sizes": 8},
+        {"sizes": "8"},
+        {"sizes": [7.5]},
+        {"least_width": 0},
+        {"least_width": 1.1},
+        {"passes": 0},
+        {"passes": "4"},
+    ],
 )
 def test_impossible_settings_are_refused(changes):
     with pytest.raises(ConfigError, match="give"):

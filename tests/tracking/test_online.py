@@ -311,3 +311,7 @@ def test_what_cannot_be_followed(small_tracker):
         tracker.update(images[1][:, :100])
     with pytest.raises(DataError, match="'car' has 1 frames"):
         follow(tracker, images[:1], truth[0], "car")
+    with pytest.raises(DataError, match="of no size"):
+        tracker.init(images[0], [50, 50, 0, 10])
+    with pytest.raises(ConfigError, match="no object to follow"):  # nor the one before it
+        tracker.update(images[1])
