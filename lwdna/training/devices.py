@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lwdna.errors import ConfigError, require_known
 from lwdna.graph.watching import Watching
-from lwdna.training.uncompiled import import_uncompiled
+from lwdna.training.uncompiled import load_fabric_uncompiled
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -31,7 +31,7 @@ _MODEL = 0x6D6F64656C
 
 def make_fabric(accelerator: str, devices: int, precision: str) -> Fabric:
     """Lightning Fabric for the devices asked for."""
-    import_uncompiled("lightning_fabric")
+    load_fabric_uncompiled()
     from lightning_fabric import Fabric  # noqa: PLC0415
     from lightning_fabric.plugins.environments.lightning import (  # noqa: PLC0415
         LightningEnvironment,

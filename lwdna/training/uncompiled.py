@@ -11,7 +11,6 @@ import inspect
 import logging
 import sys
 from collections.abc import Callable
-from importlib import import_module
 from types import ModuleType
 
 import torch
@@ -38,21 +37,21 @@ def uncompiled(kind: type[Optimizer]) -> Callable[..., Optimizer]:
     return type(kind.__name__, (kind,), methods)
 
 
-def import_uncompiled(name: str) -> None:
-    """Import a module that takes the class of compiled networks from the compiler, without it.
+def load_fabric_uncompiled() -> None:
+    """Import Lightning Fabric without the compiler.
 
-    All that Lightning Fabric wants of the compiler is this class, to know what is an instance of
-    it. It gets one that says so, and loads nothing. Should it ask for more, it is imported with
-    the compiler.
+    All that it wants of that is the class of compiled networks, to know what is an instance of it.
+    It gets one that says so, and loads nothing. Should it ask for more, whoever imports it next
+    imports it with the compiler.
     """
     if _COMPILER in sys.modules:
         return
     stand_in = sys.modules[_COMPILER] = ModuleType(_COMPILER)
     stand_in.OptimizedModule = _OptimizedModule  # type: ignore[attr-defined]
     try:
-        import_module(name)
+        import lightning_fabric  # noqa: F401, PLC0415
     except (ImportError, AttributeError):
-        logger.debug("%s is imported with the compiler of PyTorch.", name)
+        logger.debug("Lightning Fabric is imported with the compiler of PyTorch.")
     finally:
         del sys.modules[_COMPILER]
 

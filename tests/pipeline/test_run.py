@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections import defaultdict
 
 import h5py
 import numpy as np
@@ -358,11 +359,11 @@ def test_the_configurations_that_come_along_can_be_planned(name, tmp_path):
 
 def test_the_paper_configuration_covers_the_rows_of_its_networks():
     config = yaml.safe_load((ROOT / "config/paper.yaml").read_text())
-    reproduced = {
-        (e["paper"].get("dataset"), e["paper"]["network"]): set(e["methods"])
-        for e in config["experiments"].values()
-        if e["tables"] != [3]
-    }
+    # A rival is trained by a protocol, and so in an experiment, of its own.
+    reproduced = defaultdict(set)
+    for e in config["experiments"].values():
+        if e["tables"] != [3]:
+            reproduced[e["paper"].get("dataset"), e["paper"]["network"]] |= {*e["methods"]}
     names = {name: method.title for name, method in METHODS.items()}
     table = pd.read_csv(ROOT / "paper/table1.csv")
     for key, methods in reproduced.items():

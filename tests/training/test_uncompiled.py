@@ -76,10 +76,10 @@ assert torch._dynamo.OptimizedModule in map(type, compiled.children()), "it is n
 )
 def test_what_asks_for_more_of_the_compiler_is_imported_with_it(asks, tmp_path):
     source = f"more = {asks}" if asks != "from_it" else "from torch._dynamo import config as more"
-    (tmp_path / "asking.py").write_text(f"import torch\n{source}\n")
+    (tmp_path / "lightning_fabric.py").write_text(f"import torch\n{source}\n")
     code = (
-        "from lwdna.training.uncompiled import import_uncompiled\n"
-        "import_uncompiled('asking')\nfrom asking import more\nassert more.__name__"
+        "from lwdna.training.uncompiled import load_fabric_uncompiled\n"
+        "load_fabric_uncompiled()\nfrom lightning_fabric import more\nassert more.__name__"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -11,8 +11,6 @@ import pytest
 from lwdna.errors import LwdnaError
 from lwdna.workflow.dates import refuse_wrong_dates
 
-NOW = time.time()
-
 
 class File(str):
     """What Snakemake knows of a file."""
@@ -34,12 +32,12 @@ class Workflow:
 
     def __init__(self, folder, **files):
         (folder / ".snakemake").mkdir()
-        self.recorded = {}
+        self.recorded, now = {}, time.time()
         for name, (made, dated) in files.items():
             (folder / name).touch()
-            os.utime(folder / name, (NOW + dated, NOW + dated))
+            os.utime(folder / name, (now + dated, now + dated))
             if made is not None:
-                self.recorded[name] = {"endtime": NOW + made}
+                self.recorded[name] = {"endtime": now + made}
         job = SimpleNamespace(input=[File(name) for name in files], output=[File("out")])
         self.dag = SimpleNamespace(needrun_jobs=lambda: [job])
         self.persistence = SimpleNamespace(metadata=lambda path: self.recorded.get(str(path)))
