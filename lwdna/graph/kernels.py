@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from lwdna.graph.watching import Watched
+
 _aten = torch.ops.aten
 
 _IMAGES: dict[Any, tuple[int, ...]] = {
@@ -42,7 +44,7 @@ _IN_ORDER = frozenset({_aten.native_layer_norm.default, _aten.native_batch_norm.
 """Those whose result lies in order, however what they are given does."""
 
 
-class WatchingKernels(TorchDispatchMode):
+class WatchingKernels(Watched, TorchDispatchMode):
     """While it is entered, every kernel of PyTorch that is called goes through :meth:`called`."""
 
     supports_higher_order_operators = True
@@ -65,18 +67,7 @@ class WatchingKernels(TorchDispatchMode):
         """PyTorch would load its compiler, only to tell it to leave this class alone."""
         return False
 
-    def __torch_dispatch__(
-        self,
-        func: Any,
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        return self.called(func, args, kwargs or {})
-
-    def called(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """What the call gives; unless a subclass says otherwise, what the kernel gives."""
-        return func(*args, **kwargs)
+    __torch_dispatch__ = Watched.watched
 
 
 class WithoutData(WatchingKernels):

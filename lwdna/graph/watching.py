@@ -7,18 +7,25 @@ from typing import Any
 from torch.overrides import TorchFunctionMode
 
 
-class Watching(TorchFunctionMode):
-    """While it is entered, every call of a function of PyTorch goes through :meth:`called`."""
+class Watched:
+    """A mode of PyTorch, while it is entered, has every call that it is told of made by this."""
 
-    def __torch_function__(
+    def watched(
         self,
         func: Any,
         types: Any,
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
+        """As PyTorch tells of a call."""
         return self.called(func, args, kwargs or {})
 
     def called(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """What the call gives; unless a subclass says otherwise, what the function gives."""
         return func(*args, **kwargs)
+
+
+class Watching(Watched, TorchFunctionMode):
+    """While it is entered, every call of a function of PyTorch goes through :meth:`called`."""
+
+    __torch_function__ = Watched.watched

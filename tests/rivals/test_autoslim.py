@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from running import FRESH_PROCESS
+from stopping import StopError, stop_at
 from test_dhp import BATCH, EXAMPLE, FLOPS, SAMPLES, Noise, network
 
 import lwdna
@@ -204,21 +205,10 @@ def test_another_way_to_count_begins_the_removals_anew(tmp_path):
     assert again.record.removals == run(tmp_path / "one", batch_norm=False).record.removals
 
 
-class _StopError(Exception):
-    pass
-
-
 @pytest.mark.parametrize("step", [1, STEPS, 2 * STEPS + 1, EPOCHS * STEPS])
 def test_a_search_that_was_stopped_goes_on_to_the_same_bits(found, tmp_path, step):
-    seen = []
-
-    def stop(_epoch, index):
-        seen.append(index)
-        if len(seen) == step * BATCH + 1:
-            raise _StopError
-
-    with pytest.raises(_StopError):
-        run(tmp_path, hook=stop, minutes=1e-9)
+    with pytest.raises(StopError):
+        run(tmp_path, hook=stop_at(step * BATCH + 1), minutes=1e-9)
     again = run(tmp_path)
     assert digest(again.shrunk.model.state_dict()) == digest(found.shrunk.model.state_dict())
     assert again.history == found.history

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from running import FRESH_PROCESS
+from stopping import StopError, stop_at
 from torch import nn
 
 import lwdna
@@ -193,21 +194,10 @@ def test_the_network_found_is_plain_and_survives_save_and_load(found, tmp_path):
     assert digest(again.state_dict()) == digest(found.shrunk.model.state_dict())
 
 
-class _StopError(Exception):
-    pass
-
-
 @pytest.mark.parametrize("step", [1, STEPS, 2 * STEPS + 1])
 def test_a_search_that_was_stopped_goes_on_to_the_same_bits(found, tmp_path, step):
-    seen = []
-
-    def stop(_epoch, index):
-        seen.append(index)
-        if len(seen) == step * BATCH + 1:
-            raise _StopError
-
-    with pytest.raises(_StopError):
-        run(tmp_path, hook=stop, minutes=1e-9)
+    with pytest.raises(StopError):
+        run(tmp_path, hook=stop_at(step * BATCH + 1), minutes=1e-9)
     again = run(tmp_path)
     assert digest(again.shrunk.model.state_dict()) == digest(found.shrunk.model.state_dict())
     assert again.history == found.history

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from stopping import StopError, stop_at
 from test_dhp import BATCH, EXAMPLE, Noise, network
 from torch import nn
 
@@ -102,23 +103,13 @@ def test_one_pass_is_the_baseline(tmp_path):
     )
 
 
-class _StopError(Exception):
-    pass
-
-
 def test_a_training_that_was_stopped_goes_on_to_the_same_bits(tmp_path):
     model = network()
     expected = trained(tmp_path / "whole", model, mutual(model))
     assert expected != trained(tmp_path / "plain", network())
-    seen = []
-
-    def stop(_epoch, index):
-        seen.append(index)
-        if len(seen) == 6 * BATCH + 1:
-            raise _StopError
-
+    stop = stop_at(6 * BATCH + 1)
     model = network()
-    with pytest.raises(_StopError):
+    with pytest.raises(StopError):
         trained(tmp_path / "stopped", model, mutual(model), stop, minutes=1e-9)
     model = network()
     assert trained(tmp_path / "stopped", model, mutual(model)) == expected

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from stopping import StopError, stop_at
 from torch import nn
 
 import lwdna
@@ -145,25 +146,13 @@ def test_budgets_share_one_slimming_and_are_nested(tmp_path):
         assert (case.mask(whole, target) == alone.mask(one, target)).all()
 
 
-class _StopError(Exception):
-    pass
-
-
 @pytest.mark.parametrize("at", [1, 2, 30])
 def test_a_slimming_that_was_killed_goes_on_to_the_same_removals(tmp_path, at):
     (tmp_path / "whole").mkdir()
     expected = Case(tmp_path / "whole")
     removals = expected.steps()
-    calls = []
-
-    def stop(mask):
-        calls.append(mask)
-        if len(calls) == at:
-            raise _StopError
-        return expected.slimming.measure(mask)
-
-    with pytest.raises(_StopError):
-        Case(tmp_path, stop).steps()
+    with pytest.raises(StopError):
+        Case(tmp_path, stop_at(at, expected.slimming.measure)).steps()
     again = Case(tmp_path)
     assert again.steps() == removals
     assert len(again.asked) <= len(expected.asked)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from stopping import StopError, stop_at
 from test_loop import Noisy, network, protocol, run
 from torch import nn
 from torch.nn import functional
@@ -96,10 +97,6 @@ def test_micro_batches_make_every_pass(measured):
     assert len(outcomes) == 4 and worst < 1e-6
 
 
-class _StopError(Exception):
-    pass
-
-
 @pytest.mark.parametrize("at", [3, 6])
 def test_a_training_of_passes_that_was_stopped_goes_on_to_the_same_bits(tmp_path, at):
     """Whatever differs from step to step is a function of its number."""
@@ -117,18 +114,11 @@ def test_a_training_of_passes_that_was_stopped_goes_on_to_the_same_bits(tmp_path
         settings = protocol(checkpoint_minutes=0)
         return run(folder, model=model, passes=passes, hook=hook, protocol=settings), asked
 
-    seen = []
-
-    def stop(_epoch, index):
-        seen.append(index)
-        if len(seen) == at * 8 + 1:
-            raise _StopError
-
     expected, every = training(tmp_path / "whole")
     assert every == [*range(len(every))]
     assert expected != run(tmp_path / "plain")
-    with pytest.raises(_StopError):
-        training(tmp_path / "stopped", stop)
+    with pytest.raises(StopError):
+        training(tmp_path / "stopped", stop_at(at * 8 + 1))
     again, rest = training(tmp_path / "stopped")
     assert again == expected and rest == every[-len(rest) :] and len(rest) < len(every)
 

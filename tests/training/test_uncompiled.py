@@ -71,6 +71,19 @@ assert torch._dynamo.OptimizedModule in map(type, compiled.children()), "it is n
 """
 
 
+def check_runs(code, folder=None):
+    """In a process of its own, which finds modules of the folder first."""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=folder,
+        env=FRESH_PROCESS,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize(
     "asks", ["torch._dynamo.config", "__import__('torch._dynamo.config')", "from_it"]
 )
@@ -81,23 +94,8 @@ def test_what_asks_for_more_of_the_compiler_is_imported_with_it(asks, tmp_path):
         "from lwdna.training.uncompiled import load_fabric_uncompiled\n"
         "load_fabric_uncompiled()\nfrom lightning_fabric import more\nassert more.__name__"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        env=FRESH_PROCESS,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    check_runs(code, tmp_path)
 
 
 def test_fabric_knows_a_compiled_network_though_it_was_loaded_without_the_compiler():
-    done = subprocess.run(
-        [sys.executable, "-c", COMPILED],
-        env=FRESH_PROCESS,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    check_runs(COMPILED)
