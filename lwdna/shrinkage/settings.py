@@ -120,6 +120,11 @@ class Settings:
         return f"warm-up (warmup_steps is {self.warmup_steps})" if self.warmup_steps else ""
 
     @property
+    def reads_weights(self) -> bool:
+        """Whether the weights that latent vectors generate are read, without a loss, or kept."""
+        return callable(self.criterion) or self.start != "fresh"
+
+    @property
     def without_loss(self) -> dict[str, Any]:
         """Other settings by which no loss would be needed."""
         criterion = {"criterion": "magnitude"} if self.criterion == "gradient" else {}

@@ -146,7 +146,8 @@ def score(
 
     Args:
         graph: the channel graph of ``wide``.
-        wide: the network; its weights become those that the latent vectors generate.
+        wide: the network; its weights become those that the latent vectors generate, if anything
+            reads them.
 
     Returns:
         ``(elements,)``: the higher, the rather kept; infinite for what no latent vector controls.
@@ -171,7 +172,8 @@ def score(
             )
     else:
         z, gradients = draw_latents(graph, seed), np.zeros(graph.elements)
-        draw_weights(graph, wide, z, seed=seed, embedding=settings.embedding)
+        if settings.reads_weights:
+            draw_weights(graph, wide, z, seed=seed, embedding=settings.embedding)
     if criterion == "gradient":
         scores = np.abs(gradients)
     elif criterion == "magnitude":
