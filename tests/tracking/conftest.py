@@ -14,9 +14,11 @@ def small_settings(**changed):
 
 @pytest.fixture
 def small_tracker():
-    """Make a tracker on ResNet14 of half the width, whose search region has 72 pixels."""
+    """Make a tracker whose search region has 72 pixels, on ResNet14 of half the width."""
 
-    def make(**changed):
-        return Dimp(lwdna.build("ResNet14", width=0.5), small_settings(**changed))
+    def make(backbone=None, **changed):
+        if backbone is None:
+            backbone = lwdna.build("ResNet14", width=0.5)
+        return Dimp(backbone, small_settings(**changed))
 
     return make

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from lwdna.errors import ConfigError, DataError
 from lwdna.tracking import online as online_module
-from lwdna.tracking.boxes import iou
 from lwdna.tracking.crops import around, cut
 from lwdna.tracking.first_frame import Augmentation, dropped, views
 from lwdna.tracking.localisation import Flag, Found, localise
@@ -189,13 +189,33 @@ def moving(frames=12, step=(3, 2)):
     return images, np.array(boxes, float)
 
 
-def test_it_follows_what_is_easy_to_see(small_tracker):
-    """Even with random features: it is the filter of the first frame that finds the object."""
-    images, truth = moving()
-    tracker = Tracker(small_tracker(), Online(refine=False))
-    found = follow(tracker, images, truth[0])
-    overlap = iou(torch.from_numpy(found), torch.from_numpy(truth))
-    assert float(overlap.min()) > 0.5
+class Colours(nn.Module):
+    """Colours as features, at two strides."""
+
+    def __init__(self):
+        super().__init__()
+        self.same = nn.Conv2d(3, 3, 1, bias=False)
+        nn.init.dirac_(self.same.weight)
+        self.fine, self.coarse = nn.AvgPool2d(2), nn.AvgPool2d(2)
+
+    def forward(self, x):
+        return self.coarse(self.fine(self.same(x))).mean((2, 3))
+
+
+@pytest.mark.parametrize("step", [(3, 2), (4, -3), (-2, 1), (0, 0)], ids=str)
+def test_it_follows_what_is_easy_to_see(small_tracker, step):
+    """Colours are enough, and nothing of it is random: the first frame's filter finds the object.
+
+    It is found to a cell of the map of scores.
+    """
+    images, truth = moving(step=step)
+    model = small_tracker(Colours(), taps=("fine", "coarse"))
+    for conv in (model.head.conv, model.initialiser.conv):
+        nn.init.dirac_(conv.weight)
+    found = follow(Tracker(model, Online(refine=False)), images, truth[0])
+    cell = 4 * 5 * (24 * 18) ** 0.5 / 72  # stride, and pixels of the frame in one of the region
+    assert np.abs(found[:, :2] - truth[:, :2]).max() <= cell
+    assert found[:, 2:] == pytest.approx(truth[:, 2:])
 
 
 def test_the_same_boxes_whatever_came_before(small_tracker):
