@@ -5,6 +5,7 @@ import json
 import resource
 import shutil
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -100,6 +101,28 @@ def test_cut_network_trains_like_the_silenced_one(name, random_mask):
         small.named_parameters(), cut(graph, grads, mask).parameters(), strict=True
     ):
         torch.testing.assert_close(own.grad, theirs, rtol=1e-8, atol=1e-10, msg=layer)
+
+
+class ImageNorm(nn.LayerNorm):
+    """Over the channels of ``(B, C, H, W)``; knows where it has run."""
+
+    ran_on: ClassVar[set[str]] = set()
+
+    def forward(self, x):
+        self.ran_on.add(x.device.type)
+        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
+
+
+def test_which_axis_a_norm_of_many_channels_takes_is_asked_without_data(random_mask):
+    """Images of more pixels a side than channels would not fit into memory."""
+    net = nn.Sequential(nn.Conv2d(3, 2048, 1), ImageNorm(2048), nn.Conv2d(2048, 4, 1)).double()
+    x = torch.rand(2, 3, 3, 3, dtype=torch.float64)
+    graph = ChannelGraph(net, x)
+    mask = random_mask(graph)
+    ImageNorm.ran_on.clear()
+    silent = silence(graph, net, mask)
+    assert ImageNorm.ran_on == {"meta"}
+    torch.testing.assert_close(cut(graph, net, mask)(x), silent(x))
 
 
 def test_full_mask_cuts_nothing(scramble):
