@@ -1,4 +1,4 @@
-"""Masks of first channels: what a list of numbers of channels means for a network."""
+"""First channels: which ones they are, and what a list of numbers of them means for a network."""
 
 from __future__ import annotations
 
@@ -11,10 +11,18 @@ from lwdna.errors import ConfigError, require, require_known
 from lwdna.graph.channels import ChannelGraph, Elements, Mask
 
 
+def stay_first(graph: ChannelGraph, elements: Elements) -> Elements:
+    """Some elements ``(n,)`` in the order in which they stay: those that must, then as given.
+
+    So masks of growing numbers of first channels are nested.
+    """
+    return elements[np.argsort(~graph.frozen[elements], kind="stable")]
+
+
 def mask_of(graph: ChannelGraph, channels: Mapping[str, int]) -> Mask:
     """The mask that leaves layers their first channels, as many as a list says.
 
-    Elements that must stay come before the first ones, so that masks of growing numbers are nested.
+    Which are the first ones is said by :func:`stay_first`.
 
     Args:
         graph: the channel graph.
@@ -64,8 +72,7 @@ def channels_left(graph: ChannelGraph, mask: Mask) -> dict[str, int]:
 
 def _first(graph: ChannelGraph, name: str, outputs: Elements, number: int) -> Elements:
     """The elements of a layer's outputs ``(C,)`` that come to a number of its channels."""
-    elements = np.unique(outputs[outputs >= 0])
-    elements = elements[np.argsort(~graph.frozen[elements], kind="stable")]
+    elements = stay_first(graph, np.unique(outputs[outputs >= 0]))
     sizes = np.array([np.count_nonzero(outputs == element) for element in elements], np.int64)
     always = int((outputs < 0).sum())
     possible = always + np.concatenate([[0], np.cumsum(sizes)])

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lwdna.graph.channels import ChannelGraph, Mask
+from lwdna.graph.prefixes import stay_first
 from lwdna.shrinkage.budget import protect
 
 Counts = NDArray[np.int64]
@@ -21,9 +22,9 @@ Counts = NDArray[np.int64]
 class Widths:
     """Counts of a channel graph, and the masks that they stand for.
 
-    Of each set come first the elements that must stay, then the others in the order of
-    :attr:`lwdna.graph.sets.ChannelSet.elements`. Where a layer would read nothing, because it reads
-    a part of a set only, the first channel of that part stays as well.
+    Which elements of a set are the first is said by :func:`lwdna.graph.prefixes.stay_first`, as for
+    a list of numbers of channels. Where a layer would read nothing, because it reads a part of a
+    set only, the first channel of that part stays as well.
 
     Attributes:
         full: the counts that keep every element.
@@ -40,8 +41,7 @@ class Widths:
         self.set_of = np.zeros(graph.elements, np.int64)
         """The number of the set of each element: ``(elements,)``."""
         for number, channels in enumerate(graph.sets):
-            order = np.argsort(~channels.frozen, kind="stable")
-            self.place[channels.elements[order]] = np.arange(len(channels))
+            self.place[stay_first(graph, channels.elements)] = np.arange(len(channels))
             self.set_of[channels.elements] = number
         self._always = protect(graph, -self.place.astype(np.float64), self.fewest.tolist())
 

@@ -104,21 +104,6 @@ def test_mutualnets_count_at_width_0_9(resnet50):
     assert count(built, example).layers + 7 * 7 * 1840 == 3_338_064_192
 
 
-def test_masks_by_layers_are_those_by_sets(resnet50):
-    graph, complexity, _ = resnet50
-    widths = Widths(graph)
-    before = None
-    for share in (0.01, 0.3, 0.7, 1):
-        by_sets = widths.mask(widths.uniform(share))
-        mask = mask_of(graph, channels_left(graph, by_sets))
-        assert (mask == by_sets).all() and mask[graph.frozen].all()
-        if before is not None:
-            assert (before <= mask).all()
-            assert complexity.flops(before) < complexity.flops(mask)
-        before = mask
-    assert before.all()
-
-
 def test_weights_are_those_of_the_first_channels():
     torch.manual_seed(0)
     net = torchvision.models.resnet50().eval()

@@ -119,7 +119,7 @@ def test_channels_that_must_stay_come_first(net):
 
 
 @pytest.mark.parametrize("name", ["ResNet14", "MobileNetV3-small"])
-def test_counts_mean_what_lists_of_channels_mean(name):
+def test_a_list_of_what_a_mask_leaves_means_that_mask(name):
     graph = ChannelGraph(NETWORKS[name](), EXAMPLE)
     widths = Widths(graph)
     for width in (0.3, 0.75):
