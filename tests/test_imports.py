@@ -1,12 +1,10 @@
 """What each step may import: a step waits for what it uses, and for nothing else."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 from click.testing import CliRunner
-from running import FRESH_PROCESS
+from running import run_python
 
 from lwdna.__main__ import COMMANDS
 from lwdna.config.methods import SEARCHES
@@ -83,12 +81,8 @@ for call in calls:
 
 def imported(calls, folder):
     """What is imported after each of some calls, one after the other in a process of their own."""
-    command = [sys.executable, "-c", CALL, json.dumps([HEAVY, calls])]
-    done = subprocess.run(
-        command, cwd=folder, env=FRESH_PROCESS, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return [set(json.loads(line)) for line in done.stdout.splitlines()]
+    said = run_python("-c", CALL, json.dumps([HEAVY, calls]), folder=folder)
+    return [set(json.loads(line)) for line in said.splitlines()]
 
 
 def test_every_command_says_what_it_may_import():

@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 import tomllib
 from itertools import pairwise
 
@@ -13,6 +11,7 @@ import torch
 import torchvision
 import yaml
 from click.testing import CliRunner
+from running import run_python
 from torch import nn
 
 import lwdna
@@ -246,8 +245,7 @@ def test_the_command_prints_lists():
 
 def test_the_lists_are_read_without_pytorch():
     code = "import sys, lwdna; lwdna.channels_of('autoslim-570M'); print('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"
+    assert run_python("-c", code).strip() == "False"
 
 
 OURS = {path.stem: path for path in sorted(FOLDER.glob(LISTS_OF_OURS.format("*")))}

@@ -43,6 +43,21 @@ def copy_project(folder):
             shutil.copy(ROOT / name, folder / name)
 
 
+def run_python(*arguments, folder=None, **environment):
+    """Run Python to its end in a fresh process, which must not fail: what it printed."""
+    done = subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        cwd=folder,
+        env={**FRESH_PROCESS, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=900,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def start(folder, *arguments, config=TINY):
     """Start Snakemake in a process group of its own, as a shell would; see `finish`."""
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]

@@ -2,22 +2,19 @@
 
 import io
 import re
-import subprocess
-import sys
 
 import pandas as pd
 import pytest
 import torch
-from running import ROOT, lwdna
+from running import ROOT, lwdna, run_python
 
 
 def test_help_lists_every_step_without_pytorch():
     code = "import sys, lwdna.__main__ as m; m.lwdna(['--help'], standalone_mode=False)"
     code += "; sys.exit('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0
+    said = run_python("-c", code)
     for step in ("crop", "shrink", "train", "evaluate", "table", "explain", "info"):
-        assert f"  {step} " in done.stdout
+        assert f"  {step} " in said
 
 
 @pytest.mark.parametrize(
@@ -92,16 +89,6 @@ def test_explain_says_why():
 
 def test_the_example_of_the_readme(tmp_path):
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            code + "\nassert sum(p.numel() for p in network.parameters()) < 2e6",
-        ],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "FLOPs" in done.stdout and (tmp_path / "small.safetensors").exists()
+    code += "\nassert sum(p.numel() for p in network.parameters()) < 2e6"
+    said = run_python("-c", code, folder=tmp_path)
+    assert "FLOPs" in said and (tmp_path / "small.safetensors").exists()

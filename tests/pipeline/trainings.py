@@ -44,11 +44,11 @@ def network(*, norm, dropout=0.0, seed=0):
         )
 
 
-def protocol(**changes):
+def protocol(*, lr=0.1, **changes):
     return {
         "epochs": EPOCHS,
         "batch_size": BATCH,
-        "optimizer": {"kind": "sgd", "lr": 0.1, "momentum": 0.9, "weight_decay": 1e-4},
+        "optimizer": {"kind": "sgd", "lr": lr, "momentum": 0.9, "weight_decay": 1e-4},
         "schedule": {"kind": "cosine"},
         **changes,
     }

@@ -5,16 +5,25 @@ As a script: a search on two processes.
 
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from running import FRESH_PROCESS
-from stopping import StopError, stop_at
-from test_dhp import BATCH, EXAMPLE, FLOPS, SAMPLES, Noise, network
+from running import run_python
+from searches import (
+    EXAMPLE,
+    FLOPS,
+    SAMPLES,
+    Noise,
+    gone_on,
+    network,
+    searching,
+    trained,
+    weights,
+)
+from trainings import EPOCHS
 
 import lwdna
 from lwdna.errors import BudgetError, ConfigError
@@ -22,16 +31,14 @@ from lwdna.graph.channels import ChannelGraph
 from lwdna.graph.complexity import MaskedComplexity
 from lwdna.graph.slicing import SlicedNetwork
 from lwdna.graph.surgery import cut
-from lwdna.io.tensors import digest
 from lwdna.rivals import slimming
 from lwdna.rivals.autoslim import AutoSlim, Settings, search
 from lwdna.rivals.held_out import hold_out
 from lwdna.rivals.sandwich import Sandwich
 from lwdna.rivals.widths import Grid, Widths
-from lwdna.training.loop import train
 from lwdna.training.passes import Pass
 
-EPOCHS, STEPS = 3, 3
+STEPS = 3
 """24 of 32 images are trained on."""
 
 
@@ -41,47 +48,7 @@ def settings(**changes):
     )
 
 
-def protocol(**changes):
-    return {
-        "epochs": EPOCHS,
-        "batch_size": BATCH,
-        "optimizer": {"kind": "sgd", "lr": 0.05, "momentum": 0.9, "weight_decay": 1e-4},
-        "schedule": {"kind": "cosine"},
-        **changes,
-    }
-
-
-def run(folder, *, model=None, hook=None, tests=None, devices=1, minutes=15, seed=3, **changes):
-    return search(
-        network() if model is None else model,
-        EXAMPLE,
-        settings(**changes),
-        train_data=Noise(hook),
-        test_data=tests,
-        task="classification",
-        protocol=protocol(checkpoint_minutes=minutes),
-        seed=seed,
-        checkpoint_dir=folder,
-        accelerator="cpu",
-        devices=devices,
-    )
-
-
-def trained(folder, model, passes=None, **changes):
-    """A training of the network by itself; its weights and history."""
-    more = {} if passes is None else {"passes": passes}
-    rows = train(
-        model,
-        Noise(),
-        None,
-        task="classification",
-        protocol=protocol(**changes),
-        seed=3,
-        checkpoint_dir=folder,
-        accelerator="cpu",
-        **more,
-    )
-    return digest(model.state_dict()), rows
+run = searching(search, settings)
 
 
 def sandwich(model, passes, *, soft=True, seed=3, lowest=0.1):
@@ -207,10 +174,8 @@ def test_another_way_to_count_begins_the_removals_anew(tmp_path):
 
 @pytest.mark.parametrize("step", [1, STEPS, 2 * STEPS + 1, EPOCHS * STEPS])
 def test_a_search_that_was_stopped_goes_on_to_the_same_bits(found, tmp_path, step):
-    with pytest.raises(StopError):
-        run(tmp_path, hook=stop_at(step * BATCH + 1), minutes=1e-9)
-    again = run(tmp_path)
-    assert digest(again.shrunk.model.state_dict()) == digest(found.shrunk.model.state_dict())
+    again = gone_on(run, tmp_path, step)
+    assert weights(again) == weights(found)
     assert again.history == found.history
     assert again.record.removals == found.record.removals
 
@@ -233,7 +198,7 @@ def test_a_signal_during_slimming_does_not_lose_it(found, tmp_path, caplog, monk
     assert "stopped by a signal after" in caplog.text
     again = run(tmp_path)
     assert again.record.removals == found.record.removals
-    assert digest(again.shrunk.model.state_dict()) == digest(found.shrunk.model.state_dict())
+    assert weights(again) == weights(found)
 
 
 def test_a_target_out_of_reach_costs_no_search(tmp_path):
@@ -290,15 +255,7 @@ def test_a_plan_counts_what_a_search_computes():
 
 def test_two_processes_search_like_one(tmp_path):
     """Without batch norm."""
-    done = subprocess.run(
-        [sys.executable, __file__, str(tmp_path)],
-        env=FRESH_PROCESS,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
+    run_python(__file__, tmp_path)
     one = run(tmp_path / "one", model=network(norm=False), start="inherited")
     kept, trajectory = (tmp_path / "kept").read_text(), (tmp_path / "removals").read_text()
     assert kept == repr(one.shrunk.kept)

@@ -6,16 +6,15 @@ As a script: a search on two processes.
 import json
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from running import FRESH_PROCESS
-from stopping import StopError, stop_at
-from torch import nn
+from running import run_python
+from searches import EXAMPLE, FLOPS, SAMPLES, Noise, gone_on, network, searching, weights
+from trainings import BATCH
 
 import lwdna
 from lwdna.errors import BudgetError, ConfigError, TrainingError
@@ -29,55 +28,7 @@ from lwdna.rivals.dhp_record import read_latents, write_latents
 from lwdna.shrinkage.hypernetwork import attach_hypernetwork, detach_hypernetwork
 from lwdna.shrinkage.latents import draw_latents
 
-SAMPLES, BATCH, STEPS = 32, 8, 4
-EXAMPLE = torch.empty(1, 3, 8, 8)
-
-
-class Noise(torch.utils.data.Dataset):
-    """Random images; ``hook`` sees every access."""
-
-    def __init__(self, hook=None):
-        generator = torch.Generator().manual_seed(5)
-        self.images = torch.randn(SAMPLES, 3, 8, 8, generator=generator)
-        self.labels = torch.randint(0, 4, (SAMPLES,), generator=generator).tolist()
-        self.hook = hook
-
-    def __len__(self):
-        return SAMPLES
-
-    def __getitem__(self, position):
-        epoch, index = position
-        if self.hook is not None:
-            self.hook(epoch, index)
-        return self.images[index], self.labels[index]
-
-
-class Residual(nn.Module):
-    """A stem, a depthwise block with a shortcut, and a classifier."""
-
-    def __init__(self, *, norm=True):
-        super().__init__()
-        norms = [nn.BatchNorm2d(16) if norm else nn.Identity() for _ in range(2)]
-        self.stem = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), norms[0], nn.ReLU())
-        self.depthwise = nn.Conv2d(16, 16, 3, padding=1, groups=16)
-        self.pointwise = nn.Conv2d(16, 16, 1)
-        self.norm = norms[1]
-        self.last = nn.Conv2d(16, 24, 3, stride=2, padding=1)
-        self.classifier = nn.Linear(24, 4)
-
-    def forward(self, x):
-        x = self.stem(x)
-        x = x + self.norm(self.pointwise(self.depthwise(x)))
-        return self.classifier(torch.relu(self.last(x)).mean((2, 3)))
-
-
-def network(*, norm=True):
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return Residual(norm=norm)
-
-
-FLOPS, _ = lwdna.complexity(network(), EXAMPLE)
+STEPS = 4
 
 
 def settings(**changes):
@@ -94,27 +45,13 @@ def settings(**changes):
     )
 
 
-def run(folder, *, model=None, hook=None, tests=None, epochs=40, minutes=15, devices=1, **changes):
-    return search(
-        network() if model is None else model,
-        EXAMPLE,
-        settings(**changes),
-        train_data=Noise(hook),
-        test_data=tests,
-        task="classification",
-        protocol={
-            "epochs": epochs,
-            "batch_size": BATCH,
-            "optimizer": {"kind": "sgd", "lr": 0.05, "momentum": 0.9, "weight_decay": 1e-4},
-            "schedule": {"kind": "step", "milestones": [epochs], "gamma": 0.1},
-            "checkpoint_minutes": minutes,
-            "test_every": epochs,
-        },
-        seed=3,
-        checkpoint_dir=folder,
-        accelerator="cpu",
-        devices=devices,
-    )
+def during(epochs):
+    """A search of so many epochs at most."""
+    schedule = {"kind": "step", "milestones": [epochs], "gamma": 0.1}
+    return searching(search, settings, epochs=epochs, schedule=schedule, test_every=epochs)
+
+
+run = during(40)
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +75,7 @@ def test_latent_vectors_become_sparse_until_the_budget_is_met(found):
 
 def test_an_unregularised_search_finds_nothing_and_says_what_to_change(tmp_path):
     with pytest.raises(TrainingError, match=r"not sparse enough. Give lambda more than 0"):
-        run(tmp_path, lambda_=0.0, epochs=2)
+        during(2)(tmp_path, lambda_=0.0)
 
 
 def test_a_target_out_of_reach_costs_no_search(tmp_path):
@@ -196,10 +133,8 @@ def test_the_network_found_is_plain_and_survives_save_and_load(found, tmp_path):
 
 @pytest.mark.parametrize("step", [1, STEPS, 2 * STEPS + 1])
 def test_a_search_that_was_stopped_goes_on_to_the_same_bits(found, tmp_path, step):
-    with pytest.raises(StopError):
-        run(tmp_path, hook=stop_at(step * BATCH + 1), minutes=1e-9)
-    again = run(tmp_path)
-    assert digest(again.shrunk.model.state_dict()) == digest(found.shrunk.model.state_dict())
+    again = gone_on(run, tmp_path, step)
+    assert weights(again) == weights(found)
     assert again.history == found.history
     assert (again.record.trajectory == found.record.trajectory).all()
     for epoch, vectors in found.record.latents.items():
@@ -219,7 +154,7 @@ def test_a_signal_at_the_last_step_does_not_lose_the_end(found, tmp_path):
     with pytest.raises(SystemExit):
         run(tmp_path, hook=signal_at_the_end)
     again = run(tmp_path)
-    assert digest(again.shrunk.model.state_dict()) == digest(found.shrunk.model.state_dict())
+    assert weights(again) == weights(found)
     assert (again.record.trajectory == found.record.trajectory).all()
 
 
@@ -237,7 +172,7 @@ def test_a_signal_during_the_last_test_does_not_lose_the_end(found, tmp_path):
     with pytest.raises(SystemExit):
         run(tmp_path, tests=Stopping(images))
     again = run(tmp_path, tests=images)
-    assert digest(again.shrunk.model.state_dict()) == digest(found.shrunk.model.state_dict())
+    assert weights(again) == weights(found)
     assert (again.record.trajectory == found.record.trajectory).all()
     assert len(again.history) == len(found.history)
     assert again.history[-1]["test_loss"] is not None
@@ -251,7 +186,7 @@ def test_a_complete_search_is_read_not_repeated(found, tmp_path):
 
     again = run(tmp_path, hook=fail)
     assert (again.record.trajectory == found.record.trajectory).all()
-    assert digest(again.shrunk.model.state_dict()) == digest(found.shrunk.model.state_dict())
+    assert weights(again) == weights(found)
 
 
 def test_the_floor_of_each_latent_vector_stays(tmp_path):
@@ -318,15 +253,7 @@ def test_the_record_is_read_as_it_was_written(found, tmp_path):
 
 def test_two_processes_search_like_one(tmp_path):
     """Without batch norm."""
-    done = subprocess.run(
-        [sys.executable, __file__, str(tmp_path)],
-        env=FRESH_PROCESS,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
+    run_python(__file__, tmp_path)
     seen = [json.loads((tmp_path / f"seen{rank}.json").read_text()) for rank in (0, 1)]
     assert len(seen[0]) == len(seen[1])
     assert sorted(index for part in seen for epoch, index in part if epoch == 0) == [

@@ -1,23 +1,24 @@
 """MutualNet: narrower networks at other sizes of the image learn from the full one in each step."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
+from searches import EXAMPLE, Noise, network
+from searches import trained as trained_at
 from stopping import StopError, stop_at
-from test_dhp import BATCH, EXAMPLE, Noise, network
 from torch import nn
+from trainings import BATCH
 
 from lwdna.errors import ConfigError
-from lwdna.io.tensors import digest
 from lwdna.rivals.mutualnet import MutualNet, Settings, passes_of, resized
 from lwdna.steps._training import steps_for
 from lwdna.tasks.task import task_for
-from lwdna.training.loop import train
 from lwdna.training.passes import Pass, ordinary
 
-EPOCHS, STEPS = 3, 4
+trained = partial(trained_at, lr=0.02)
 
 
 def settings(**changes):
@@ -26,28 +27,6 @@ def settings(**changes):
 
 def mutual(model, seed=3, task="classification", **changes):
     return passes_of(model, EXAMPLE, settings(**changes), task=task_for(task), seed=seed)
-
-
-def trained(folder, model, passes=None, hook=None, minutes=15):
-    """A training; its weights and history."""
-    rows = train(
-        model,
-        Noise(hook),
-        None,
-        task="classification",
-        protocol={
-            "epochs": EPOCHS,
-            "batch_size": BATCH,
-            "optimizer": {"kind": "sgd", "lr": 0.02, "momentum": 0.9, "weight_decay": 1e-4},
-            "schedule": {"kind": "cosine"},
-            "checkpoint_minutes": minutes,
-        },
-        seed=3,
-        checkpoint_dir=folder,
-        accelerator="cpu",
-        **({} if passes is None else {"passes": passes}),
-    )
-    return digest(model.state_dict()), rows
 
 
 def test_widths_and_sizes_are_a_function_of_seed_and_step():
@@ -110,7 +89,7 @@ def test_a_training_that_was_stopped_goes_on_to_the_same_bits(tmp_path):
     stop = stop_at(6 * BATCH + 1)
     model = network()
     with pytest.raises(StopError):
-        trained(tmp_path / "stopped", model, mutual(model), stop, minutes=1e-9)
+        trained(tmp_path / "stopped", model, mutual(model), hook=stop, checkpoint_minutes=1e-9)
     model = network()
     assert trained(tmp_path / "stopped", model, mutual(model)) == expected
 

@@ -1,15 +1,13 @@
 """A rival that only scores channels: one file and one line make it a method, and a criterion."""
 
-import os
 import shutil
-import subprocess
-import sys
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from pages import block_of, with_line
-from running import ROOT
+from running import ROOT, run_python
 from torch import nn
 
 import lwdna
@@ -91,19 +89,7 @@ def test_a_file_and_a_line_are_a_method_a_criterion_and_a_shrinkage(tmp_path):
     methods.write_text(with_line(methods.read_text(), "METHODS", LINE))
     (tmp_path / "net.py").write_text(NETWORK)
 
-    def run(*arguments):
-        environment = os.environ | {"PYTHONPATH": str(tmp_path)}
-        done = subprocess.run(
-            [sys.executable, *arguments],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
+    run = partial(run_python, folder=tmp_path, PYTHONPATH=str(tmp_path))
     run(
         *("-m", "lwdna", "shrink", "net.py:make", "--input", "1x3x8x8", "--flops-ratio", "1"),
         *("--criterion", "every-other", "--output", "small.safetensors"),

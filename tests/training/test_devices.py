@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner
-from running import FRESH_PROCESS
+from running import FRESH_PROCESS, run_python
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from trainings import BATCH, EPOCHS, SAMPLES, Images, losses, network, protocol, run
@@ -172,11 +172,7 @@ def test_the_command_line_trains_on_two_processes(tmp_path):
             *("--output", str(tmp_path / f"{name}.safetensors")),
         ]
 
-    two = [sys.executable, "-m", "lwdna", "train", *options("two", 2, 1)]
-    done = subprocess.run(
-        two, env=FRESH_PROCESS, capture_output=True, text=True, check=False, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
+    run_python("-m", "lwdna", "train", *options("two", 2, 1))
     assert CliRunner().invoke(train_step, options("one", 1, 2)).exit_code == 0
     ours, theirs = (pd.read_csv(tmp_path / f"{name}.csv") for name in ("two", "one"))
     assert list(ours) == list(theirs) and len(ours) == 2
@@ -317,10 +313,8 @@ class Strided(nn.Module):
 def test_strided_convolutions_of_one_pixel_neither_kill_nor_mislead(tmp_path, changes, processor):
     """Without :class:`lwdna.training.devices.GatheredPixels` PyTorch 2.14.1 did one or the
     other."""
-    environment = {**FRESH_PROCESS, "ONEDNN_MAX_CPU_ISA": processor}
-    command = [sys.executable, __file__, str(tmp_path), "strided", json.dumps(changes)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    arguments = (__file__, tmp_path, "strided", json.dumps(changes))
+    run_python(*arguments, ONEDNN_MAX_CPU_ISA=processor)
     plain, changed = json.loads((tmp_path / "losses.json").read_text())
     assert changed == pytest.approx(plain, rel=1e-4)
 

@@ -1,11 +1,8 @@
 """Optimisers and Fabric without the compiler are PyTorch's optimisers, and the Fabric with it."""
 
-import subprocess
-import sys
-
 import pytest
 import torch
-from running import FRESH_PROCESS
+from running import run_python
 from torch import nn
 
 from lwdna.training.protocol import Protocol
@@ -71,19 +68,6 @@ assert torch._dynamo.OptimizedModule in map(type, compiled.children()), "it is n
 """
 
 
-def check_runs(code, folder=None):
-    """In a process of its own, which finds modules of the folder first."""
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=folder,
-        env=FRESH_PROCESS,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-
-
 @pytest.mark.parametrize(
     "asks", ["torch._dynamo.config", "__import__('torch._dynamo.config')", "from_it"]
 )
@@ -94,8 +78,8 @@ def test_what_asks_for_more_of_the_compiler_is_imported_with_it(asks, tmp_path):
         "from lwdna.training.uncompiled import load_fabric_uncompiled\n"
         "load_fabric_uncompiled()\nfrom lightning_fabric import more\nassert more.__name__"
     )
-    check_runs(code, tmp_path)
+    run_python("-c", code, folder=tmp_path)  # where modules are found first
 
 
 def test_fabric_knows_a_compiled_network_though_it_was_loaded_without_the_compiler():
-    check_runs(COMPILED)
+    run_python("-c", COMPILED)
