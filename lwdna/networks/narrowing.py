@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import torch
@@ -85,49 +86,67 @@ def _narrow(
     complexity = MaskedComplexity(graph, batch_norm=batch_norm)
     noted = {"method": "channels", "batch_norm": batch_norm}
     mask = mask_of(graph, channels)
-    return derived(graph, model, mask, inputs, complexity, like=model, settings=noted)
+    return derived(Derivation(graph, model, mask, inputs, complexity, like=model, settings=noted))
 
 
-def derived(
-    graph: ChannelGraph,
-    wide: nn.Module,
-    mask: Mask,
-    example_input: Tensor | Sequence[Tensor],
-    complexity: MaskedComplexity,
-    *,
-    like: nn.Module,
-    settings: Mapping[str, Any],
-) -> nn.Module:
-    """What a mask leaves of a network, checked against the prediction, with its provenance.
+@dataclass(frozen=True)
+class Derivation:
+    """Where a plain network comes from: a wide one, and what is to be left of it.
 
     Args:
         graph: the channel graph of ``wide``.
-        wide: the network; it is not changed.
+        wide: the network, with ordinary weights; it is not changed.
         mask: ``(elements,)``.
         example_input: ``(B, C, H, W)`` at the size for which FLOPs are meant.
         complexity: of ``graph``.
         like: the network as it was given, whose modules' training modes are kept.
-        settings: how the mask came about; ``batch_norm`` must be among them.
+        settings: how the mask came about, for the provenance; ``batch_norm`` must be among them.
+    """
+
+    graph: ChannelGraph
+    wide: nn.Module
+    mask: Mask
+    example_input: Tensor | Sequence[Tensor]
+    complexity: MaskedComplexity
+    _: KW_ONLY
+    like: nn.Module
+    settings: Mapping[str, Any]
+
+    @property
+    def shrinkage(self) -> Shrinkage:
+        """What it does to the wide network."""
+        full = self.graph.full_mask()
+        return Shrinkage(
+            channels_before={n: len(layer.outputs) for n, layer in self.graph.layers.items()},
+            flops_before=self.complexity.flops(full),
+            flops_after=self.complexity.flops(self.mask),
+            params_before=self.complexity.params(full),
+            params_after=self.complexity.params(self.mask),
+            inputs=[list(x.shape) for x in as_inputs(self.example_input)],
+            settings=dict(self.settings),
+        )
+
+    @property
+    def kept(self) -> dict[str, list[int]]:
+        """By layer the indices of the output channels that stay."""
+        return self.graph.kept(self.mask)
+
+
+def derived(source: Derivation) -> nn.Module:
+    """What a mask leaves of a network, checked against the prediction, with its provenance.
 
     Raises:
         GraphError: if the network is not what the channel graph predicts.
     """
+    graph, wide, mask = source.graph, source.wide, source.mask
     _say_what_was_left(wide)
     small = cut(graph, wide, mask)
-    verify(graph, small, example_input, mask, complexity, batch_norm=bool(settings["batch_norm"]))
-    for module, given in zip(small.modules(), like.modules(), strict=True):
+    batch_norm = bool(source.settings["batch_norm"])
+    verify(graph, small, source.example_input, mask, source.complexity, batch_norm=batch_norm)
+    for module, given in zip(small.modules(), source.like.modules(), strict=True):
         module.training = given.training
-    shrinkage = Shrinkage(
-        channels_before={name: len(layer.outputs) for name, layer in graph.layers.items()},
-        flops_before=complexity.flops(graph.full_mask()),
-        flops_after=complexity.flops(mask),
-        params_before=complexity.params(graph.full_mask()),
-        params_after=complexity.params(mask),
-        inputs=[list(x.shape) for x in as_inputs(example_input)],
-        settings=dict(settings),
-    )
-    kept, numbers = graph.kept(mask), graph.remembered(mask)
-    set_provenance(small, provenance_of(wide).shrunk(kept, shrinkage, numbers))
+    origin, numbers = provenance_of(wide), graph.remembered(mask)
+    set_provenance(small, origin.shrunk(source.kept, source.shrinkage, numbers))
     return small
 
 

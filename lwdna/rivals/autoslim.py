@@ -31,6 +31,7 @@ from lwdna.graph.inputs import as_inputs
 from lwdna.graph.operations import BATCH_NORMS
 from lwdna.graph.slicing import SlicedNetwork
 from lwdna.io import tensors
+from lwdna.networks.narrowing import Derivation
 from lwdna.rivals.held_out import hold_out
 from lwdna.rivals.sandwich import Sandwich
 from lwdna.rivals.search import Effort, Found
@@ -177,12 +178,13 @@ def search(
     trajectory = slimming.to(settings.target_flops)
     mask = select(graph, complexity, trajectory.scores(grid), budget)
     noted = {"method": "AutoSlim", "seed": seed, **asdict(settings)}
+    whole = model if settings.start == "fresh" else wide.cpu()
+    shrunk = derive(
+        Derivation(graph, whole, mask, example_input, complexity, like=model, settings=noted)
+    )
     if settings.start == "fresh":
-        shrunk = derive(graph, model, mask, example_input, complexity, like=model, settings=noted)
         begin(shrunk.model, "fresh", layers=layers, seed=seed)
     else:
-        wide.cpu()
-        shrunk = derive(graph, wide, mask, example_input, complexity, like=model, settings=noted)
         size = Protocol.read(training["protocol"]).batch_size
         inputs = (inputs for inputs, _ in batches_of(learnt, size, seed))
         recalibrate(shrunk.model, islice(inputs, settings.calibration))

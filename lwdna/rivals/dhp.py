@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from lwdna.errors import ConfigError, TrainingError, require_numbers
 from lwdna.graph.channels import ChannelGraph, Mask
 from lwdna.graph.complexity import MaskedComplexity, complexity
+from lwdna.networks.narrowing import Derivation
 from lwdna.rivals.dhp_record import TRAJECTORY, LatentRecord
 from lwdna.rivals.search import Effort, Found
 from lwdna.shrinkage.budget import Budget, check_target, floors, protect, select
@@ -125,7 +126,9 @@ def search(
     mask = select(graph, complexity, proximal.scores(), budget)
     detach_hypernetwork(graph, wide)
     noted = {"method": "DHP", "seed": seed, **asdict(settings)}
-    shrunk = derive(graph, wide, mask, example_input, complexity, like=model, settings=noted)
+    shrunk = derive(
+        Derivation(graph, wide, mask, example_input, complexity, like=model, settings=noted)
+    )
     return Found(shrunk=shrunk, history=history, record=proximal.noted())
 
 

@@ -13,6 +13,7 @@ from lwdna.graph.channels import ChannelGraph
 from lwdna.graph.complexity import MaskedComplexity
 from lwdna.graph.inputs import as_inputs, check_data, unwrapped
 from lwdna.graph.labels import Groups
+from lwdna.networks.narrowing import Derivation
 from lwdna.shrinkage.budget import Budget, floors, select
 from lwdna.shrinkage.gradients import LossFunction
 from lwdna.shrinkage.latents import scored_elements
@@ -90,4 +91,4 @@ def prune(
     budget = Budget(settings.target_flops, floors(graph.sets, rho, tau), multiple_of)
     mask = select(graph, complexity, scores, budget)
     noted = {name: value for name, value in settings.noted().items() if name in _NOTED}
-    return derive(graph, model, mask, inputs, complexity, like=model, settings=noted)
+    return derive(Derivation(graph, model, mask, inputs, complexity, like=model, settings=noted))

@@ -20,6 +20,7 @@ from lwdna.graph.inputs import as_inputs, check_data, unwrapped
 from lwdna.graph.labels import Groups
 from lwdna.graph.meta import duplicate, unchanged
 from lwdna.graph.widening import check_factor
+from lwdna.networks.narrowing import Derivation
 from lwdna.networks.widening import widen_to_shrink
 from lwdna.shrinkage.budget import Budget, check_target, floors, select
 from lwdna.shrinkage.gradients import LossFunction, latent_gradients
@@ -134,7 +135,9 @@ def shrink(
     if start != "generated":
         put_back(wide, model, layers)
     noted = settings.noted()
-    result = derive(graph, wide, mask, example_input, complexity, like=model, settings=noted)
+    result = derive(
+        Derivation(graph, wide, mask, example_input, complexity, like=model, settings=noted)
+    )
     begin(result.model, start, layers=layers, seed=settings.seed)
     return result if baseline is None else result.beside(*baseline)
 

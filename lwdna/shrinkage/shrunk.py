@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from lwdna.errors import ConfigError, require_file_name
-from lwdna.graph.channels import ChannelGraph, Mask
-from lwdna.graph.complexity import MaskedComplexity
-from lwdna.networks.narrowing import derived
+from lwdna.networks.narrowing import Derivation, derived
 from lwdna.networks.provenance import percent, provenance_of, set_provenance, write_summary
 from lwdna.networks.weights import save
 
@@ -88,38 +84,20 @@ class Shrunk:
         return "\n".join(lines)
 
 
-def derive(
-    graph: ChannelGraph,
-    wide: nn.Module,
-    mask: Mask,
-    example_input: Tensor | Sequence[Tensor],
-    complexity: MaskedComplexity,
-    *,
-    like: nn.Module,
-    settings: Mapping[str, Any],
-) -> Shrunk:
+def derive(source: Derivation) -> Shrunk:
     """The plain network that a mask leaves of the widened one, checked against the prediction.
-
-    Args:
-        graph: the channel graph of ``wide``.
-        wide: the widened network with ordinary weights; it is not changed.
-        mask: ``(elements,)``.
-        example_input: ``(B, C, H, W)`` at the size for which FLOPs are meant.
-        complexity: of ``graph``.
-        like: the widened network as it was given, whose modules' training modes are kept.
-        settings: how the mask came about, for the provenance; ``batch_norm`` must be among them.
 
     Raises:
         GraphError: if the network is not what the channel graph predicts.
     """
-    small = derived(graph, wide, mask, example_input, complexity, like=like, settings=settings)
+    done = source.shrinkage
     return Shrunk(
-        model=small,
-        flops=complexity.flops(mask),
-        params=complexity.params(mask),
-        kept=graph.kept(mask),
-        channels_before={name: len(layer.outputs) for name, layer in graph.layers.items()},
-        flops_before=complexity.flops(graph.full_mask()),
-        params_before=complexity.params(graph.full_mask()),
-        uncounted=tuple(graph.uncounted),
+        model=derived(source),
+        flops=done.flops_after,
+        params=done.params_after,
+        kept=source.kept,
+        channels_before=done.channels_before,
+        flops_before=done.flops_before,
+        params_before=done.params_before,
+        uncounted=tuple(source.graph.uncounted),
     )

@@ -63,23 +63,13 @@ def resized(folder):
 
 
 def super_resolution(folder, patch_size=4, samples=20):
-    return SuperResolutionTrain(
-        Store(folder / "pair.h5"),
-        patch_size=patch_size,
-        scale=SCALE,
-        samples_per_epoch=samples,
-        seed=SEED,
-    )
+    how = {"patch_size": patch_size, "samples_per_epoch": samples, "seed": SEED}
+    return SuperResolutionTrain(Store(folder / "pair.h5"), scale=SCALE, **how)
 
 
 def denoising(folder, patch_size=8, samples=20):
-    return DenoisingTrain(
-        Store(folder / "gray.h5"),
-        patch_size=patch_size,
-        sigma=SIGMA,
-        samples_per_epoch=samples,
-        seed=SEED,
-    )
+    how = {"patch_size": patch_size, "samples_per_epoch": samples, "seed": SEED}
+    return DenoisingTrain(Store(folder / "gray.h5"), sigma=SIGMA, **how)
 
 
 MAKERS = [classification, resized, super_resolution, denoising]

@@ -17,6 +17,7 @@ from lwdna.errors import BudgetError
 from lwdna.graph.channels import ChannelGraph
 from lwdna.graph.complexity import MaskedComplexity, complexity
 from lwdna.graph.surgery import cut, silence, verify
+from lwdna.networks.narrowing import Derivation
 from lwdna.shrinkage.budget import Budget, floors, select
 from lwdna.shrinkage.shrunk import derive
 
@@ -389,7 +390,9 @@ def test_torchvision(name, tmp_path, record_property):
     target = SHARE * direct[0]
     mask = select(graph, counted, scores, Budget(target, floors(graph.sets, 0.05, 0.05)))
     flops, kept_params = counted.flops(mask), counted.params(mask)
-    shrunk = derive(graph, model, mask, x, counted, like=model, settings={"batch_norm": True})
+    shrunk = derive(
+        Derivation(graph, model, mask, x, counted, like=model, settings={"batch_norm": True})
+    )
     small = shrunk.model
     assert flops <= target
     assert sum(p.numel() for p in small.parameters()) == kept_params
