@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 from torch import Tensor, nn
 
-from lwdna.errors import require_function
 from lwdna.graph.channels import ChannelGraph
 from lwdna.graph.complexity import MaskedComplexity
 from lwdna.graph.inputs import as_inputs, check_data, unwrapped
@@ -17,7 +16,7 @@ from lwdna.networks.narrowing import Derivation
 from lwdna.shrinkage.budget import Budget, floors, select
 from lwdna.shrinkage.gradients import LossFunction
 from lwdna.shrinkage.latents import scored_elements
-from lwdna.shrinkage.settings import Scorer, Settings, asked_budget
+from lwdna.shrinkage.settings import Scorer, Settings, asked_budget, require_scorer
 from lwdna.shrinkage.shrink import own_scores
 from lwdna.shrinkage.shrunk import Shrunk, derive
 
@@ -64,13 +63,7 @@ def prune(
         GraphError: if the channels of the network cannot be followed.
         ConfigError: for arguments out of range, or scores that are none.
     """
-    require_function(
-        criterion,
-        4,
-        "The criterion",
-        "a function that is called with the channel graph, the network, the loss function and the "
-        "settings, and returns a score for each element, such as lwdna.rivals.l1.score",
-    )
+    require_scorer(criterion)
     settings = Settings(
         target_flops=asked_budget(target_flops, flops_ratio),
         rho=rho,

@@ -81,13 +81,7 @@ class Settings:
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; give a share between 0 and 1.")
         if callable(self.criterion):
-            require_function(
-                self.criterion,
-                4,
-                "The criterion",
-                "a function that is called with the channel graph, the network, the loss function "
-                "and the settings, and returns a score for each element",
-            )
+            require_scorer(self.criterion)
         else:
             require_known(self.criterion, CRITERIA, f"There is no criterion '{self.criterion}':")
         require_known(self.start, STARTS, f"There is no start '{self.start}':")
@@ -149,6 +143,21 @@ class Settings:
             **({} if self.multiple_of == 1 else {"multiple_of": int(self.multiple_of)}),
             **({} if self.groups == "whole" else {"groups": self.groups}),
         }
+
+
+def require_scorer(criterion: object) -> None:
+    """Refuse what cannot be called as a :data:`Scorer`.
+
+    Raises:
+        ConfigError: if it cannot.
+    """
+    require_function(
+        criterion,
+        4,
+        "The criterion",
+        "a function that is called with the channel graph, the network, the loss function and the "
+        "settings, and returns a score for each element, such as lwdna.rivals.l1.score",
+    )
 
 
 def asked_budget(target_flops: float | None, flops_ratio: float | None) -> float:
