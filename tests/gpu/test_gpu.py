@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 from running import FRESH_PROCESS
+from stopping import StopError, stop_at
 from torch import nn
 from torch.nn import functional
 from trainings import BATCH, SAMPLES, Images, losses, network, protocol, run
@@ -108,20 +109,11 @@ def test_distillation_has_the_curve_of_the_cpu(tmp_path):
     assert found[DEVICE] == pytest.approx(found["cpu"], rel=ROUNDING)
 
 
-class CrashError(Exception):
-    pass
-
-
 def cut(folder, accelerator, **changes):
-    """A training that crashes in its second epoch."""
-
-    def crash(seen):
-        if len(seen) == SAMPLES + BATCH * 2 + 1:
-            raise CrashError
-
+    """A training that stops in its second epoch."""
     settings = protocol(checkpoint_minutes=0, **changes)
-    data = Images(hook=crash)
-    with pytest.raises(CrashError):
+    data = Images(stop_at(SAMPLES + BATCH * 2 + 1))
+    with pytest.raises(StopError):
         run(folder, network(norm=True), data, protocol=settings, accelerator=accelerator)
     return settings
 

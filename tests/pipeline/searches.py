@@ -4,7 +4,7 @@ import pytest
 import torch
 from stopping import StopError, stop_at
 from torch import nn
-from trainings import BATCH, protocol
+from trainings import BATCH, RandomImages, protocol
 
 import lwdna
 from lwdna.io.tensors import digest
@@ -15,23 +15,11 @@ SAMPLES = 32
 EXAMPLE = torch.empty(1, 3, 8, 8)
 
 
-class Noise(torch.utils.data.Dataset):
-    """Random images; ``hook`` sees every access."""
+class Noise(RandomImages):
+    """What is learned from; ``hook`` sees every access."""
 
     def __init__(self, hook=None):
-        generator = torch.Generator().manual_seed(5)
-        self.images = torch.randn(SAMPLES, 3, 8, 8, generator=generator)
-        self.labels = torch.randint(0, 4, (SAMPLES,), generator=generator).tolist()
-        self.hook = hook
-
-    def __len__(self):
-        return SAMPLES
-
-    def __getitem__(self, position):
-        epoch, index = position
-        if self.hook is not None:
-            self.hook(epoch, index)
-        return self.images[index], self.labels[index]
+        super().__init__(SAMPLES, classes=4, size=8, hook=hook)
 
 
 class Residual(nn.Module):

@@ -8,24 +8,37 @@ from lwdna.training.loop import train
 SAMPLES, EPOCHS, BATCH = 44, 3, 8
 
 
-class Images(torch.utils.data.Dataset):
-    """Random images; ``seen`` gets every (epoch, index) asked for."""
+class RandomImages(torch.utils.data.Dataset):
+    """Labelled images drawn at random.
 
-    def __init__(self, seen=None, hook=None):
+    Args:
+        samples: how many.
+        classes: of their labels.
+        size: of a side in pixels.
+        hook: called with every epoch and index asked for.
+    """
+
+    def __init__(self, samples, *, classes, size, hook=None):
         generator = torch.Generator().manual_seed(5)
-        self.images = torch.randn(SAMPLES, 3, 8, 8, generator=generator)
-        self.labels = torch.randint(0, 6, (SAMPLES,), generator=generator).tolist()
-        self.seen = [] if seen is None else seen
+        self.images = torch.randn(samples, 3, size, size, generator=generator)
+        self.labels = torch.randint(0, classes, (samples,), generator=generator).tolist()
         self.hook = hook
 
     def __len__(self):
-        return SAMPLES
+        return len(self.images)
 
     def __getitem__(self, position):
-        self.seen.append(position)
+        epoch, index = position
         if self.hook is not None:
-            self.hook(self.seen)
-        return self.images[position[1]], self.labels[position[1]]
+            self.hook(epoch, index)
+        return self.images[index], self.labels[index]
+
+
+class Images(RandomImages):
+    """What is learned from; ``hook`` sees every access."""
+
+    def __init__(self, hook=None):
+        super().__init__(SAMPLES, classes=6, size=8, hook=hook)
 
 
 def network(*, norm, dropout=0.0, seed=0):

@@ -13,6 +13,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from running import FRESH_PROCESS, run_python
+from stopping import StopError, stop_at
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from trainings import BATCH, EPOCHS, SAMPLES, Images, losses, network, protocol, run
@@ -43,21 +44,25 @@ def child(folder, kind):
     if kind == "plain":
         model, seen = network(norm=False), []
         try:
-            rows = run(folder, model, Images(seen), devices=2)
+            data = Images(lambda *position: seen.append(position))
+            rows = run(folder, model, data, devices=2)
         finally:  # also in the process that ends in there
             (folder / f"seen{rank}.json").write_text(json.dumps(seen))
     else:
         # A rank reads half of each batch.
         before = SAMPLES // 2 + BATCH // 2 * STOP_AT
 
-        def wait(seen):
+        seen = []
+
+        def wait(*position):
+            seen.append(position)
             if len(seen) == before + 1:
                 (folder / f"waiting{rank}").touch()
                 while not (folder / "go").exists():
                     time.sleep(0.05)
 
         model = network(norm=True, dropout=0.3)
-        data = Images(hook=wait if kind == "stopped" else None)
+        data = Images(wait if kind == "stopped" else None)
         rows = run(folder, model, data, protocol=protocol(checkpoint_minutes=0), devices=2)
     (folder / "rows.json").write_text(json.dumps(rows))
     (folder / "weights").write_text(digest(model.state_dict()))
@@ -209,10 +214,6 @@ def test_micro_batches_are_normalised_on_their_own(tmp_path):
     assert losses(theirs)[0] != pytest.approx(losses(rows)[0], rel=1e-5)
 
 
-class CrashError(Exception):
-    pass
-
-
 @pytest.fixture
 def compiler():
     """The settings of the compiler, which works in this process: helpers would outlive a test."""
@@ -242,14 +243,11 @@ def test_a_crash_goes_on_to_the_same_bits(tmp_path, compiler, changes, optimizer
     if optimizer == "adam":
         settings["optimizer"] = {"kind": "adam", "lr": 1e-2}
 
-    def crash(seen):
-        if len(seen) == SAMPLES + BATCH * 2 + 1:
-            raise CrashError
-
     whole, resumed = network(norm=True), network(norm=True)
     rows = run(tmp_path / "whole", whole, protocol=settings)
-    with pytest.raises(CrashError):
-        run(tmp_path / "cut", network(norm=True), Images(hook=crash), protocol=settings)
+    data = Images(stop_at(SAMPLES + BATCH * 2 + 1))
+    with pytest.raises(StopError):
+        run(tmp_path / "cut", network(norm=True), data, protocol=settings)
     assert run(tmp_path / "cut", resumed, protocol=settings) == rows
     assert digest(resumed.state_dict()) == digest(whole.state_dict())
     assert all(p.is_contiguous() for p in whole.parameters())

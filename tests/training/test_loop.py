@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from running import FRESH_PROCESS
 from torch import nn
+from trainings import RandomImages
 
 from lwdna.errors import CheckpointError, ConfigError, LwdnaError, TrainingError
 from lwdna.io.locks import lock
@@ -34,25 +36,17 @@ OPTIMIZERS = {
 }
 
 
-class Noisy(torch.utils.data.Dataset):
+class Noisy(RandomImages):
     """Random images whose noise depends on (epoch, index); ``hook`` sees every access."""
 
     def __init__(self, size=SAMPLES, hook=None):
-        generator = torch.Generator().manual_seed(5)
-        self.images = torch.randn(size, 3, 4, 4, generator=generator)
-        self.labels = torch.randint(0, 6, (size,), generator=generator).tolist()
-        self.hook = hook
-
-    def __len__(self):
-        return len(self.images)
+        super().__init__(size, classes=6, size=4, hook=hook)
 
     def __getitem__(self, position):
+        image, label = super().__getitem__(position)
         epoch, index = position
-        if self.hook is not None:
-            self.hook(epoch, index)
         generator = torch.Generator().manual_seed(1000 * epoch + index)
-        noise = torch.randn(3, 4, 4, generator=generator)
-        return self.images[index] + 0.1 * noise, self.labels[index]
+        return image + 0.1 * torch.randn(3, 4, 4, generator=generator), label
 
 
 def network(seed=0):
@@ -147,16 +141,11 @@ def child(folder, kind):
 def children(tmp_path_factory):
     """Two real processes that train; they are started early, since importing torch takes long."""
     root = tmp_path_factory.mktemp("children")
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(Path(__file__).parents[2]),
-        "OMP_NUM_THREADS": "1",
-    }
     started = {}
     for kind in OPTIMIZERS:
         (root / kind).mkdir()
         command = [sys.executable, __file__, str(root / kind), kind]
-        started[kind] = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+        started[kind] = subprocess.Popen(command, env=FRESH_PROCESS, stderr=subprocess.DEVNULL)
     yield root, started
     for process in started.values():
         process.kill()
