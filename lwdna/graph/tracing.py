@@ -374,6 +374,7 @@ def _result(
     """
     if isinstance(module, BATCH_NORMS) and not kwargs:
         (x,) = args
+        module._check_input_dim(x)
         if x.ndim > 1 and x.shape[1] == module.num_features and x.is_floating_point():
             if pixel_by_pixel(x):
                 return without_data(x)

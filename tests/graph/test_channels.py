@@ -632,6 +632,21 @@ def test_example_input_of_the_wrong_shape(shape):
         ChannelGraph(build("ResNet8"), torch.zeros(shape))
 
 
+@pytest.mark.parametrize(
+    ("norm", "images"),
+    [
+        (nn.BatchNorm1d(6), (1, 3, 8, 8)),
+        (nn.BatchNorm2d(6), (1, 3, 8)),
+        (nn.BatchNorm3d(6), (1, 3, 8)),
+    ],
+    ids=str,
+)
+def test_a_norm_for_another_number_of_axes_is_refused(norm, images):
+    conv = nn.Conv1d(3, 6, 1) if len(images) == 3 else nn.Conv2d(3, 6, 1)
+    with pytest.raises(GraphError, match=r"does not run on .*expected .*input"):
+        ChannelGraph(nn.Sequential(conv, norm), torch.zeros(images))
+
+
 def test_example_input_of_the_wrong_kind():
     with pytest.raises(GraphError, match=r"\(float\).*\(double\)"):
         ChannelGraph(build("ResNet8").double(), X)
