@@ -21,10 +21,12 @@ The public names are loaded on first use, so that the command line starts withou
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from lwdna.lazy import names_of
 
 if TYPE_CHECKING:
+    from lwdna import tracking
     from lwdna.graph.channels import ChannelGraph
     from lwdna.graph.complexity import complexity
     from lwdna.graph.rules import Rule, register_rule
@@ -50,6 +52,7 @@ __all__ = [
     "prune",
     "register_rule",
     "shrink",
+    "tracking",
     "widen",
 ]
 
@@ -65,11 +68,8 @@ _HOME = {
     "prune": "lwdna.shrinkage.prune",
     "register_rule": "lwdna.graph.rules",
     "shrink": "lwdna.shrinkage.shrink",
+    "tracking": "lwdna.tracking",
     "widen": "lwdna.networks.widening",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'lwdna' has no attribute '{name}'")
-    return getattr(import_module(_HOME[name]), name)
+__getattr__ = names_of(__name__, _HOME)

@@ -40,6 +40,7 @@ COMMANDS = {
     "zoo": "List published numbers of channels, or print one list.",
     "explain": "Say which channels of a network are coupled, and why.",
     "info": "Say what is in a weights file: channels by layer, FLOPs, parameters.",
+    "track": "Follow an object through a video or a folder of frames.",
     "plan": "Say what a run will take: jobs, hours and disk by table and network.",
     "export": "Write a network as an ONNX file or a torch.export program.",
 }

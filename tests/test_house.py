@@ -2,6 +2,7 @@
 
 import ast
 import re
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ HOUSE = ROOT / "lwdna"
 
 FLOORS = {
     "errors": 0,
+    "lazy": 0,
     "io": 1,
     "data": 2,
     "graph": 2,
@@ -137,16 +139,46 @@ def test_kinds_of_tasks_are_named_in_their_wing_alone():
                 raise AssertionError(f"lwdna/{path}:{node.lineno} names the task '{node.value}'")
 
 
-def test_every_wing_is_known_and_its_face_is_empty():
+LAZY = {"__future__", "typing", "lwdna.lazy"}
+"""What the face of a wing may import when it is loaded."""
+
+
+def in_the_face(source):
+    """Each statement of an ``__init__.py`` that is no docstring and no table of lazy names."""
+    tree = ast.parse(source)
+    body = tree.body if ast.get_docstring(tree) is None else tree.body[1:]
+    for node in body:
+        typed = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        light = isinstance(node, ast.ImportFrom) and node.module in LAZY
+        if not (light or (typed and not node.orelse) or isinstance(node, ast.Assign)):
+            yield ast.unparse(node)
+
+
+def test_every_wing_is_known_and_its_face_loads_nothing():
     """An ``__init__.py`` with an import in it would load PyTorch for the lightest step."""
     wings = {path.name for path in HOUSE.iterdir() if (path / "__init__.py").is_file()}
     alone = {path.stem for path in HOUSE.glob("*.py")}
     assert wings | alone == set(FLOORS), "a file or folder of lwdna/ that has no floor"
     for name in wings:
-        body = ast.parse((HOUSE / name / "__init__.py").read_text()).body
-        assert len(body) == 1 and ast.get_docstring(ast.Module(body, [])), (
-            f"lwdna/{name}/__init__.py holds more than its docstring"
-        )
+        source = (HOUSE / name / "__init__.py").read_text()
+        assert ast.get_docstring(ast.parse(source)), f"lwdna/{name}/ does not say what it is"
+        assert not [*in_the_face(source)], f"lwdna/{name}/__init__.py holds more than lazy names"
+
+
+@pytest.mark.parametrize("planted", ["import torch", "from lwdna.tracking.dimp import load"])
+def test_a_planted_import_in_a_face_is_found(planted):
+    source = (HOUSE / "tracking/__init__.py").read_text()
+    assert [*in_the_face(f"{source}\n{planted}\n")] == [planted]
+
+
+@pytest.mark.parametrize("package", ["lwdna", "lwdna.tracking"])
+def test_public_names_are_there(package):
+    module = import_module(package)
+    assert sorted(module._HOME) == sorted(module.__all__)
+    for name in module.__all__:
+        assert getattr(module, name).__doc__
+    with pytest.raises(AttributeError, match=f"module '{package}' has no attribute 'nothing'"):
+        module.nothing  # noqa: B018
 
 
 def test_only_named_files_are_long():

@@ -23,7 +23,7 @@ WHEN_CALLED = {
     ("download", "images"): (),
     ("crop", "gray", "digits", "pack"): ("h5py",),
     ("zoo",): (),
-    ("shrink", "prune", "evaluate", "reference", "explain", "info", "export"): ("torch",),
+    ("shrink", "prune", "evaluate", "reference", "explain", "info", "export", "track"): ("torch",),
     ("train", *SEARCHES): ("torch", "h5py"),
     ("table",): ("pandas",),
     ("training-logs", "channels"): ("pandas", "matplotlib"),

@@ -268,6 +268,23 @@ def losses(settings: Settings, prediction: Prediction, target: Target) -> dict[s
     return {"classifier": classified, "iou": judged}
 
 
+def build(
+    backbone: nn.Module, taps: tuple[str, str] = ("layer2", "layer3"), **settings: Any
+) -> Dimp:
+    """A tracker on any backbone, whose other weights are new.
+
+    Args:
+        backbone: any module that takes images (B, 3, S, S); the tracker takes it over.
+        taps: two of its layers with maps of features, the second of half the resolution.
+        settings: others of :class:`Settings`.
+
+    Raises:
+        ConfigError: if a setting does not exist or cannot be, a tap is no map of features, or their
+            strides are not as 1 to 2.
+    """
+    return Dimp(backbone, Settings.read({"taps": tuple(taps), **settings}))
+
+
 def save(model: Dimp, path: str | PathLike[str]) -> None:
     """Write a tracker as safetensors, with its settings and the provenance of its backbone.
 

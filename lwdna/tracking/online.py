@@ -6,19 +6,21 @@ Boxes are x, y, width and height in continuous pixels of the image, where pixel 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from os import PathLike
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
-from lwdna.errors import ConfigError, DataError
+from lwdna.errors import ConfigError, DataError, first_line
 from lwdna.tracking.boxes import box_around, centre_of, checked, kept_inside
 from lwdna.tracking.classifier import place_pixels, scores_of, steepest_descent
 from lwdna.tracking.crops import Crop, around, cut
 from lwdna.tracking.dimp import Dimp
+from lwdna.tracking.dimp import load as load_model
 from lwdna.tracking.first_frame import Augmentation, dropped, views
 from lwdna.tracking.iou_net import Refinement, refined
 from lwdna.tracking.localisation import Flag, Found, Localisation, localise
@@ -208,6 +210,40 @@ class Tracker:
         name = zlib.crc32(self._name.encode())
         draw = np.random.SeedSequence([self.seed, name, self._frame]).generate_state(1, np.uint64)
         return torch.Generator().manual_seed(int(draw[0]) >> 1)
+
+
+def load(
+    path: str | PathLike[str],
+    network: Callable[[], nn.Module] | None = None,
+    *,
+    online: Online = Online(),
+    seed: int = 0,
+    device: str = "auto",
+) -> Tracker:
+    """A tracker of a file, to be shown an object.
+
+    Args:
+        path: that :func:`lwdna.tracking.save` or a training wrote; no code is run from it.
+        network: for a backbone that ``lwdna.build`` did not make, as in ``lwdna.load``.
+        online: how it is used.
+        seed: of what is drawn.
+        device: of PyTorch, such as cpu or cuda:0; "auto" is the GPU where there is one.
+
+    Raises:
+        CheckpointError: if the file is damaged, foreign, or of another backbone.
+        ConfigError: if the path names no file, or there is no such device.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=device).item()
+    # Of a device that PyTorch was not built for, it raises AssertionError, or NotImplementedError.
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(
+            f"The device '{device}' cannot be used ({first_line(error).rstrip('.')}); give 'cpu', "
+            "'cuda' or 'auto'."
+        ) from error
+    return Tracker(load_model(path, network).to(device), online, seed)
 
 
 def _size_of(image: NDArray[np.uint8]) -> tuple[int, int]:
