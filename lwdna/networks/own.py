@@ -101,12 +101,30 @@ def load(path: str | PathLike[str], network: str | None) -> nn.Module:
         CheckpointError: as ``lwdna.load``.
         ConfigError: if there is no such function.
     """
-    if network is None:
-        if read_provenance(path).spec is None:
-            raise ConfigError(
-                f"'{path}' holds a network that lwdna.build did not make; say what makes it: "
-                "--network FILE:FUNCTION."
-            )
-        return load_file(path)
-    function, arguments = Own(network), read_provenance(path).arguments
-    return load_file(path, network=lambda: _make(function, arguments))
+    return load_file(path, network=maker(path, network, read_provenance(path)))
+
+
+def maker(
+    path: str | PathLike[str], network: str | None, provenance: Provenance
+) -> Callable[[], nn.Module] | None:
+    """What makes the network that a file is of, as ``lwdna.load`` takes it.
+
+    Args:
+        path: the file.
+        network: FILE:FUNCTION, where it is a user's own.
+        provenance: of the network, as the file has it.
+
+    Returns:
+        None for a network of ``lwdna.build``.
+
+    Raises:
+        ConfigError: if there is no such function, or none was given and one is needed.
+    """
+    if network is not None:
+        return partial(_make, Own(network), provenance.arguments)
+    if provenance.spec is None:
+        raise ConfigError(
+            f"'{path}' holds a network that lwdna.build did not make; say what makes it: "
+            "--network FILE:FUNCTION."
+        )
+    return None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from functools import partial
 from itertools import tee
 from pathlib import Path
 from time import perf_counter
@@ -18,9 +17,10 @@ from numpy.typing import NDArray
 from lwdna.data.videos import check_writable, count_frames, read_frames, write_frames
 from lwdna.errors import ConfigError
 from lwdna.io.logs import progress
-from lwdna.networks.own import builder
+from lwdna.networks.own import maker
 from lwdna.steps._options import ANY_PATH, FILE, bundle, check_suffix, own_network, seed, threads
 from lwdna.tracking.box_files import write_boxes
+from lwdna.tracking.dimp import read_backbone
 from lwdna.tracking.drawing import with_box
 from lwdna.tracking.online import Tracker, follow, load
 
@@ -92,7 +92,7 @@ def main(
     """
     _check(written, video)
     frames = read_frames(video)
-    own = None if network is None else partial(builder(), network)
+    own = maker(model, network, read_backbone(model))
     tracker = load(model, own, seed=seed, device=device)
     _follow(tracker, frames, box, video, **written)
 

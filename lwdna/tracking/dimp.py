@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from lwdna.errors import CheckpointError, LwdnaError, first_line, require, require_known
 from lwdna.graph.surgery import tensors_of
+from lwdna.networks.provenance import Provenance
 from lwdna.networks.sealed import read_sealed, whole_metadata, write_sealed
-from lwdna.networks.weights import description, rebuilt
+from lwdna.networks.weights import described, description, rebuilt
 from lwdna.tracking.classifier import (
     Head,
     Initialiser,
@@ -317,9 +318,7 @@ def load(path: str | PathLike[str], network: Callable[[], nn.Module] | None = No
         CheckpointError: if the file is damaged, foreign, or of another backbone.
         ConfigError: if the path names no file.
     """
-    about, state = read_sealed(
-        path, (FORMAT, VERSION), what="a tracker", source="a training of a tracker"
-    )
+    about, state = _read(path)
     with whole_metadata(path):
         said, settings = dict(about["backbone"]), dict(about["settings"])
         inner = {k.removeprefix(_BACKBONE): v for k, v in state.items() if k.startswith(_BACKBONE)}
@@ -341,6 +340,22 @@ def load(path: str | PathLike[str], network: Callable[[], nn.Module] | None = No
             f"{first_line(error)}."
         ) from error
     return model
+
+
+def read_backbone(path: str | PathLike[str]) -> Provenance:
+    """What the file of a tracker says about its backbone.
+
+    Raises:
+        CheckpointError: if the file is damaged or foreign.
+        ConfigError: if the path names no file.
+    """
+    about, _ = _read(path)
+    with whole_metadata(path):
+        return described(about["backbone"])[0]
+
+
+def _read(path: str | PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    return read_sealed(path, (FORMAT, VERSION), what="a tracker", source="a training of a tracker")
 
 
 def _shape(state: Mapping[str, Tensor], name: str) -> tuple[int, ...] | None:

@@ -8,6 +8,7 @@ import lwdna as package
 from lwdna.data import videos
 from lwdna.data.images import read_image, write_image
 from lwdna.errors import ConfigError
+from lwdna.networks.own import build as build_own
 from lwdna.networks.weights import save as save_network
 from lwdna.tracking.box_files import boxes_of
 from lwdna.tracking.dimp import save
@@ -168,6 +169,34 @@ def test_files_that_are_no_tracker(frames, tmp_path):
     for name in ("network.safetensors", "none.safetensors"):
         status, text = track(frames, tmp_path / name, "--boxes", tmp_path / "a.csv")
         assert status == 1 and name in text and "Traceback" not in text, text
+
+
+OWN = """
+from torch import nn
+
+def make(channels=4):
+    layers = nn.Conv2d(3, channels, 3, 2, 1), nn.Conv2d(channels, 8, 3, 2, 1)
+    return nn.Sequential(*layers)
+"""
+
+
+def test_a_backbone_of_ones_own(frames, tmp_path):
+    """With the arguments that it was made with."""
+    (tmp_path / "net.py").write_text(OWN)
+    own = f"{tmp_path}/net.py:make"
+    backbone = build_own(own, channels=6)
+    settings = {"size": 72, "channels": 8, "iou_width": 8}
+    save(package.tracking.build(backbone, ("0", "1"), **settings), tmp_path / "own.safetensors")
+    status, text = track(frames, tmp_path / "own.safetensors", "--boxes", tmp_path / "a.csv")
+    assert status == 1 and "--network FILE:FUNCTION" in text, text
+    options = ("--boxes", tmp_path / "a.csv", "--network", own)
+    status, text = track(frames, tmp_path / "own.safetensors", *options)
+    assert status == 0, text
+    assert len(boxes_of(tmp_path / "a.csv", 4)) == 4
+    (tmp_path / "other.py").write_text(OWN.replace("2, 1)\n", "2, 1), nn.ReLU()\n"))
+    other = (*options[:-1], f"{tmp_path}/other.py:make")
+    status, text = track(frames, tmp_path / "own.safetensors", *other)
+    assert status == 1 and "the modules are not those that were saved" in text, text
 
 
 def test_devices_that_are_not_there(frames, model, tmp_path):
