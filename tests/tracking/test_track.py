@@ -1,8 +1,10 @@
 """``lwdna track``: what it writes of folders and videos, and what it refuses."""
 
+import re
+
 import numpy as np
 import pytest
-from running import lwdna
+from running import ROOT, lwdna
 
 import lwdna as package
 from lwdna.data import videos
@@ -214,6 +216,19 @@ def test_build_makes_a_tracker_of_any_backbone(tmp_path):
     assert loaded.model.settings == made.settings
     with pytest.raises(ConfigError, match="no setting 'chanels'"):
         package.tracking.build(backbone, ("stages.1", "stages.2"), chanels=16)
+
+
+def test_the_page_holds(frames, model, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs/tracking.md").read_text()
+    (shell,) = re.findall(r"```sh\nlwdna (.*?)\n```", page)
+    status, text = lwdna(*shell.split())
+    assert status == 0, text
+    assert len(boxes_of("boxes.csv", 4)) == len([*(tmp_path / "drawn").iterdir()]) == 4
+    exec("\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL)), {})
+    assert capsys.readouterr().out.count("Flag.") == 3
+    made = package.tracking.load("untrained.safetensors", device="cpu")
+    assert made.model.settings.channels == 64
 
 
 def test_a_box_is_drawn_inside_its_edges():
