@@ -104,8 +104,11 @@ def score_places(boxes: Tensor, stride: Tensor | int, kernel: int) -> Tensor:
     return centre_of(boxes) / stride - (kernel % 2) / 2
 
 
-def place_pixels(places: Tensor, stride: int, kernel: int) -> Tensor:
-    """Pixels of the crop that places (..., 2) of the map of scores stand for: (..., 2)."""
+def place_pixels(places: Tensor, stride: Tensor | int, kernel: int) -> Tensor:
+    """Pixels of the crop that places (..., 2) of the map of scores stand for: (..., 2).
+
+    The stride is a number or a tensor (..., 1).
+    """
     return (places + (kernel % 2) / 2) * stride
 
 

@@ -172,6 +172,21 @@ def test_groups_have_rates_of_their_own():
         assert step.abs().sum() > 0
 
 
+@pytest.mark.parametrize("groups", [[], [{"parameters": "backbone.*", "lr": 0.25}]])
+@pytest.mark.parametrize("kind", ["sgd", "adam"])
+def test_frozen_parameters_stay(kind, groups):
+    """Not even weight decay moves them, and the optimiser keeps nothing of them."""
+    optimizer = {"kind": kind, "lr": 0.05, "weight_decay": 0.5}
+    if kind == "sgd":
+        optimizer["momentum"] = 0.9
+    made = learner(groups=groups, optimizer=optimizer)
+    made.model.backbone.requires_grad_(False)
+    steps = moved(made, 0.5)
+    assert [name for name, step in steps.items() if step.any()] == ["head.weight", "head.bias"]
+    kept = {id(parameter) for parameter in made.optimizer.state}
+    assert kept == {id(made.model.head.weight), id(made.model.head.bias)}
+
+
 @pytest.mark.parametrize("kind", ["sgd", "adam"])
 def test_a_training_in_groups_goes_on_to_the_same_bits(tmp_path, kind):
     """The state of the optimiser finds its parameters again, whose order the groups change."""
