@@ -153,6 +153,7 @@ class SyntheticVideo:
 
     Attributes:
         name: "synthetic-" and the index.
+        photographs: as given.
         shown: (N,), the share of the object that is in the frame and not covered, 0-1.
 
     Raises:
@@ -180,7 +181,7 @@ class SyntheticVideo:
                     f"frames of {motion.width} x {motion.height} it must have more."
                 )
         self.name = f"synthetic-{index:05d}"
-        self.motion = motion
+        self.motion, self.photographs = motion, photographs
         rng = np.random.default_rng((seed, index))
         names = sorted(photographs)
         chosen = [names[i] for i in rng.permutation(len(names))]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -85,6 +85,19 @@ class Tracking(Task):
             for number in range(self.key("videos"))
         ]
 
+    def check_tests(self, train: Any, test: Any) -> None:
+        """Refuse motion over a photograph that is trained on.
+
+        Raises:
+            ConfigError: naming it.
+        """
+        known = {content for _, content in _photographs(train)}
+        for name, content in _photographs(test.samples):
+            if content in known:
+                raise ConfigError(
+                    f"The photograph '{name}' is trained on; test on motion over others."
+                )
+
     def loss(self, output: Tree, target: Tree, teacher_output: Tree | None = None) -> Tensor:
         """The loss of :func:`lwdna.tracking.dimp.loss`, a scalar: the mean over the batch."""
         return loss(self.settings, output, target)
@@ -144,3 +157,13 @@ class Tracking(Task):
                     f"The tracker has {own[name]!r} as its '{name}', and the task {value!r}; give "
                     "both the same."
                 )
+
+
+def _photographs(samples: Samples) -> Iterator[tuple[str, bytes]]:
+    """Name and content of each photograph that motion is made of."""
+    for made in (one.videos[0] for one in samples.sets):
+        if not isinstance(made, SyntheticVideo):
+            continue
+        # All of a set are made of the same.
+        for name, image in made.photographs.items():
+            yield name, image.tobytes()

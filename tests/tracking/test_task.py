@@ -127,3 +127,16 @@ def test_networks_that_do_not_fit(photographs):
     other = task_for(SECTION | {"tracker": asdict(small_settings(channels=16))})
     with pytest.raises(ConfigError, match="has 8 as its 'channels', and the task 16"):
         other.check_fits(network(), None, None)
+
+
+def test_photographs_that_are_trained_on(photographs, tmp_path):
+    """Whatever they are called; others may have their names."""
+    task = task_for(SECTION)
+    for number, name in enumerate(("2", "1", "same")):
+        image = np.random.default_rng(number + 7).integers(0, 256, (120, 140, 3)).astype(np.uint8)
+        write_image(tmp_path / f"tests/{name}.png", image)
+    train_data = task.train_data(photographs, seed=0)
+    task.check_tests(train_data, task.test_data(tmp_path / "tests"))
+    (tmp_path / "tests/same.png").write_bytes((photographs / "1.png").read_bytes())
+    with pytest.raises(ConfigError, match="photograph 'same' is trained on"):
+        task.check_tests(train_data, task.test_data(tmp_path / "tests"))
