@@ -33,9 +33,10 @@ from lwdna.graph.slicing import SlicedNetwork
 from lwdna.io import tensors
 from lwdna.networks.narrowing import Derivation
 from lwdna.rivals.held_out import hold_out
+from lwdna.rivals.measuring import Measure
 from lwdna.rivals.sandwich import Sandwich
 from lwdna.rivals.search import Effort, Found
-from lwdna.rivals.slimming import Measure, Slimming
+from lwdna.rivals.slimming import Slimming
 from lwdna.rivals.widths import Counts, Grid, Widths
 from lwdna.shrinkage.budget import Budget, check_target, select
 from lwdna.shrinkage.shrunk import derive

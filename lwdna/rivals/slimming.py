@@ -10,33 +10,19 @@ from __future__ import annotations
 
 import csv
 import io
-import json
-import logging
-import math
 import os
-import signal
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
-from typing import NoReturn, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lwdna.errors import TrainingError
-from lwdna.graph.channels import ChannelGraph, Mask
+from lwdna.graph.channels import ChannelGraph
 from lwdna.graph.complexity import MaskedComplexity
-from lwdna.io.atomic import write_text
 from lwdna.io.checksummed_csv import write_csv
-from lwdna.io.logs import progress
+from lwdna.rivals.measuring import Measure, Measured, measuring, read_rows, write_rows
 from lwdna.rivals.widths import Counts, Grid
-from lwdna.training.signals import StopRequest
-
-logger = logging.getLogger(__name__)
-
-Measure: TypeAlias = Callable[[Mask], tuple[float, float]]
-"""Error and loss of the sub-network of a mask, ``(elements,)``: the less, the better."""
 
 
 @dataclass(frozen=True)
@@ -144,10 +130,12 @@ class Slimming:
             TrainingError: if nothing more may go before it is met.
             SystemExit: with 128 + the number of the signal, after a signal.
         """
-        with StopRequest() as stop, self._measuring(stop) as measure:
+        with measuring(self.measure, self.description, self.path, self._done) as measure:
             if not self.removals:
                 full = self.grid.widths.full
-                self._note(Removal(-1, -1, self._flops(full), *measure(full, "all channels")))
+                flops = self._flops(full)
+                measures = measure(self.grid.widths.mask(full), flops, "all channels")
+                self._note(Removal(-1, -1, flops, *measures))
             counts = Trajectory(self.graph, tuple(self.removals)).counts(self.grid)
             while self.removals[-1].flops > target_flops:
                 removal = self._next(counts, measure, target_flops)
@@ -155,9 +143,7 @@ class Slimming:
                 self._note(removal)
         return Trajectory(self.graph, tuple(self.removals)).until(target_flops)
 
-    def _next(
-        self, counts: Counts, measure: Callable[[Counts, str], tuple[float, float]], target: float
-    ) -> Removal:
+    def _next(self, counts: Counts, measure: Measured, target: float) -> Removal:
         """The removal that is missed the least; of several the cheapest, and then the first."""
         now = self.removals[-1].flops
         found = []
@@ -166,7 +152,8 @@ class Slimming:
             if fewer is None or (flops := self._flops(fewer)) >= now:
                 continue
             left = int(fewer[number])
-            error, loss = measure(fewer, f"{channels.name} {counts[number]} to {left}")
+            tried = f"{channels.name} {counts[number]} to {left}"
+            error, loss = measure(self.grid.widths.mask(fewer), flops, tried)
             found.append(Removal(number, left, flops, error, loss))
         if not found:
             raise TrainingError(
@@ -181,54 +168,15 @@ class Slimming:
     def _note(self, removal: Removal) -> None:
         self.removals.append(removal)
         rows = [list(astuple(removal)) for removal in self.removals]
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(self.path, json.dumps({"removals": rows}) + "\n")
+        write_rows(self.path, "removals", rows)
 
-    @contextmanager
-    def _measuring(
-        self, stop: StopRequest
-    ) -> Iterator[Callable[[Counts, str], tuple[float, float]]]:
-        """What measures counts, given in words what is tried, and leaves if a signal has come."""
-        with progress(description=self.description, unit="network") as bar:
-
-            def measure(counts: Counts, tried: str) -> tuple[float, float]:
-                if stop.requested:
-                    self._leave(stop)
-                error, loss = map(_comparable, self.measure(self.grid.widths.mask(counts)))
-                flops = f"{self._flops(counts) / 1e6:.4g}"
-                said = {"MFLOPs": flops, "error": f"{error:.4g}", "tried": tried}
-                bar.set_postfix(said, refresh=False)
-                bar.update()
-                return error, loss
-
-            yield measure
-
-    def _leave(self, stop: StopRequest) -> NoReturn:
-        logger.warning(
-            "%s: stopped by a signal after %d removals; saved to '%s'. Run the command again to go "
-            "on.",
-            self.description,
-            len(self.removals) - 1,
-            self.path,
-        )
-        raise SystemExit(128 + (stop.signum or signal.SIGTERM))
-
-
-def _comparable(value: float) -> float:
-    """A measure; what is no number is the worst."""
-    return math.inf if math.isnan(value) else float(value)
+    def _done(self) -> str:
+        return f"{len(self.removals) - 1} removals"
 
 
 def _read(path: Path) -> list[Removal]:
     """The removals kept in a file; none where there is no file, or it is damaged."""
-    try:
-        rows: Iterable[list[float]] = json.loads(path.read_text())["removals"]
-        return [_removal(row) for row in rows]
-    except FileNotFoundError:
-        return []
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        logger.warning("'%s' cannot be read (%s); the search begins anew.", path, error)
-        return []
+    return read_rows(path, "removals", _removal)
 
 
 def _removal(row: list[float]) -> Removal:

@@ -109,6 +109,26 @@ class Grid:
         drawn = generator.integers(groups + 1)
         return np.where(drawn == groups, full, self.least + drawn * self.unit)
 
+    def choices(self, number: int) -> Counts:
+        """What one set may keep, from the least to all of it: ``(choices,)``."""
+        full = self.widths.full[number]
+        return np.append(np.arange(self.least[number], full, self.unit[number]), full)
+
+    def nearest(self, shares: NDArray[np.float64]) -> Counts:
+        """The counts on the grid that are nearest to a share of each set; more does not give less.
+
+        Args:
+            shares: ``(sets,)``.
+
+        Returns:
+            ``(sets,)``.
+        """
+        chosen = []
+        for number, wanted in enumerate(shares * self.widths.full):
+            choices = self.choices(number)
+            chosen.append(choices[np.argmin(np.abs(choices - wanted))])
+        return np.array(chosen, np.int64)
+
     def lower(self, counts: Counts, number: int) -> Counts | None:
         """The counts without the last group of one set; None where it has to stay.
 

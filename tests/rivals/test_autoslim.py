@@ -31,7 +31,7 @@ from lwdna.graph.channels import ChannelGraph
 from lwdna.graph.complexity import MaskedComplexity
 from lwdna.graph.slicing import SlicedNetwork
 from lwdna.graph.surgery import cut
-from lwdna.rivals import slimming
+from lwdna.rivals import measuring
 from lwdna.rivals.autoslim import AutoSlim, Settings, search
 from lwdna.rivals.held_out import hold_out
 from lwdna.rivals.sandwich import Sandwich
@@ -181,7 +181,7 @@ def test_a_search_that_was_stopped_goes_on_to_the_same_bits(found, tmp_path, ste
 
 
 def test_a_signal_during_slimming_does_not_lose_it(found, tmp_path, caplog, monkeypatch):
-    class Stopped(slimming.StopRequest):
+    class Stopped(measuring.StopRequest):
         asked = 0
 
         @property
@@ -192,7 +192,7 @@ def test_a_signal_during_slimming_does_not_lose_it(found, tmp_path, caplog, monk
             return super().requested
 
     with monkeypatch.context() as patched, pytest.raises(SystemExit) as left:
-        patched.setattr(slimming, "StopRequest", Stopped)
+        patched.setattr(measuring, "StopRequest", Stopped)
         run(tmp_path)
     assert left.value.code == 128 + signal.SIGTERM
     assert "stopped by a signal after" in caplog.text

@@ -125,3 +125,21 @@ def test_a_list_of_what_a_mask_leaves_means_that_mask(name):
     for width in (0.3, 0.75):
         mask = widths.mask(widths.uniform(width))
         assert np.array_equal(mask_of(graph, channels_left(graph, mask)), mask)
+
+
+def test_choices_are_what_is_drawn_and_what_shares_come_to():
+    graph = ChannelGraph(lwdna.build("ResNet14"), torch.empty(1, 3, 32, 32))
+    grid = Grid.of(Widths(graph), groups=5, lowest=0.25)
+    generator = np.random.default_rng(2)
+    drawn = np.array([grid.draw(generator) for _ in range(200)])
+    for number, counts in enumerate(drawn.T):
+        assert set(counts.tolist()) == set(grid.choices(number).tolist())
+    for counts in drawn[:20]:
+        assert (grid.nearest(counts / grid.widths.full) == counts).all()
+    before = grid.nearest(np.zeros(len(graph.sets)))
+    assert (before == grid.least).all()
+    for share in np.linspace(0, 1, 30):
+        counts = grid.nearest(np.full(len(graph.sets), share))
+        assert (counts >= before).all()
+        before = counts
+    assert (before == grid.widths.full).all()

@@ -1,0 +1,91 @@
+"""Sub-networks measured one by one by a search that a signal may stop, and what it keeps of it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
+
+from lwdna.graph.channels import Mask
+from lwdna.io.atomic import write_text
+from lwdna.io.logs import progress
+from lwdna.training.signals import StopRequest
+
+logger = logging.getLogger(__name__)
+
+Measure: TypeAlias = Callable[[Mask], tuple[float, float]]
+"""Error and loss of the sub-network of a mask, ``(elements,)``: the less, the better."""
+
+Measured: TypeAlias = Callable[[Mask, int, str], tuple[float, float]]
+"""The same, given also its FLOPs and in words what is tried; what is no number is infinite."""
+
+Row = TypeVar("Row")
+
+
+@contextmanager
+def measuring(
+    measure: Measure, description: str, path: Path, done: Callable[[], str]
+) -> Iterator[Measured]:
+    """What measures sub-networks, shows how far it is, and leaves if a signal has come.
+
+    Args:
+        measure: of a sub-network.
+        description: name of the progress bar.
+        path: where the search keeps what it has measured.
+        done: says in words how far it is, such as "3 removals".
+
+    Raises:
+        SystemExit: on a call after a signal, with 128 + its number.
+    """
+    with StopRequest() as stop, progress(description=description, unit="network") as bar:
+
+        def measured(mask: Mask, flops: int, tried: str) -> tuple[float, float]:
+            if stop.requested:
+                logger.warning(
+                    "%s: stopped by a signal after %s; saved to '%s'. Run the command again to go "
+                    "on.",
+                    description,
+                    done(),
+                    path,
+                )
+                raise SystemExit(128 + (stop.signum or signal.SIGTERM))
+            error, loss = map(_comparable, measure(mask))
+            said = {"MFLOPs": f"{flops / 1e6:.4g}", "error": f"{error:.4g}", "tried": tried}
+            bar.set_postfix(said, refresh=False)
+            bar.update()
+            return error, loss
+
+        yield measured
+
+
+def write_rows(path: Path, name: str, rows: Sequence[Any]) -> None:
+    """Keep rows of numbers in a JSON under a name, atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, json.dumps({name: rows}) + "\n")
+
+
+def read_rows(path: Path, name: str, read: Callable[[list[float]], Row]) -> list[Row]:
+    """The rows kept in a file; none where there is no file, or it is damaged.
+
+    Args:
+        path: of the file.
+        name: of the rows in it.
+        read: makes something of a row; raises ValueError or TypeError for a damaged one.
+    """
+    try:
+        return [read(row) for row in json.loads(path.read_text())[name]]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        logger.warning("'%s' cannot be read (%s); the search begins anew.", path, error)
+        return []
+
+
+def _comparable(value: float) -> float:
+    """A measure; what is no number is the worst."""
+    return math.inf if math.isnan(value) else float(value)
