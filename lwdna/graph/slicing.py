@@ -70,8 +70,9 @@ class SlicedNetwork:
         """
         shell = self._fitted(mask)
         tensors = self.tensors(mask)
-        for ours, theirs in zip(shell.modules(), self.model.modules(), strict=True):
-            ours.training = theirs.training
+        theirs = dict(self.model.named_modules())  # which may hold more, such as parametrizations
+        for name, ours in shell.named_modules():
+            ours.training = theirs[name].training
         if isinstance(inputs, Mapping):
             return functional_call(shell, tensors, (), dict(inputs))
         return functional_call(
@@ -90,12 +91,9 @@ class SlicedNetwork:
         indices = self._slices(mask).indices
         found = {}
         for name, whole in tensors_of(self.model).items():
-            part = whole
-            for axis, index in indices[name]:
-                if isinstance(index, int):
-                    part = part.narrow(axis, 0, index)
-                else:
-                    part = part.index_select(axis, index.to(whole.device, non_blocking=True))
+            if name not in indices:  # it makes one of these, as a parametrization does
+                continue
+            part = sliced(whole, indices[name])
             if isinstance(whole, nn.Parameter):
                 found[name] = part.contiguous(memory_format=_format_of(whole))
             else:
@@ -144,6 +142,25 @@ class SlicedNetwork:
             groups_left(self._whole, self.graph.kept(mask)),
             self.graph.remembered(mask),
         )
+
+
+def sliced(whole: Tensor, indices: Indices) -> Tensor:
+    """The part of a tensor that is kept along some of its axes, which gradients flow through.
+
+    Args:
+        whole: of any shape, ``(n, c, ...)``.
+        indices: what is kept.
+
+    Returns:
+        A tensor of as many axes.
+    """
+    part = whole
+    for axis, index in indices:
+        if isinstance(index, int):
+            part = part.narrow(axis, 0, index)
+        else:
+            part = part.index_select(axis, index.to(whole.device, non_blocking=True))
+    return part
 
 
 def _format_of(tensor: Tensor) -> torch.memory_format:
