@@ -33,7 +33,7 @@ from lwdna.graph.slicing import SlicedNetwork
 from lwdna.io import tensors
 from lwdna.networks.narrowing import Derivation
 from lwdna.rivals.held_out import hold_out
-from lwdna.rivals.measuring import Measure
+from lwdna.rivals.measuring import Measure, measures
 from lwdna.rivals.sandwich import Sandwich
 from lwdna.rivals.search import Effort, Found
 from lwdna.rivals.slimming import Slimming
@@ -271,12 +271,7 @@ def measure_on(
 
     @torch.no_grad()
     def measure(mask: Mask) -> tuple[float, float]:
-        output = sliced(mask, inputs)
-        loss = float(task.loss(output, targets))
-        if task.kind.restores:
-            return loss, loss
-        # The main measure of what is classified is an error.
-        return float(task.metrics(output, targets)[task.metric_names[0]]) / images, loss
+        return measures(task, sliced(mask, inputs), targets, images)
 
     return measure
 

@@ -128,10 +128,7 @@ class Evolution:
         grid: what each set may keep.
         window: the least and the most FLOPs of a candidate.
         plan: what is tried.
-        measure: of a candidate; must always give the same.
         seed: of all draws.
-        path: where candidates are kept, after each of them; a file of this search alone.
-        description: name of the progress bar.
     """
 
     def __init__(
@@ -140,55 +137,71 @@ class Evolution:
         grid: Grid,
         window: tuple[float, float],
         plan: Plan,
-        measure: Measure,
         *,
         seed: int,
-        path: Path,
-        description: str,
     ) -> None:
-        self.complexity, self.grid, self.window, self.plan = complexity, grid, window, plan
-        self.measure, self.seed, self.path, self.description = measure, seed, path, description
-        self.candidates = read_rows(path, "candidates", _candidate)
+        self.complexity, self.grid, self.window = complexity, grid, window
+        self.plan, self.seed = plan, seed
+        self.candidates: list[Candidate] = []
 
-    def run(self) -> Evolved:
+    def check(self) -> None:
+        """Draw the first population, and measure nothing.
+
+        Raises:
+            BudgetError: if no network within the window is found.
+        """
+        self.candidates = []
+        self._population(0)
+
+    def run(self, measure: Measure, *, path: Path, description: str) -> Evolved:
         """Measure all populations; less where no new candidates are found any more.
+
+        Args:
+            measure: of a candidate; must always give the same.
+            path: where candidates are kept, after each of them; a file of this search alone.
+            description: name of the progress bar.
 
         Raises:
             BudgetError: if no network within the window is found at all.
             SystemExit: with 128 + the number of the signal, after a signal.
         """
-        kept, self.candidates = self.candidates, []
-        with measuring(self.measure, self.description, self.path, self._done) as measure:
+        kept, self.candidates = read_rows(path, "candidates", _candidate), []
+        with measuring(measure, description, path, self._done) as measured:
             for iteration in range(self.plan.iterations):
                 population = self._population(iteration)
                 if not population:
                     logger.warning(
                         "%s: no new candidates are found in iteration %d; the search ends.",
-                        self.description,
+                        description,
                         iteration,
                     )
                     break
-                for counts in population:
-                    self._note(kept, iteration, counts, measure)
+                for number, counts in enumerate(population, 1):
+                    tried = f"{number} of {len(population)} in iteration {iteration}"
+                    if not self._had(kept, iteration, counts):
+                        self._note(iteration, counts, measured, tried)
+                        self._keep(path)
         return Evolved(tuple(self.candidates))
 
-    def _note(
-        self, kept: Sequence[Candidate], iteration: int, counts: Counts, measure: Measured
-    ) -> None:
-        """Measure a candidate, or take what was measured before the search was left."""
+    def _had(self, kept: Sequence[Candidate], iteration: int, counts: Counts) -> bool:
+        """Take a candidate that was measured before the search was left, if it was."""
         number, genes = len(self.candidates), tuple(counts.tolist())
-        if number < len(kept) and (kept[number].iteration, kept[number].counts) == (
-            iteration,
-            genes,
-        ):
+        had = number < len(kept) and kept[number].iteration == iteration
+        if had and kept[number].counts == genes:
             self.candidates.append(kept[number])
-            return
+            return True
+        return False
+
+    def _note(self, iteration: int, counts: Counts, measure: Measured, tried: str) -> None:
+        """Measure a candidate."""
         flops = self._flops(counts)
-        tried = f"{number % self.plan.population + 1} of iteration {iteration}"
         error, loss = measure(self.grid.widths.mask(counts), flops, tried)
+        genes = tuple(counts.tolist())
         self.candidates.append(Candidate(iteration, flops, error, loss, genes))
+
+    def _keep(self, path: Path) -> None:
         rows = [[c.iteration, c.flops, c.error, c.loss, *c.counts] for c in self.candidates]
-        write_rows(self.path, "candidates", rows)
+        write_rows(path, "candidates", rows)
 
     def _population(self, iteration: int) -> list[Counts]:
         """The candidates of an iteration: a function of the seed and of those before."""

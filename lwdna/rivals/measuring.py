@@ -14,6 +14,8 @@ from typing import Any, TypeAlias, TypeVar
 from lwdna.graph.channels import Mask
 from lwdna.io.atomic import write_text
 from lwdna.io.logs import progress
+from lwdna.tasks.task import Task
+from lwdna.tasks.trees import Tree
 from lwdna.training.signals import StopRequest
 
 logger = logging.getLogger(__name__)
@@ -61,6 +63,22 @@ def measuring(
             return error, loss
 
         yield measured
+
+
+def measures(task: Task, output: Tree, targets: Tree, images: int) -> tuple[float, float]:
+    """Error and loss of what a network made of some images; of what restores, the loss twice.
+
+    Args:
+        task: of the images.
+        output: (B, ...) or a tree of such.
+        targets: (B, ...) or a tree of such.
+        images: in the batch, B.
+    """
+    loss = float(task.loss(output, targets))
+    if task.kind.restores:
+        return loss, loss
+    # The main measure of what is classified is an error.
+    return float(task.metrics(output, targets)[task.metric_names[0]]) / images, loss
 
 
 def write_rows(path: Path, name: str, rows: Sequence[Any]) -> None:

@@ -157,6 +157,12 @@ class PruningNet(SlicedNetwork):
         return fit(self._structure, state, self.graph.kept(mask), self.graph.remembered(mask))
 
 
+def generators_size(graph: ChannelGraph, model: nn.Module) -> int:
+    """How many numbers generate the weights of a network, beyond these weights' own number."""
+    layers = hyper_layers(graph, model)
+    return sum(layer.weight.numel() * HIDDEN + 3 * HIDDEN for layer in layers)
+
+
 class RandomWidths:
     """One pass a step at widths drawn at random, a function of (seed, step).
 

@@ -39,21 +39,15 @@ class Case:
             return (measure or self.by_chance)(mask)
 
         self.evolution = Evolution(
-            self.counted,
-            self.grid,
-            self.window,
-            Plan(**{**PLAN, **plan}),
-            noted,
-            seed=seed,
-            path=folder / "evolution.json",
-            description="evolution",
+            self.counted, self.grid, self.window, Plan(**{**PLAN, **plan}), seed=seed
         )
+        self.measure, self.path = noted, folder / "evolution.json"
 
     def by_chance(self, mask):
         return float(self.weights[~mask].sum()), 0.0
 
     def run(self):
-        return self.evolution.run()
+        return self.evolution.run(self.measure, path=self.path, description="evolution")
 
 
 def of_iteration(evolved, number):
@@ -152,7 +146,7 @@ def test_a_damaged_file_is_begun_anew(tmp_path, caplog):
 
 def test_a_window_without_candidates_says_after_how_many_draws(tmp_path):
     with pytest.raises(BudgetError, match=r"In 120 draws no network was found within the window"):
-        Case(tmp_path, small=True, window=(0.5, 0.5)).run()
+        Case(tmp_path, small=True, window=(0.5, 0.5)).evolution.check()
 
 
 def test_a_space_that_is_exhausted_ends_the_search(tmp_path, caplog):
