@@ -106,7 +106,8 @@ class Method:
     note: str = ""
     """What it is, at the foot of a table; of those that the paper does not have."""
     colour: str = "#888888"
-    """In figures, from the palette of Okabe and Ito, which colour-blind readers can tell apart."""
+    """In figures, from the palette of Okabe and Ito, which colour-blind readers can tell apart, or
+    where that ends from Tol's."""
     marker: str = "P"
     """In figures that compare shrinkages."""
 
@@ -167,6 +168,27 @@ METHODS: Mapping[str, Method] = {
         distils=True,
         needs_teacher=True,
         note="the AutoSlim network trained with knowledge distillation",
+    ),
+    "metapruning": Method(
+        "MetaPruning",
+        Search(
+            home="rivals.metapruning:MetaPruning",
+            latent=False,
+            about="Search for a network within a FLOPs budget by MetaPruning, a rival of Table 1.",
+            record="evolution.csv",
+            compiles=False,
+            # How wide the largest network is, its own section says.
+            shares=("target_flops", "flops_ratio"),
+        ),
+        colour="#882255",
+        marker="*",
+    ),
+    "metapruning-kd": Method(
+        "MetaPruning KD",
+        "metapruning",
+        distils=True,
+        needs_teacher=True,
+        note="the MetaPruning network trained with knowledge distillation",
     ),
     "l1": Method(
         "L1",
