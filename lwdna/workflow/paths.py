@@ -94,7 +94,8 @@ CHANNELS = Place(f"{_SHRUNK}/channels.csv")
 """Channels by layer of a shrunk network, before and after."""
 SEARCH_HISTORY = Place(f"{_SHRUNK}/history.csv")
 RECORD = Place(f"{_SHRUNK}/{{record}}")
-"""What a search notes on the way: DHP the latent vectors, epoch by epoch, AutoSlim each removal."""
+"""What a search notes on the way: DHP the latent vectors of each epoch, AutoSlim each removal,
+MetaPruning each iteration."""
 
 _RUN = "results/runs/{experiment}/{method}"
 WEIGHTS = Place(f"{_RUN}/seed{{seed}}/weights.safetensors")

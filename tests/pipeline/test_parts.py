@@ -11,6 +11,7 @@ import yaml
 from running import ROOT, TINY, lwdna, planned, snakemake
 
 from lwdna.config.check import check
+from lwdna.config.methods import SEARCHES
 from lwdna.config.read import with_filters
 from lwdna.config.select import selected
 from lwdna.errors import ConfigError
@@ -133,7 +134,7 @@ def test_a_plan_counts_the_jobs_of_the_dry_run(papers_plan):
     for name, number in there.items():
         assert re.search(rf"\b{name} {number}\b", text.split("Jobs by rule: ")[1]), name
     runs = frame[frame["table"].notna()]
-    rules = ("train", "shrink", "dhp", "autoslim", "evaluate")
+    rules = ("train", "shrink", *SEARCHES, "evaluate")
     assert runs["jobs"].sum() == sum(there[rule] for rule in rules)
     assert frame["jobs"].iloc[:-1].sum() == frame["jobs"].iloc[-1]
 
