@@ -13,8 +13,9 @@ import jsonschema
 import yaml
 
 from lwdna.config.methods import METHODS, SEARCHES
+from lwdna.config.sentences import WHOLE_NUMBERS, inlined, sentence
 from lwdna.data.catalog import DATASET_KINDS
-from lwdna.errors import ConfigError, nearest
+from lwdna.errors import ConfigError
 from lwdna.io.project import SCHEMA
 from lwdna.tasks.kinds import KINDS, tables
 
@@ -107,36 +108,32 @@ def read_numbers(rules: dict[str, Any], config: dict[str, Any]) -> None:
                 holder[last] = value
 
 
-def require_finite(config: dict[str, Any]) -> None:
-    """Refuse .nan and .inf, which YAML knows and no key wants."""
+def require_finite(config: Mapping[str, Any], of: str = "The configuration") -> None:
+    """Refuse .nan and .inf, which YAML and JSON know and no key wants."""
     stack: list[tuple[str, Any]] = list(config.items())
     while stack:
         where, value = stack.pop()
         if isinstance(value, float) and not math.isfinite(value):
-            raise ConfigError(f"The configuration has {value} at {where}; give a finite number.")
+            raise ConfigError(f"{of} has {value} at {where}; give a finite number.")
         if isinstance(value, dict):
             stack += [(f"{where}.{name}", inner) for name, inner in value.items()]
         elif isinstance(value, list):
             stack += [(f"{where}.{index}", inner) for index, inner in enumerate(value)]
 
 
-def problems(rules: dict[str, Any], config: dict[str, Any]) -> Iterator[str]:
-    """Each thing that the schema objects to, as one sentence; defaults are filled in on the way."""
-    validator = _completing(jsonschema.Draft202012Validator)(rules)
+def problems(
+    rules: dict[str, Any], config: dict[str, Any], of: str = "The configuration"
+) -> Iterator[str]:
+    """Each thing that the schema objects to, as one sentence; defaults are filled in on the way.
+
+    Args:
+        rules: the schema, or a part of it with its ``$defs``.
+        config: what is checked.
+        of: what it is, to begin the sentences with.
+    """
+    validator = _completing(jsonschema.Draft202012Validator)(inlined(rules, rules["$defs"]))
     for error in validator.iter_errors(config):
-        where = ".".join(str(step) for step in error.absolute_path) or "the top level"
-        if error.validator == "additionalProperties":
-            allowed = error.schema["properties"]
-            odd = sorted(set(error.instance) - set(allowed))[0]
-            yield f"The configuration has no key '{odd}' at {where}: {nearest(odd, allowed)}"
-        elif error.validator == "enum":
-            allowed = [str(value) for value in error.validator_value]
-            yield (
-                f"The configuration has {error.instance!r} at {where}: "
-                f"{nearest(str(error.instance), allowed)}"
-            )
-        else:
-            yield f"The configuration is wrong at {where}: {error.message}."
+        yield sentence(error, of)
 
 
 def _completing(base: Any) -> Any:
@@ -151,7 +148,13 @@ def _completing(base: Any) -> Any:
         yield from check_properties(validator, rules, instance, schema)
 
     extend: Any = jsonschema.validators.extend
-    return extend(base, {"properties": properties})
+    types = base.TYPE_CHECKER.redefine("integer", _is_whole)
+    return extend(base, {"properties": properties}, type_checker=types)
+
+
+def _is_whole(_checker: Any, value: object) -> bool:
+    """Whether it is a whole number as code takes it: 2.0 is none, and truth values are none."""
+    return type(value) is int and abs(value) <= WHOLE_NUMBERS
 
 
 def require_bounded(config: Mapping[str, Any]) -> None:
