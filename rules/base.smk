@@ -63,4 +63,5 @@ if workflow.remote_exec:
     # A job on a cluster, which must go on after a signal until its training has saved its state.
     relay_signals()
     setup += "trap : TERM USR1; "
-shell.prefix(setup.replace("{", "{{").replace("}", "}}"))
+prefix = setup.replace("{", "{{").replace("}", "}}")
+shell.prefix(prefix)

@@ -3,7 +3,7 @@
 Rules that are done in seconds are `localrule`: on a cluster, they run beside Snakemake.
 """
 
-from lwdna.config.methods import METHODS, PRUNINGS, SEARCHES, SHRINKAGES
+from lwdna.config.methods import METHODS, PRUNINGS, SEARCHES, SHRINKAGES, TEACHER
 from lwdna.data.versions import read_versions
 from lwdna.errors import LwdnaError
 from lwdna.io.locks import hold
@@ -13,7 +13,7 @@ from lwdna.workflow.code import code
 from lwdna.workflow.dates import refuse_wrong_dates
 from lwdna.workflow.references import References
 from lwdna.workflow.replicas import Replicas
-from lwdna.workflow.run import TEACHER, Run, runs_of
+from lwdna.workflow.run import Run, runs_of
 from lwdna.workflow.snakemake import checked
 from lwdna.workflow.sources import Sources, pattern
 from lwdna.workflow.targets import Targets
@@ -34,6 +34,10 @@ try:
     SOURCES = Sources(config["datasets"], read_versions())
 except LwdnaError as error:
     raise WorkflowError(str(error))
+
+if config["tensorboard"]:
+    # Not by a word of commands, which would be run again for it.
+    shell.prefix(prefix + "export LWDNA_TENSORBOARD=1; ")
 
 RUN = Run(config)
 REFERENCES = References(RUN)

@@ -250,6 +250,9 @@ METHODS: Mapping[str, Method] = {
 }
 """By name in the configuration, in the order of a table."""
 
+TEACHER = "teacher"
+"""What is trained like a method, for others to learn from."""
+
 OURS = "lw-dna"
 """The method that the others are compared with."""
 

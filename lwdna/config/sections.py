@@ -44,4 +44,5 @@ class Config(TypedDict):
     experiments: dict[str, Experiment]
     only: dict[str, list[str]]
     """What is to run, by a facet: datasets, networks, methods, experiments."""
+    tensorboard: bool
     replication: NotRequired[Replication]

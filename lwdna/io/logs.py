@@ -31,9 +31,18 @@ class _Lines:
         self._stream.flush()
 
 
+class _AroundBars(logging.StreamHandler[TextIO]):
+    """Writes records on lines of their own, above a bar that is drawn on the same terminal."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record, and draw the bar again."""
+        with tqdm.external_write_mode(file=self.stream):
+            super().emit(record)
+
+
 def setup(log: str | None = None) -> None:
     """Send log records and warnings to standard error and, if given, to the file ``log``."""
-    handlers: list[logging.Handler] = [logging.StreamHandler()]
+    handlers: list[logging.Handler] = [_AroundBars()]
     if log is not None:
         try:
             handlers.append(logging.FileHandler(log, encoding="utf-8", errors="backslashreplace"))
@@ -74,6 +83,6 @@ def progress(
         unit_scale=scale,
         file=sys.stderr if terminal else _Lines(sys.stderr),
         mininterval=0.2 if terminal else LINE_INTERVAL_S,
-        ncols=None if terminal else 100,
+        ncols=None if terminal else 120,
         ascii=not terminal,
     )

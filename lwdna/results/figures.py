@@ -16,11 +16,9 @@ from matplotlib.ticker import MaxNLocator
 
 from lwdna.config.methods import METHODS
 from lwdna.errors import DataError
+from lwdna.results.looks import Look, looks_of
 from lwdna.results.panels import INK, Output, panels_of
 from lwdna.results.tables import Experiments
-
-LOGGED = ("baseline", "baseline-kd", "lw-dna")
-"""The methods that Figure 1 of the supplement shows."""
 
 _LOGS = "Training and testing log"
 _REMAINING = "Remaining channels of the LW-DNA networks"
@@ -55,7 +53,7 @@ def plot_training_logs(
 
     Training is dashed, testing solid, with a mark at each test where they are few; lines are means
     over the seeds, bands their range. An experiment or method without a history is named as not
-    run.
+    run. The figure of the supplement has the baselines and LW-DNA; here is every method.
 
     Args:
         histories: the training histories one below the other, with the columns ``experiment``,
@@ -63,7 +61,8 @@ def plot_training_logs(
             ``test_psnr_db``, or ``test_loss``), and the same of ``train_`` where there is one.
             Columns without the unit at their end are understood too.
         outputs: paths that end in ``.png`` or ``.svg``; one file is written for each.
-        experiments: those to show, by name; ``label`` and ``methods`` of each are used.
+        experiments: those to show, by name; of each ``label``, and ``methods``, which may name
+            the teacher and searches too (:mod:`lwdna.results.looks`); all, where it has none.
         scale: the banner at the bottom, or empty.
 
     Raises:
@@ -74,19 +73,18 @@ def plot_training_logs(
     if len(histories):
         _require(histories, {"experiment", "method", "seed", "epoch"}, "training histories")
     runs = {
-        name: histories[(histories["experiment"] == name) & histories["method"].isin(LOGGED)]
+        name: _asked_for(histories, name, experiments[name])
         for name in (experiments if len(histories) else ())
     }
     shown = {
-        name: set(part.loc[part[f"test_{found[0]}"].notna(), "method"])
+        name: set(part.loc[part[_columns(part, found[0])].notna().any(axis=1), "method"])
         for name, part in runs.items()
         if (found := _measure(part))
     }
     columns = min(len(shown), 2 if len(shown) <= 4 else 3)
-    methods = [method for method in LOGGED if any(method in known for known in shown.values())]
+    looks = looks_of(set().union(*shown.values()))
     legend = [
-        Line2D([], [], color=METHODS[method].colour, linewidth=3, label=METHODS[method].title)
-        for method in methods
+        Line2D([], [], color=look.colour, linewidth=3, label=look.title) for look in looks.values()
     ]
     if shown:
         legend.append(Line2D([], [], color=INK, linestyle="-", marker="o", label="testing"))
@@ -96,7 +94,7 @@ def plot_training_logs(
         outputs, _LOGS, legend, footer, panels=len(shown), columns=columns, height=3.3
     ) as grid:
         for axes, name in zip(grid, shown, strict=True):
-            _plot_log(axes, runs[name], experiments[name])
+            _plot_log(axes, runs[name], experiments[name], looks)
 
 
 def plot_remaining_channels(
@@ -137,7 +135,7 @@ def plot_remaining_channels(
         for name in (experiments if len(channels) else ())
     }
     there = set(channels["experiment"]) if len(channels) else set()
-    shown = {name: set(LOGGED) for name in layers if name in there}
+    shown = {name: set(METHODS) for name in layers if name in there}
     columns = 1 if len(shown) <= 4 else 2
     legend = []
     if shown:
@@ -154,12 +152,19 @@ def plot_remaining_channels(
             _plot_channels(axes, layers[name], experiments[name], most)
 
 
-def _plot_log(axes: Axes, runs: pd.DataFrame, experiment: Mapping[str, Any]) -> None:
+def _plot_log(
+    axes: Axes,
+    runs: pd.DataFrame,
+    experiment: Mapping[str, Any],
+    looks: Mapping[str, Look],
+) -> None:
     """One panel of Figure 1, of an experiment that has a history."""
     axes.set_title(str(experiment.get("label", "")) + _seeds(runs))
     name, title = _measure(runs) or ("", "")
     for method, part in runs.groupby("method"):
-        colour = METHODS[str(method)].colour
+        if method not in looks:
+            continue
+        colour = looks[str(method)].colour
         for prefix, style in (("train", "--"), ("test", "-")):
             column = f"{prefix}_{name}"
             if column not in part or not part[column].notna().any():
@@ -190,14 +195,29 @@ def _plot_log(axes: Axes, runs: pd.DataFrame, experiment: Mapping[str, Any]) -> 
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 
+def _asked_for(histories: pd.DataFrame, name: str, experiment: Mapping[str, Any]) -> pd.DataFrame:
+    """The histories of an experiment that are to be shown."""
+    runs = histories[histories["experiment"] == name]
+    return runs[runs["method"].isin(experiment.get("methods", set(runs["method"])))]
+
+
 def _measure(runs: pd.DataFrame) -> tuple[str, str] | None:
     """The columns that a panel shows, without ``train_`` and ``test_``, and their title."""
-    for name, title in _MEASURES:
-        for unit in _UNITS:
-            column = f"test_{name}{unit}"
-            if column in runs and runs[column].notna().any():
-                return f"{name}{unit}", title
+    for prefixes in (("test",), ("train",)):  # which a training has that was not tested yet
+        for name, title in _MEASURES:
+            for unit in _UNITS:
+                known = _columns(runs, f"{name}{unit}", prefixes)
+                if runs[known].notna().any(axis=None):
+                    return f"{name}{unit}", title
     return None
+
+
+def _columns(
+    runs: pd.DataFrame, measure: str, prefixes: Sequence[str] = ("train", "test")
+) -> list[str]:
+    """The columns of a measure that there are."""
+    wanted = [f"{prefix}_{measure}" for prefix in prefixes]
+    return [column for column in wanted if column in runs]
 
 
 def _numbered(rows: pd.DataFrame) -> pd.DataFrame:
@@ -267,10 +287,9 @@ def _not_run(experiments: Experiments, shown: Mapping[str, Collection[str]]) -> 
     absent = []
     for name, experiment in experiments.items():
         label = str(experiment.get("label", name))
-        asked = [method for method in LOGGED if method in experiment.get("methods", ())]
-        lacking = [
-            METHODS[method].title for method in asked if method not in shown.get(name, asked)
-        ]
+        asked = looks_of(experiment.get("methods", ()))
+        there = shown.get(name, asked)
+        lacking = [look.title for method, look in asked.items() if method not in there]
         if name not in shown:
             absent.append(label)
         elif lacking:

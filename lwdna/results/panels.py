@@ -89,7 +89,9 @@ def panels_of(
     small = [line for text in footer for line in textwrap.wrap(text, _FOOTER_CHARACTERS)]
     # Inches from the edges; the layout engine arranges the panels in between.
     title_bottom = 0.4 if title else 0.05
-    top = title_bottom + (0.36 if legend else 0.0)
+    side_by_side = _side_by_side(legend)
+    lines = math.ceil(len(legend) / side_by_side)
+    top = title_bottom + (0.12 + 0.24 * lines if legend else 0.0)
     bottom = 0.08 + 0.17 * len(small)
     rows = max(math.ceil(panels / max(columns, 1)), 1)
     total = rows * height + top + bottom
@@ -108,7 +110,7 @@ def panels_of(
                 loc="upper left",
                 bbox_to_anchor=(left, 1 - title_bottom / total),
                 borderaxespad=0,
-                ncols=len(legend),
+                ncols=side_by_side,
             )
         axes = list(figure.subplots(rows, max(columns, 1), squeeze=False).flat)
         for unused in axes[max(panels, 1) :]:
@@ -125,6 +127,16 @@ def panels_of(
             with atomic(path) as temporary:
                 metadata = _FORMATS[path.suffix]
                 figure.savefig(temporary, format=path.suffix[1:], metadata=metadata)
+
+
+def _side_by_side(legend: Sequence[Line2D]) -> int:
+    """As many entries of a legend as fit into the width of a figure."""
+    trial = Figure(figsize=(WIDTH, 1))
+    for columns in range(len(legend), 1, -1):
+        drawn = trial.legend(handles=list(legend), ncols=columns)
+        if drawn.get_window_extent().width <= (WIDTH - 0.2) * trial.dpi:
+            return columns
+    return 1
 
 
 def _fit_titles(panels: Sequence[Axes]) -> None:

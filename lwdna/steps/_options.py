@@ -264,6 +264,7 @@ class TrainingRun(TypedDict):
     history: Path
     convention: str | None
     description: str
+    tensorboard: bool
     accelerator: str
     devices: int
 
@@ -284,6 +285,11 @@ def training_run(description: str) -> Option:
         click.option("--history", type=FILE, required=True, help="CSV to write: one row an epoch."),
         click.option("--convention", help="How PSNR is taken after each epoch."),
         click.option("--description", default=description, help="Name on the progress bar."),
+        click.option(
+            "--tensorboard/--no-tensorboard",
+            envvar="LWDNA_TENSORBOARD",
+            help="Write events for TensorBoard, which must be installed, into --checkpoints.",
+        ),
         accelerator,
         devices,
     )

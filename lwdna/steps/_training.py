@@ -70,6 +70,7 @@ def training(
         "multiple": input_multiple(model),
         "convention": run["convention"],
         "description": run["description"],
+        "tensorboard": run["tensorboard"],
         "accelerator": run["accelerator"],
         "devices": run["devices"],
     }

@@ -33,6 +33,7 @@ from lwdna.training import checkpoints
 from lwdna.training.checkpoints import Checkpoint, Key, Row
 from lwdna.training.companion import Companion
 from lwdna.training.devices import make_fabric, own_randomness
+from lwdna.training.live import Live
 from lwdna.training.passes import Passes, ordinary
 from lwdna.training.protocol import Protocol
 from lwdna.training.run import Run
@@ -66,6 +67,7 @@ class Training(TypedDict):
     convention: NotRequired[str | Convention | None]
     multiple: NotRequired[int]
     description: NotRequired[str]
+    tensorboard: NotRequired[bool]
     accelerator: NotRequired[str]
     devices: NotRequired[int]
 
@@ -87,6 +89,7 @@ def train(
     convention: str | Convention | None = None,
     multiple: int = 1,
     description: str = "training",
+    tensorboard: bool = False,
     accelerator: str = "auto",
     devices: int = 1,
 ) -> list[Row]:
@@ -111,7 +114,8 @@ def train(
             a name of :data:`lwdna.tasks.kinds.KINDS`, for tasks that need no more.
         protocol: see :class:`lwdna.training.protocol.Protocol`.
         seed: of data order and dropout, from 0.
-        checkpoint_dir: a folder for this run alone.
+        checkpoint_dir: a folder for this run alone, where there is also the history so far, whole
+            after every epoch: :data:`lwdna.training.live.HISTORY`.
         keyed: use a subfolder named after everything the result depends on instead, so that a run
             with other settings, or on other data, finds no checkpoint rather than a wrong one.
         teacher: a trained network for distillation; it is moved to the device and set to
@@ -122,7 +126,8 @@ def train(
         key: nested JSON of what else the result depends on, such as a checksum of the data. A
             checkpoint with another key is refused.
         convention, multiple: of the tests, see :func:`lwdna.training.evaluation.evaluate`.
-        description: name of the progress bar.
+        description: name of the progress bar, and in the lines of the log.
+        tensorboard: write events for TensorBoard into ``checkpoint_dir``, at every epoch.
         accelerator: ``auto``, ``gpu``, ``cpu``, ``cuda`` or ``mps``.
         devices: number of devices, or of processes on the CPU.
 
@@ -131,7 +136,7 @@ def train(
         ``test_loss``, ``test_<metric>``; the test columns are None where there was no test.
 
     Raises:
-        ConfigError: if a setting is not possible.
+        ConfigError: if a setting is not possible, or TensorBoard is not there.
         CheckpointError: if the folder holds a checkpoint of another run.
         TrainingError: if the loss or the weights are no longer finite; the last good checkpoint
             remains.
@@ -177,6 +182,10 @@ def train(
             stack.enter_context(lock(path.parent / LOCK, wait=True))
         fabric.launch()
         state = _restore(fabric, path, identity)
+        live = None
+        if fabric.is_global_zero:
+            seen = state.history
+            live = Live(folder, description, plan.epochs, seen, tensorboard=tensorboard)
         if state.finished:
             logger.info("%s: already complete, read from '%s'.", description, path)
             model.load_state_dict(state.model)
@@ -198,6 +207,7 @@ def train(
                 test_data=test_data,
                 test_options={"convention": convention, "multiple": multiple, "full": False},
                 stop=stack.enter_context(StopRequest()),
+                live=live,
                 state=state,
             )
             stack.enter_context(own_randomness(fabric.device))

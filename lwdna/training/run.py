@@ -23,6 +23,7 @@ from lwdna.training.checkpoints import Checkpoint, Row
 from lwdna.training.companion import Companion
 from lwdna.training.devices import agreed, seed_model, summed
 from lwdna.training.evaluation import evaluate
+from lwdna.training.live import Live
 from lwdna.training.passes import Passes
 from lwdna.training.protocol import Protocol, set_rate
 from lwdna.training.sampler import EpochBatches, length
@@ -65,6 +66,8 @@ class Run:
     test_data: Dataset[Any] | None
     test_options: Measuring
     stop: StopRequest
+    live: Live | None
+    """What is seen of it; the first rank's."""
     state: Checkpoint
 
     def fit(self) -> None:
@@ -126,6 +129,9 @@ class Run:
                 state.epoch, state.step, state.sums = state.epoch + 1, 0, {}
                 state.finished = state.epoch == plan.epochs or self._complete
                 self._save()
+                bar.set_postfix(self._short(tally), refresh=False)
+                if self.live is not None:
+                    self.live.after_epoch(state.history)
                 if agreed(fabric, self.stop.requested)[0] and not state.finished:
                     self._leave()
 
@@ -256,6 +262,11 @@ class Run:
         )
 
     def _short(self, tally: Tally) -> dict[str, str]:
-        """Loss and main metric of the epoch so far, for the progress bar."""
-        names = ("loss", self.task.metric_names[0])
-        return {name: f"{tally.sums[name] / tally.sums['n']:.4g}" for name in names}
+        """Loss and main metric of the epoch so far, and of the last test, for the progress bar."""
+        main = self.task.metric_names[0]
+        shown = {name: tally.sums[name] / tally.sums["n"] for name in ("loss", main)}
+        tests = [row[f"test_{main}"] for row in self.state.history]
+        last = next((value for value in reversed(tests) if value is not None), None)
+        if last is not None:
+            shown[f"test_{main}"] = last
+        return {name: f"{value:.4g}" for name, value in shown.items()}

@@ -17,6 +17,7 @@ import pandas as pd
 from lwdna.config.methods import (
     SEARCHES,
     STEPS,
+    TEACHER,
     shrink_settings,
     shrinkage_of,
     steps_of,
@@ -32,7 +33,7 @@ from lwdna.workflow.experiment import (
     shape_of,
     widened,
 )
-from lwdna.workflow.run import TEACHER, Run
+from lwdna.workflow.run import Run
 from lwdna.workflow.sources import Sources
 
 if TYPE_CHECKING:

@@ -108,6 +108,8 @@ REFERENCE = Place("results/references/{reference}/{dataset}.csv")
 """What is had without a network on a test set."""
 CHECKPOINTS = Place("results/checkpoints/{experiment}/{method}/seed{seed}")
 """A folder of what a training resumes from: no output, which Snakemake would delete."""
+LIVE_HISTORY = Place(f"{CHECKPOINTS}/history.csv")
+"""The same as the history, of a training that may be at work; METHOD-search is a search."""
 
 COMPLEXITY = Place("results/complexity.csv")
 """The baselines of the paper, counted."""
@@ -145,3 +147,16 @@ def read(path: str | os.PathLike[str]) -> tuple[str, dict[str, str]]:
         if (wildcards := place.read(path)) is not None:
             return name, wildcards
     raise ValueError(f"'{Path(path)}' is no path of results/")
+
+
+def run_of(path: str | os.PathLike[str]) -> dict[str, str | int]:
+    """Experiment, method and seed of the run that a file is of.
+
+    Raises:
+        ValueError: if the path is of no run.
+    """
+    name, of = read(path)
+    method = of.get("method") or of.get("shrinkage")
+    if method is None or "seed" not in of:
+        raise ValueError(f"'{Path(path)}' is {name} of results/, and of no run")
+    return {"experiment": of["experiment"], "method": method, "seed": int(of["seed"])}

@@ -12,6 +12,7 @@ from typing import Protocol
 from lwdna.config.methods import (
     BASELINES,
     METHODS,
+    TEACHER,
     shrink_settings,
     shrinkage_of,
     steps_of,
@@ -24,9 +25,6 @@ from lwdna.tasks.kinds import TaskKind, kind_of
 from lwdna.tasks.sections import NetworkSection
 from lwdna.workflow import paths
 from lwdna.workflow.words import as_json, growing, options
-
-TEACHER = "teacher"
-"""What is trained like a method, for others to learn from."""
 
 _TRAIN = {
     "train": paths.STORE.where(split="train"),
@@ -271,14 +269,4 @@ def _shape(network: NetworkSection) -> list[str]:
 
 def runs_of(files: Iterable[str]) -> str:
     """By path of a run's file: experiment, method and seed, for the command line."""
-    found = {str(path): paths.read(path)[1] for path in files}
-    return as_json(
-        {
-            path: {
-                "experiment": of["experiment"],
-                "method": of.get("method") or of["shrinkage"],
-                "seed": int(of["seed"]),
-            }
-            for path, of in found.items()
-        }
-    )
+    return as_json({str(path): paths.run_of(path) for path in files})

@@ -27,9 +27,6 @@ from lwdna.workflow.words import as_json, options, repeated
 TABLE_FORMATS = ("csv", "md", "html")
 FIGURE_FORMATS = ("png", "svg")
 
-_LOGGED = ("baseline", "baseline-kd", "lw-dna")
-"""Methods whose trainings are drawn; Figure 1 of the supplement has no other."""
-
 _PAIR = ("baseline", "lw-dna")
 """Methods whose restored images are shown side by side."""
 
@@ -118,16 +115,12 @@ class Targets:
             paths.HISTORY.at(experiment=name, method=method, seed=seed)
             for name in self._pictured()
             for method in self._methods(name)
-            if method in _LOGGED
             for seed in self._seeds(name)
         ]
 
     def logged_experiments(self, wildcards: Wildcards) -> str:
         """The experiments whose histories are drawn, for the command line."""
-        names = [
-            n for n in self._pictured() if set(_LOGGED) & set(self.run.experiments[n]["methods"])
-        ]
-        return self._shown(names, "label", "methods", "test")
+        return self._shown(self._pictured(), "label", "methods", "test")
 
     def channel_counts(self) -> list[str]:
         """The channels by layer of the shrunk networks that figures show."""

@@ -16,6 +16,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from PIL import Image
 
+from lwdna.config.methods import METHODS
 from lwdna.errors import ConfigError, DataError
 from lwdna.results.figures import plot_remaining_channels, plot_training_logs
 
@@ -101,6 +102,39 @@ def test_logs_show_the_mean_and_the_range(tmp_path: Path, monkeypatch: pytest.Mo
     assert len(classification.collections) == 4
     assert [list(line.get_xdata()) for line in restoration.lines][1] == [2, 4, 6, 8, 10, 12]  # type: ignore[arg-type]
     assert len(restoration.collections) == 0
+
+
+def test_every_method_has_a_curve_of_its_own_colour(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures: list[Figure] = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: figures.append(figure))
+    names = [*METHODS, "teacher", "dhp-search"]
+    one = histories().query("experiment == 'digits' and method == 'lw-dna'")
+    rows = pd.concat([one.assign(method=name) for name in names])
+    experiments = {"digits": {"label": "All", "methods": names}}
+    plot_training_logs(rows, [tmp_path / "a.png"], experiments=experiments)
+    (axes,) = figures[0].axes
+    tests = [line.get_color() for line in axes.lines if line.get_linestyle() == "-"]
+    assert len(tests) == len(set(tests)) == len(names)
+    (legend,) = figures[0].legends
+    titles = [text.get_text() for text in legend.get_texts()]
+    assert titles[:2] == ["Teacher", "DHP (search)"] and titles[-3:-1] == ["Uniform", "testing"]
+    figures[0].draw_without_rendering()
+    box, panel = legend.get_window_extent(), axes.get_tightbbox()
+    assert box.x1 <= figures[0].bbox.x1 and panel is not None and not box.overlaps(panel)
+
+
+def test_a_training_that_was_not_tested_yet_is_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures: list[Figure] = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: figures.append(figure))
+    rows = histories().query("experiment == 'noise' and epoch == 1")
+    plot_training_logs(rows, [tmp_path / "a.png"], experiments={"noise": EXPERIMENTS["noise"]})
+    (axes,) = figures[0].axes
+    (line,) = axes.lines
+    assert (line.get_linestyle(), list(line.get_xdata())) == ("--", [1])  # type: ignore[arg-type]
 
 
 def test_remaining_channels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,8 +8,9 @@ import yaml
 from running import ROOT, TINY
 
 from lwdna.config.check import check
+from lwdna.config.methods import TEACHER
 from lwdna.errors import ConfigError
-from lwdna.workflow.run import TEACHER, Run
+from lwdna.workflow.run import Run
 from lwdna.workflow.targets import Targets
 
 SOURCE = """

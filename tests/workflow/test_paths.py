@@ -82,7 +82,7 @@ def test_every_path_of_a_dry_run_is_of_a_place(name, tmp_path):
     found = set(re.findall(r"results/[\w./-]*\w", output))
     read = {path: paths.read(path) for path in found}
     assert {PLACES[place].at(**wildcards) for place, wildcards in read.values()} == found
-    wanted = set(PLACES) - {"BENCHMARK", "SUMMARY"}  # which no command names
+    wanted = set(PLACES) - {"BENCHMARK", "LIVE_HISTORY", "SUMMARY"}  # which no command names
     assert {place for place, _ in read.values()} == (
         wanted if targets else wanted - {"REPLICA", "REPLICA_CHANNELS", "REPLICATION"}
     )
