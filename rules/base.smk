@@ -63,5 +63,9 @@ if workflow.remote_exec:
     # A job on a cluster, which must go on after a signal until its training has saved its state.
     relay_signals()
     setup += "trap : TERM USR1; "
+else:
+    # Jobs on this machine deal out its GPUs among themselves: lwdna/training/cards.py.
+    places = workflow.global_resources.get("gpu").value or 0
+    setup += f"export LWDNA_GPU_PLACES={places}; "
 prefix = setup.replace("{", "{{").replace("}", "}}")
 shell.prefix(prefix)

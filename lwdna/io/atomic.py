@@ -180,14 +180,19 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
-def try_lock(file: TextIO) -> bool:
+def try_lock(file: TextIO, start: int = 0, end: int | None = None) -> bool:
     """Lock a file, unless another process has locked it: whether it is this process's now.
+
+    Args:
+        file: open for writing.
+        start, end: the bytes to lock, of which there need be none; by default all.
 
     Raises:
         OSError: if the file system has no locks.
     """
+    length = 0 if end is None else end - start  # 0 is to wherever the file ends
     try:
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, length, start)
     except (BlockingIOError, PermissionError):
         return False
     return True

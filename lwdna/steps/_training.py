@@ -19,6 +19,7 @@ from lwdna.steps._options import TrainingRun
 from lwdna.steps._own import check_own, source_key
 from lwdna.tasks.restoration import input_multiple
 from lwdna.tasks.task import task_for
+from lwdna.training.cards import dealt
 from lwdna.training.loop import Training
 from lwdna.training.passes import Passes, ordinary
 
@@ -33,6 +34,8 @@ def training(
 ) -> Iterator[Training]:
     """Read and check the images of a run, and be alone at its checkpoints until it is written.
 
+    On a machine where the workflow deals out GPUs, it has its own in the meantime.
+
     Args:
         model: what is to be trained.
         run: the options ``training_run``.
@@ -44,7 +47,8 @@ def training(
         Arguments of :func:`lwdna.training.loop.train`, but the model and what one step alone has.
 
     Raises:
-        ConfigError, DataError: if the images do not fit the network or each other.
+        ConfigError, DataError: if the images do not fit the network or each other, or there are
+            too few GPUs.
     """
     task = run["task"]
     objective = task_for(task)
@@ -79,6 +83,7 @@ def training(
             # Until the files are written: an orphan of a killed run with other settings may
             # still be at work, and must not have the last word.
             stack.enter_context(lock(run["checkpoints"] / "lock", wait=True))
+        stack.enter_context(dealt(run["accelerator"], run["devices"]))
         yield arguments
 
 

@@ -33,6 +33,7 @@ from lwdna.steps._own import check_own
 from lwdna.tasks.kinds import measures
 from lwdna.tasks.restoration import input_multiple
 from lwdna.tasks.task import task_for
+from lwdna.training.cards import dealt
 from lwdna.training.devices import pick_accelerator
 from lwdna.training.evaluation import evaluate
 
@@ -80,9 +81,15 @@ def main(
     *, networks: dict[str, Any], tests: dict[str, Any], accelerator: str, output: Path
 ) -> None:
     """Measure the networks in WEIGHTS; write one row for each of them and test set."""
+    with dealt(accelerator, 1):
+        rows = _rows(networks, tests, pick_accelerator(accelerator))
+    write_rows(output, rows)
+
+
+def _rows(networks: dict[str, Any], tests: dict[str, Any], device: str) -> list[dict[str, Any]]:
+    """A row for each network and test set."""
     task = task_for(tests["task"])
     sets = {name: task.test_data(path) for name, path in tests["sets"]}
-    device = pick_accelerator(accelerator)
     rows = []
     for path in networks["weights"]:
         model = load(path, networks["network"])
@@ -101,7 +108,7 @@ def main(
             )
             known = networks["runs"].get(str(path), {})
             rows.append({**known, "test_set": name, **columns_of(result), **counts})
-    write_rows(output, rows)
+    return rows
 
 
 def columns_of(result: dict[str, float]) -> dict[str, float | None]:
