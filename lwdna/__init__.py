@@ -11,6 +11,7 @@ The wings, from the ground up; each imports those below it (``docs/architecture.
 ``shrinkage``  latent vectors, their gradients, and a FLOPs budget met exactly
 ``config``     the configuration and the methods that tables compare
 ``tracking``   DiMP: an object followed through a video, by any backbone
+``prediction`` what a trained network makes of pictures
 ``rivals``     the systems that LW-DNA is compared with
 ``results``    tables and figures beside the paper's numbers
 ``workflow``   what Snakemake is asked, and what a run will take
@@ -33,15 +34,17 @@ if TYPE_CHECKING:
     from lwdna.networks.build import build
     from lwdna.networks.export import export
     from lwdna.networks.narrowing import narrow
-    from lwdna.networks.weights import load
+    from lwdna.networks.weights import load, save
     from lwdna.networks.widening import widen
     from lwdna.networks.zoo import channels_of
+    from lwdna.prediction.predictor import Predictor
     from lwdna.shrinkage.prune import prune
     from lwdna.shrinkage.shrink import shrink
 
 __version__ = "0.1.0"
 __all__ = [
     "ChannelGraph",
+    "Predictor",
     "Rule",
     "build",
     "channels_of",
@@ -51,6 +54,7 @@ __all__ = [
     "narrow",
     "prune",
     "register_rule",
+    "save",
     "shrink",
     "tracking",
     "widen",
@@ -58,6 +62,7 @@ __all__ = [
 
 _HOME = {
     "ChannelGraph": "lwdna.graph.channels",
+    "Predictor": "lwdna.prediction.predictor",
     "Rule": "lwdna.graph.rules",
     "build": "lwdna.networks.build",
     "channels_of": "lwdna.networks.zoo",
@@ -67,6 +72,7 @@ _HOME = {
     "narrow": "lwdna.networks.narrowing",
     "prune": "lwdna.shrinkage.prune",
     "register_rule": "lwdna.graph.rules",
+    "save": "lwdna.networks.weights",
     "shrink": "lwdna.shrinkage.shrink",
     "tracking": "lwdna.tracking",
     "widen": "lwdna.networks.widening",

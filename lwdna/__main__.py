@@ -27,6 +27,7 @@ COMMANDS = {
     **{name: search.about for name, search in SEARCHES.items()},
     "train": "Train a network, with knowledge distillation if there is a teacher.",
     "evaluate": "Measure a trained network on test sets.",
+    "apply": "Restore or classify pictures by a trained network.",
     "reference": "Measure the noisy input, or bicubic interpolation, on a test set.",
     "table": "Make a table of results, ours beside the paper's.",
     "training-logs": "Draw the training and testing logs (Fig. 1).",

@@ -46,8 +46,10 @@ class TrainingError(LwdnaError):
 def says_memory_is_full(error: Exception) -> bool:
     """Whether an error says that memory is full, of the machine or of a GPU."""
     torch = sys.modules.get("torch")  # without it, it is none of PyTorch's
-    return isinstance(error, MemoryError) or (
-        torch is not None and isinstance(error, torch.OutOfMemoryError)
+    return (
+        isinstance(error, MemoryError)
+        or (torch is not None and isinstance(error, torch.OutOfMemoryError))
+        or "DefaultCPUAllocator: can't allocate memory" in str(error)
     )
 
 

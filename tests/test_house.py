@@ -24,6 +24,7 @@ FLOORS = {
     "shrinkage": 5,
     "config": 5,
     "tracking": 5,
+    "prediction": 5,
     "rivals": 6,
     "results": 7,
     "workflow": 7,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -102,8 +103,8 @@ def put_shifted(image: NDArray[np.uint8], y: int, x: int, slot: NDArray[np.float
     )
 
 
-def to_tensor(image: NDArray[np.uint8]) -> Tensor:
-    """uint8 (H, W, C) to float32 (C, H, W), values 0-255."""
+def to_tensor(image: NDArray[Any]) -> Tensor:
+    """uint8, or floating, (H, W, C) to float32 (C, H, W), values 0-255."""
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1), dtype=np.float32))
 
 

@@ -203,3 +203,20 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def require_writable(folder: str | os.PathLike[str]) -> None:
+    """Make a folder, and notice before anything is computed if no file can be written in it.
+
+    Raises:
+        LwdnaError: if it cannot be made or written.
+    """
+    path = Path(folder)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        unique, owned = _claim(path / "probe")
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    with owned:
+        _remove(_names(path / "probe", unique)[1])
+        _claimed.discard(unique)

@@ -6,9 +6,11 @@ import contextlib
 import copy
 import importlib.util
 import io
+import json
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from torch.utils import _pytree as pytree
 from lwdna.errors import ConfigError, LwdnaError, first_line, require_file_name, require_known
 from lwdna.graph.inputs import as_inputs, inside
 from lwdna.io.atomic import atomic
+from lwdna.networks.provenance import provenance_of
 from lwdna.tasks.restoration import input_multiple
 
 SUFFIXES = {"onnx": ".onnx", "torch": ".pt2"}
@@ -50,7 +53,9 @@ def export(
     The batch may be of any size. Height and width may be too, where the network makes images from
     images and a program can be found for that; if the network has an attribute ``multiple``, they
     must be multiples of it. What is to be written is first read again, and must compute what the
-    network computes, on inputs drawn at random, of other sizes too where sizes may vary.
+    network computes, on inputs drawn at random, of other sizes too where sizes may vary. What the
+    network was trained for goes with it, as JSON: ``task``, ``takes``, ``classes`` and ``source``
+    in the metadata of ONNX, ``task.json`` and so on in a program.
 
     Args:
         model: the network; it is not changed.
@@ -72,11 +77,13 @@ def export(
     small = copy.deepcopy(inside(model)).cpu().eval().requires_grad_(False)
     shapes = [tuple(x.shape) for x in as_inputs(example_input)]
     maps_images = _maps_images(small, shapes)
+    trained = provenance_of(inside(model)).trained
+    said = {} if trained is None else {k: json.dumps(v) for k, v in asdict(trained).items()}
     reason = ""
     for varying in (_SIZES, _BATCH, _NOTHING) if maps_images else (_BATCH, _NOTHING):
         try:
             with _quiet():
-                content = _encode(small, shapes, varying, to)
+                content = _encode(small, shapes, varying, to, said)
                 for sizes in _trials(shapes, varying, input_multiple(small)):
                     _compare(small, _decode(content, to), _draw(small, sizes))
             break
@@ -133,8 +140,8 @@ def _maps_images(model: nn.Module, shapes: Shapes) -> bool:
     return len(shapes) == 1 and all(len(s) == 4 for s in (*shapes, *(x.shape for x in outputs)))
 
 
-def _encode(model: nn.Module, shapes: Shapes, varying: str, to: str) -> bytes:
-    """The network as the bytes of a file."""
+def _encode(model: nn.Module, shapes: Shapes, varying: str, to: str, said: dict[str, str]) -> bytes:
+    """The network as the bytes of a file, with what is said of it, by name."""
     dynamic = None
     if varying != _NOTHING:
         shapes = [(2, *shape[1:]) for shape in shapes]  # 1 would be taken for a constant
@@ -148,17 +155,20 @@ def _encode(model: nn.Module, shapes: Shapes, varying: str, to: str) -> bytes:
         dynamic = tuple(dict(axes) for _ in shapes)
     program = torch.export.export(model, _draw(model, shapes), dynamic_shapes=dynamic, strict=False)
     if to == "onnx":
-        return _onnx(program, len(shapes))
+        return _onnx(program, len(shapes), said)
     buffer = io.BytesIO()
-    torch.export.save(program, buffer)
+    torch.export.save(program, buffer, extra_files={f"{k}.json": v for k, v in said.items()})
     return buffer.getvalue()
 
 
-def _onnx(program: ExportedProgram, inputs: int) -> bytes:
+def _onnx(program: ExportedProgram, inputs: int, said: dict[str, str]) -> bytes:
     names = ["input"] if inputs == 1 else [f"input{number}" for number in range(inputs)]
     converted = torch.onnx.export(program, input_names=names, dynamo=True, verbose=False)
     assert converted is not None
-    content: bytes = converted.model_proto.SerializeToString()
+    model = converted.model_proto
+    for name, value in said.items():
+        model.metadata_props.add(key=name, value=value)
+    content: bytes = model.SerializeToString()
     return content
 
 

@@ -70,6 +70,33 @@ class Widening:
 
 
 @dataclass(frozen=True)
+class Trained:
+    """What the weights of a network were trained for: all that it takes to apply it."""
+
+    task: dict[str, Any]
+    """The section ``task`` of an experiment: its ``kind``, and such as sigma, scale, mean, std."""
+    takes: dict[str, Any] = field(default_factory=dict)
+    """What goes into the network, see :meth:`lwdna.tasks.task.Task.takes`."""
+    classes: list[str] | None = None
+    """Names, in the order of its outputs."""
+    source: dict[str, Any] = field(default_factory=dict)
+    """Where the weights come from, in words."""
+
+    @classmethod
+    def read(cls, values: dict[str, Any]) -> Trained:
+        """Read what ``asdict`` wrote.
+
+        Raises:
+            AttributeError, KeyError, TypeError, ValueError: if it is anything else.
+        """
+        task, takes, source = (dict(values[name]) for name in ("task", "takes", "source"))
+        if not isinstance(task["kind"], str):
+            raise ValueError("it names no task")
+        classes = values["classes"]
+        return cls(task, takes, None if classes is None else [str(c) for c in classes], source)
+
+
+@dataclass(frozen=True)
 class Provenance:
     """How a network was made: from ``spec``, ``widened``, then cut to the channels ``kept``.
 
@@ -78,7 +105,7 @@ class Provenance:
     in the widened network that were kept. ``arguments`` are those with which the command line
     called a user's function. ``widened`` are the widenings of what ``spec`` or that function made,
     one after the other. ``numbers`` are the integers that its modules keep, by name, as far as they
-    are numbers of channels.
+    are numbers of channels. ``trained`` is None where nobody said what its weights are for.
     """
 
     spec: NetworkSpec | None = None
@@ -87,17 +114,20 @@ class Provenance:
     arguments: dict[str, Any] = field(default_factory=dict)
     widened: tuple[Widening, ...] = ()
     numbers: dict[str, int] = field(default_factory=dict)
+    trained: Trained | None = None
 
     def wider(self, widening: Widening) -> Provenance:
-        """The provenance after a widening; of a shrunk network nothing else is known."""
+        """The provenance after a widening, which draws new weights; of a shrunk network nothing
+        else is known."""
         if self.kept is not None:
             return Provenance(widened=(widening,))
-        return replace(self, widened=(*self.widened, widening))
+        return replace(self, widened=(*self.widened, widening), trained=None)
 
     def shrunk(
         self, kept: dict[str, list[int]], shrinkage: Shrinkage, numbers: dict[str, int]
     ) -> Provenance:
-        """The provenance after shrinkage; of a network shrunk before, counted from its origin."""
+        """The provenance after shrinkage, which draws new weights unless its caller knows better;
+        of a network shrunk before, counted from its origin."""
         layers = (
             None if self.kept is None else {name: len(kept) for name, kept in self.kept.items()}
         )
@@ -116,7 +146,8 @@ class Provenance:
                 params_before=self.shrinkage.params_before,
                 baseline=self.shrinkage.baseline,
             )
-        return replace(self, kept=kept, shrinkage=shrinkage, numbers={**self.numbers, **numbers})
+        numbers = {**self.numbers, **numbers}
+        return replace(self, kept=kept, shrinkage=shrinkage, numbers=numbers, trained=None)
 
 
 def provenance_of(model: nn.Module) -> Provenance:
@@ -127,6 +158,11 @@ def provenance_of(model: nn.Module) -> Provenance:
 def set_provenance(model: nn.Module, provenance: Provenance) -> None:
     """Note on a network where it comes from; a copy of the network keeps the note."""
     model.provenance = provenance  # type: ignore[assignment]
+
+
+def note_trained(model: nn.Module, trained: Trained | None) -> None:
+    """Note on a network what its weights were trained for; None where that is not known."""
+    set_provenance(model, replace(provenance_of(model), trained=trained))
 
 
 def rows(provenance: Provenance) -> list[tuple[str, int, int]]:
@@ -204,6 +240,7 @@ def write_summary(provenance: Provenance, path: str | PathLike[str]) -> None:
         "flops": share(*flops[1:]) | beside("flops", flops[2]),
         "params": share(*params[1:]) | beside("params", params[2]),
         "settings": shrinkage.settings,
+        **({"trained": asdict(provenance.trained)} if provenance.trained else {}),
     }
     lines = [f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in sections.items()]
     entries = [

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import pairwise
 from os import PathLike
 from typing import Any
@@ -18,7 +18,14 @@ from torch.nn.modules.module import (
     register_module_parameter_registration_hook,
 )
 
-from lwdna.errors import CheckpointError, LwdnaError, first_line, require_function
+from lwdna.errors import (
+    CheckpointError,
+    ConfigError,
+    LwdnaError,
+    first_line,
+    require_file_name,
+    require_function,
+)
 from lwdna.graph.inputs import inside
 from lwdna.graph.meta import on_meta
 from lwdna.graph.rules import rule_of
@@ -28,6 +35,7 @@ from lwdna.networks.provenance import (
     NetworkSpec,
     Provenance,
     Shrinkage,
+    Trained,
     Widening,
     noted_widenings,
     provenance_of,
@@ -36,25 +44,60 @@ from lwdna.networks.provenance import (
 from lwdna.networks.registry import input_shape
 from lwdna.networks.sealed import read_sealed, whole_metadata, write_sealed
 from lwdna.networks.widening import widen_again
+from lwdna.tasks.sections import TaskSection
+from lwdna.tasks.task import task_for
 
 FORMAT = "lwdna-network"
 VERSION = 3
 
 
-def save(model: nn.Module, path: str | PathLike[str]) -> None:
+def save(
+    model: nn.Module,
+    path: str | PathLike[str],
+    *,
+    task: TaskSection | None = None,
+    classes: Sequence[str] | None = None,
+) -> None:
     """Write a network as safetensors whose metadata say how to build it again.
 
+    Args:
+        model: any network; it is not changed.
+        path: file to write, whole or not at all.
+        task: what it was trained for, as the section ``task`` of an experiment has it, such as
+            ``{"kind": "denoising", "sigma": 25}``; by default what the network itself says, which
+            one that was loaded or trained by lwdna does. :class:`lwdna.Predictor` asks for it.
+        classes: their names, in the order of its outputs, where it classifies.
+
     Raises:
+        ConfigError: if the path names no file, or there is no such task.
         LwdnaError: if the file cannot be written.
     """
-    write_sealed(
-        path, {"format": FORMAT, "version": VERSION, **description(model)}, tensors_of(model)
-    )
-
-
-def description(model: nn.Module) -> dict[str, Any]:
-    """What a file says of a network, as JSON: all that :func:`rebuilt` needs beside the tensors."""
+    require_file_name(path, "weights.safetensors")
+    model = inside(model)
     provenance = provenance_of(model)
+    if task is not None:
+        trained = Trained(dict(task), task_for(task).takes(), source={"by": "lwdna.save"})
+        provenance = replace(provenance, trained=trained)
+    if classes is not None:
+        if provenance.trained is None:
+            raise ConfigError(
+                "There are names of classes, but nothing says what the network was trained for; "
+                "give the task as well."
+            )
+        named = replace(provenance.trained, classes=[str(name) for name in classes])
+        provenance = replace(provenance, trained=named)
+    about = {"format": FORMAT, "version": VERSION, **description(model, provenance)}
+    write_sealed(path, about, tensors_of(model))
+
+
+def description(model: nn.Module, provenance: Provenance | None = None) -> dict[str, Any]:
+    """What a file says of a network, as JSON: all that :func:`rebuilt` needs beside the tensors.
+
+    Args:
+        model: the network.
+        provenance: where it comes from; by default what is noted on it.
+    """
+    provenance = provenance or provenance_of(model)
     about: dict[str, Any] = {
         "network": provenance.spec and asdict(provenance.spec),
         "kept": provenance.kept,
@@ -65,6 +108,8 @@ def description(model: nn.Module) -> dict[str, Any]:
     }
     if provenance.numbers:
         about["numbers"] = provenance.numbers
+    if provenance.trained is not None:
+        about["trained"] = asdict(provenance.trained)
     return about
 
 
@@ -78,7 +123,7 @@ def load(path: str | PathLike[str], network: Callable[[], nn.Module] | None = No
             widened again.
 
     Returns:
-        A plain module on the CPU, without any hypernetwork.
+        A plain module on the CPU in evaluation mode, without any hypernetwork.
 
     Raises:
         CheckpointError: if the file is damaged, foreign, or belongs to another network.
@@ -95,7 +140,7 @@ def load(path: str | PathLike[str], network: Callable[[], nn.Module] | None = No
     about, state = _read(path)
     with whole_metadata(path):
         described(about)
-    return rebuilt(about, state, path, network)
+    return rebuilt(about, state, path, network).eval()
 
 
 def rebuilt(
@@ -256,7 +301,8 @@ def described(about: Mapping[str, Any]) -> tuple[Provenance, str]:
     widened = tuple(Widening(**widening) for widening in about.get("widened", ()))
     numbers = {str(name): int(n) for name, n in about.get("numbers", {}).items()}
     arguments = dict(about["arguments"])
-    provenance = Provenance(spec, kept, shrinkage, arguments, widened, numbers)
+    trained = Trained.read(about["trained"]) if "trained" in about else None
+    provenance = Provenance(spec, kept, shrinkage, arguments, widened, numbers, trained)
     return provenance, str(about["modules"])
 
 

@@ -13,6 +13,7 @@ from lwdna.graph.complexity import MaskedComplexity
 from lwdna.graph.inputs import as_inputs, check_data, unwrapped
 from lwdna.graph.labels import Groups
 from lwdna.networks.narrowing import Derivation
+from lwdna.networks.provenance import note_trained, provenance_of
 from lwdna.shrinkage.budget import Budget, floors, select
 from lwdna.shrinkage.gradients import LossFunction
 from lwdna.shrinkage.latents import scored_elements
@@ -84,4 +85,6 @@ def prune(
     budget = Budget(settings.target_flops, floors(graph.sets, rho, tau), multiple_of)
     mask = select(graph, complexity, scores, budget)
     noted = {name: value for name, value in settings.noted().items() if name in _NOTED}
-    return derive(Derivation(graph, model, mask, inputs, complexity, like=model, settings=noted))
+    pruned = derive(Derivation(graph, model, mask, inputs, complexity, like=model, settings=noted))
+    note_trained(pruned.model, provenance_of(model).trained)
+    return pruned

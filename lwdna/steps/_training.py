@@ -10,10 +10,12 @@ from typing import Any
 
 from torch import nn
 
+import lwdna
 from lwdna.config.methods import STEPS
 from lwdna.data.listings import fingerprint
 from lwdna.errors import ConfigError, require_known
 from lwdna.io.locks import lock
+from lwdna.networks.provenance import Trained
 from lwdna.steps._networks import check_fits
 from lwdna.steps._options import TrainingRun
 from lwdna.steps._own import check_own, source_key
@@ -85,6 +87,26 @@ def training(
             stack.enter_context(lock(run["checkpoints"] / "lock", wait=True))
         stack.enter_context(dealt(run["accelerator"], run["devices"]))
         yield arguments
+
+
+def trained_by(arguments: Training, run: TrainingRun) -> Trained:
+    """What the weights of a training say of what they are for, and where they come from.
+
+    Args:
+        arguments: of the training.
+        run: the options ``training_run``.
+    """
+    task, images = task_for(run["task"]), arguments["train_data"]
+    classes = getattr(images, "classes", None)
+    source = {
+        "by": "lwdna train",
+        "version": lwdna.__version__,
+        "run": run["description"],
+        "seed": arguments["seed"],
+        "images": str(run["train_path"]),
+    }
+    names = None if classes is None else list(classes)
+    return Trained(dict(run["task"]), task.takes(images), names, source)
 
 
 def steps_for(steps: Mapping[str, Any] | None, model: nn.Module, arguments: Training) -> Passes:

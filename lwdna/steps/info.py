@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
 import lwdna
 from lwdna.networks.own import load
-from lwdna.networks.provenance import table
+from lwdna.networks.provenance import Trained, table
 from lwdna.networks.weights import read_provenance
 from lwdna.steps._networks import example_for
 from lwdna.steps._options import FILE, own_network
@@ -36,6 +37,8 @@ def main(weights: Path, network: str | None) -> None:
         inside = ", groups by positions" if widening.groups == "positions" else ""
         inputs = _by(widening.inputs)
         click.echo(f"widened by {widening.factor:g}{inside}, followed for inputs of {inputs}")
+    if provenance.trained is not None:
+        click.echo(_about(provenance.trained))
     if shrinkage is not None:
         settings = ", ".join(f"{name} {value}" for name, value in shrinkage.settings.items())
         click.echo(
@@ -46,6 +49,22 @@ def main(weights: Path, network: str | None) -> None:
         flops, params = lwdna.complexity(model, example_for(model, weights, ()))
         click.echo(f"{flops:,} FLOPs, {params:,} parameters")
     click.echo("not shrunk")
+
+
+def _about(trained: Trained) -> str:
+    """What weights are for and where they come from, in words."""
+
+    def listed(facts: Mapping[str, Any]) -> str:
+        return ", ".join(f"{name} {value}" for name, value in facts.items())
+
+    kept = {name: value for name, value in trained.task.items() if name != "kind"}
+    lines = [
+        f"trained for {trained.task['kind']}: {listed(kept)}",
+        f"takes {listed(trained.takes)}",
+    ]
+    if trained.classes is not None:
+        lines.append(f"classes {', '.join(trained.classes)}")
+    return "\n".join([*lines, f"made by {listed(trained.source).removeprefix('by ')}"])
 
 
 def _by(inputs: Iterable[Iterable[int]]) -> str:

@@ -9,6 +9,7 @@ import click
 
 from lwdna.networks.build import build_seeded
 from lwdna.networks.own import load
+from lwdna.networks.provenance import note_trained
 from lwdna.networks.user_code import is_own
 from lwdna.networks.weights import save
 from lwdna.steps._json import Json, Network
@@ -22,7 +23,7 @@ from lwdna.steps._options import (
     training_run,
 )
 from lwdna.steps._own import builder_for, input_of
-from lwdna.steps._training import steps_for, training
+from lwdna.steps._training import steps_for, trained_by, training
 from lwdna.training.loop import train, write_history
 
 _start = bundle(
@@ -70,4 +71,5 @@ def main(*, start: dict[str, Any], run: TrainingRun, output: Path, seed: int) ->
         passes = steps_for(start["steps"], model, arguments)
         rows = train(model, teacher=guide, passes=passes, **arguments)
         write_history(rows, run["history"])
+        note_trained(model, trained_by(arguments, run))
         save(model, output)

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Unpack
+from typing import Any, ClassVar, NamedTuple, Unpack
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
 from lwdna.data.catalog import dataset_shape
 from lwdna.data.classification import ClassificationTest, ClassificationTrain
 from lwdna.data.listings import open_labelled
-from lwdna.errors import ConfigError, require_known
+from lwdna.data.transforms import CentreCrop, Normalisation, to_tensor
+from lwdna.errors import ConfigError, DataError, require_known
 from lwdna.tasks.metrics import top_k_wrong
 from lwdna.tasks.sections import Distillation, NetworkSection, TaskSection
 from lwdna.tasks.task import Example, Measuring, Named, PathLike, Sums, Task
+
+
+class Guess(NamedTuple):
+    """A class, and how likely it is."""
+
+    name: str
+    probability: float
 
 
 def distillation_loss(
@@ -154,6 +164,37 @@ class Classification(Task):
         known = dataset_shape(network["dataset"]).classes if "dataset" in network else 1
         classes = network["options"].get("num_classes", known)
         return inputs, torch.randint(classes, (images,))
+
+    def takes(self, data: Any = None) -> dict[str, Any]:
+        """Colour images of one size on the scale 0-255, which are normalised."""
+        normalised = {name: list(self.key(name)) for name in ("mean", "std")}
+        size = {} if data is None else {"size": list(data.shape[:2])}
+        return {"channels": 3, "range": [0, 255], **normalised, **size}
+
+    def prepare(self, picture: NDArray[Any], size: Sequence[int] | None) -> Tensor:
+        """The normalised picture (3, H, W): all of it, or the middle after a resize."""
+        if picture.dtype != np.uint8:
+            raise DataError(
+                f"The picture is an array of {picture.dtype}, but pictures are classified as bytes,"
+                " as they were learned; round it and convert it to uint8."
+            )
+        if "crop" in self.section:
+            picture = CentreCrop(self.key("resize"), self.section["crop"])(picture)
+        elif size is not None and picture.shape[:2] != tuple(size):
+            raise DataError(
+                f"The picture has {picture.shape[0]} x {picture.shape[1]} pixels, but the network "
+                f"takes {size[0]} x {size[1]}; bring it to that size, or ask for it to be resized "
+                "(--resize, resize=True)."
+            )
+        normalise = Normalisation(self.key("mean"), self.key("std"))
+        return normalise(to_tensor(picture)[None])[0]
+
+    def answer(self, output: Tensor, classes: Sequence[str] | None = None) -> list[Guess]:
+        """All classes, the likeliest first, of logits of the shape ``(classes,)``."""
+        probabilities = output.double().softmax(0)
+        order = probabilities.argsort(descending=True, stable=True).tolist()
+        names = [str(number) for number in range(len(order))] if classes is None else classes
+        return [Guess(names[number], float(probabilities[number])) for number in order]
 
     def check_fits(self, model: nn.Module, data: Any, spec: Named | None) -> None:
         """Images must have the size and the classes that the network was built for."""

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from lwdna.data.images import find_images
 from lwdna.data.restoration import DenoisingTest, DenoisingTrain
 from lwdna.data.stores import Store
 from lwdna.tasks.restoration import Restoration
 from lwdna.tasks.task import PathLike
+
+MEDIAN_OF_NORMAL = 0.6745
+"""Of the absolute value of a normal variable of standard deviation 1."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +29,33 @@ class Denoising(Restoration):
 
     def test_data(self, path: PathLike, *, seed: int = 0) -> DenoisingTest:
         """The images of a folder."""
-        return DenoisingTest(find_images(path), sigma=self.key("sigma"), seed=seed)
+        return self.degraded(find_images(path), seed=seed)
+
+    def degraded(self, paths: Sequence[Path], *, seed: int = 0) -> DenoisingTest:
+        """With noise."""
+        return DenoisingTest(paths, sigma=self.key("sigma"), seed=seed)
+
+    def takes(self, data: Any = None) -> dict[str, Any]:
+        """Gray images with noise of this strength."""
+        return {**super().takes(data), "sigma": self.key("sigma")}
+
+    @property
+    def beyond(self) -> float:
+        """Noise is neither clipped nor rounded; in ten standard deviations there is all of it."""
+        return max(super().beyond, 10 * float(self.key("sigma")))
+
+    def doubt(self, inputs: Tensor) -> str:
+        """Noise that is far from sigma, as the differences of neighbours in (C, H, W) tell it."""
+        rows, columns = (side // 2 * 2 for side in inputs.shape[1:])
+        if not (rows and columns):
+            return ""
+        corners = [inputs[:, y:rows:2, x:columns:2] for y in (0, 1) for x in (0, 1)]
+        across = (corners[0] - corners[1] - corners[2] + corners[3]) / 2
+        found = float(across.abs().median()) / MEDIAN_OF_NORMAL
+        sigma = float(self.key("sigma"))
+        if sigma / 2 <= found <= 2 * sigma:
+            return ""
+        return f"its noise looks like sigma {found:.0f}, but the network was trained on {sigma:g}"
 
     def reference(self) -> nn.Module:
         """The noisy image itself."""

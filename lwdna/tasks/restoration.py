@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lwdna.data.transforms import to_tensor
 from lwdna.errors import ConfigError
 from lwdna.tasks.kinds import KINDS
 from lwdna.tasks.metrics import conventions, psnr, ssim
@@ -43,14 +44,23 @@ def restore(model: nn.Module, inputs: Tensor, *, multiple: int = 1) -> Tensor:
         (B, C, s h, s w).
     """
     height, width = inputs.shape[-2:]
-    bottom, right = -height % multiple, -width % multiple
-    if bottom or right:
-        # Reflection needs more pixels than it adds; an image that small gets its edge repeated.
-        mode = "reflect" if bottom < height and right < width else "replicate"
-        inputs = functional.pad(inputs, (0, right, 0, bottom), mode=mode)
+    inputs = padded(inputs, multiple)
     output: Tensor = model(inputs)
     scale = output.shape[-2] // inputs.shape[-2]
     return output[..., : height * scale, : width * scale]
+
+
+def padded(inputs: Tensor, multiple: int) -> Tensor:
+    """Images ``(B, C, h, w)``, continued at the bottom and right to sizes that divide by a number.
+
+    They are mirrored there; of an image that is too small for that the edge is repeated.
+    """
+    height, width = inputs.shape[-2:]
+    bottom, right = -height % multiple, -width % multiple
+    if not (bottom or right):
+        return inputs
+    mode = "reflect" if bottom < height and right < width else "replicate"
+    return functional.pad(inputs, (0, right, 0, bottom), mode=mode)
 
 
 def to_bytes(image: Tensor) -> NDArray[np.uint8]:
@@ -126,6 +136,23 @@ class Restoration(Task):
         if how.get("full", True):
             values["ssim"] = ssim(outputs[0], targets[0], **arguments)
         return {**values, "loss": float(self.loss(outputs, targets)) * len(inputs)}
+
+    @property
+    def channels(self) -> int:
+        """Of the images."""
+        return 1 if self.kind.store == "gray" else 3
+
+    def takes(self, data: Any = None) -> dict[str, Any]:
+        """Images of any size on the scale 0-255, as they are."""
+        return {"channels": self.channels, "range": [0, 255]}
+
+    def prepare(self, picture: NDArray[Any], size: Sequence[int] | None) -> Tensor:
+        """The picture (H, W, C) as it is, float32 (C, H, W), values 0-255."""
+        return to_tensor(picture)
+
+    def answer(self, output: Tensor, classes: Sequence[str] | None = None) -> NDArray[np.uint8]:
+        """The restored picture, (C, H, W), as bytes (H, W) or (H, W, 3)."""
+        return to_bytes(output)
 
     def random_batch(
         self, network: NetworkSection, images: int, shape: Sequence[int]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -24,7 +27,15 @@ class SuperResolution(Restoration):
 
     def test_data(self, path: PathLike, *, seed: int = 0) -> SuperResolutionTest:
         """The images of a folder."""
-        return SuperResolutionTest(find_images(path), scale=self.key("scale"))
+        return self.degraded(find_images(path), seed=seed)
+
+    def degraded(self, paths: Sequence[Path], *, seed: int = 0) -> SuperResolutionTest:
+        """Made small."""
+        return SuperResolutionTest(paths, scale=self.key("scale"))
+
+    def takes(self, data: Any = None) -> dict[str, Any]:
+        """Colour images, smaller by this scale."""
+        return {**super().takes(data), "scale": self.key("scale")}
 
     def reference(self) -> nn.Module:
         """Bicubic interpolation."""

@@ -6,8 +6,10 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeAlias, TypedDict, Unpack
 
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
@@ -232,6 +234,68 @@ class Task(ABC):
         Raises:
             ConfigError: naming what differs.
         """
+
+    def takes(self, data: Any = None) -> dict[str, Any]:
+        """What goes into a network of this task, as JSON for those who apply it.
+
+        Args:
+            data: of :meth:`train_data`, where they say more than the section does.
+        """
+        return {}
+
+    @property
+    def beyond(self) -> float:
+        """How far values of an input may lie outside of 0-255, as interpolation leaves them."""
+        return 25.0
+
+    def prepare(self, picture: NDArray[Any], size: Sequence[int] | None) -> Tensor:
+        """The input ``(C, H, W)`` of a network, of a whole picture.
+
+        Args:
+            picture: (H, W, C) on the scale 0-255, with the channels that the network takes.
+            size: height and width that it takes, if it takes but one size.
+
+        Raises:
+            ConfigError: if networks of this kind are not applied to pictures.
+            DataError: if the picture is not what they take.
+        """
+        raise ConfigError(
+            f"Networks of the task '{self.section['kind']}' cannot be applied to a picture."
+        )
+
+    def doubt(self, inputs: Tensor) -> str:
+        """Why an input may not be what networks of this task are trained for; "" if it may be.
+
+        Args:
+            inputs: (C, H, W), of :meth:`prepare`.
+        """
+        return ""
+
+    def answer(self, output: Tensor, classes: Sequence[str] | None = None) -> Any:
+        """What the output of a network for one picture means, without the dimension of the batch.
+
+        Args:
+            output: (C, H, W), or as the task has it.
+            classes: their names, where it classifies.
+
+        Raises:
+            ConfigError: as :meth:`prepare`.
+        """
+        raise ConfigError(
+            f"Networks of the task '{self.section['kind']}' cannot be applied to a picture."
+        )
+
+    def degraded(self, paths: Sequence[Path], *, seed: int = 0) -> Dataset[Any]:
+        """Pairs (input, target) of whole clean pictures, degraded as those of a test are.
+
+        Args:
+            paths: the picture files.
+            seed: of whatever is random.
+
+        Raises:
+            ConfigError: if nothing is degraded in this kind of task.
+        """
+        raise ConfigError(f"The task '{self.section['kind']}' degrades no pictures.")
 
     def reference(self) -> nn.Module:
         """What there is without a network, as a module without parameters.

@@ -1,5 +1,6 @@
 """An exported file computes what the network computes, or there is none."""
 
+import json
 import sys
 
 import pytest
@@ -166,3 +167,21 @@ def test_nothing_is_said(to, tmp_path, capfd, caplog, recwarn):
     lwdna.export(build("ResNet8"), torch.empty(1, 3, 8, 8), tmp_path / "x", to=to)
     said, records = capfd.readouterr(), [r for r in caplog.records if r.levelname != "DEBUG"]
     assert (said.out, said.err, records, len(recwarn)) == ("", "", [], 0)
+
+
+def test_what_a_network_was_trained_for_goes_with_it(to, tmp_path):
+    task = {"kind": "denoising", "sigma": 25}
+    lwdna.save(build("DnCNN", blocks=1, channels=2), tmp_path / "x.safetensors", task=task)
+    path = tmp_path / "x.bin"
+    model = lwdna.load(tmp_path / "x.safetensors")
+    export_function(model, torch.empty(1, 1, 8, 8), path, to=to)
+    if to == "torch":
+        found = dict.fromkeys(("task.json", "takes.json"), "")
+        torch.export.load(path, extra_files=found)
+        said = {name.removesuffix(".json"): text for name, text in found.items()}
+    else:
+        import onnx
+
+        said = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
+    assert json.loads(said["task"]) == task
+    assert json.loads(said["takes"]) == {"channels": 1, "range": [0, 255], "sigma": 25}
