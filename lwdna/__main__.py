@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from importlib import import_module
+from keyword import iskeyword
 
 import click
 
@@ -43,6 +44,7 @@ COMMANDS = {
     "info": "Say what is in a weights file: channels by layer, FLOPs, parameters.",
     "track": "Follow an object through a video or a folder of frames.",
     "plan": "Say what a run will take: jobs, hours and disk by table and network.",
+    "import": "Convert weights of PyTorch or safetensors to a file of lwdna.",
     "export": "Write a network as an ONNX file or a torch.export program.",
 }
 """Subcommands and what they do; each lives in ``lwdna/steps/``, the searches in
@@ -61,6 +63,7 @@ class Steps(click.Group):
         if cmd_name not in COMMANDS:
             return None
         step = "search" if cmd_name in SEARCHES else cmd_name.replace("-", "_")
+        step += "_" * iskeyword(step)  # no module is called `import`
         module = import_module(f"lwdna.steps.{step}")
         command: click.Command = module.command(cmd_name) if step == "search" else module.main
         command.name = cmd_name

@@ -24,7 +24,7 @@ WHEN_CALLED = {
     ("crop", "gray", "digits", "pack"): ("h5py",),
     ("zoo",): (),
     ("shrink", "prune", "evaluate", "apply", "reference", "explain", "info", "export"): ("torch",),
-    ("track",): ("torch",),
+    ("track", "import"): ("torch",),
     ("train", *SEARCHES): ("torch", "h5py"),
     ("table",): ("pandas",),
     ("training-logs", "channels"): ("pandas", "matplotlib"),

@@ -22,6 +22,7 @@ from lwdna.io.checksummed_csv import write_rows
 from lwdna.io.logs import progress
 from lwdna.networks.own import load
 from lwdna.prediction.predictor import Predictor
+from lwdna.steps._classes import classes
 from lwdna.steps._options import (
     ANY_PATH,
     FILE,
@@ -47,9 +48,7 @@ _network = bundle(
         type=Json(),
         help="What the network was trained for, where WEIGHTS do not tell: as in a configuration.",
     ),
-    click.option(
-        "--classes", type=FILE, help="Names of the classes, one a line, where WEIGHTS do not tell."
-    ),
+    classes,
     click.option("--tile", type=click.IntRange(min=1), help="Restore in tiles of so many pixels."),
     click.option(
         "--threads", type=click.IntRange(min=1), help="Of the CPU.  [default: one for each core]"
@@ -111,25 +110,15 @@ def _predictor(
     network: str | None,
     shapes: tuple[tuple[int, ...], ...],
     task: dict[str, Any] | None,
-    classes: Path | None,
+    classes: list[str] | None,
     threads: int | None,
     **how: Any,
 ) -> Predictor:
-    names = None
-    if classes is not None:
-        try:
-            names = classes.read_text(encoding="utf-8").split("\n")
-        except (OSError, ValueError) as error:
-            raise ConfigError(
-                f"The names of classes cannot be read from '{classes}' ({error}); give a text file "
-                "with one name a line."
-            ) from error
-        names = names[:-1] if names[-1] == "" else names
     if threads is not None:
         torch.set_num_threads(threads)
     size = shapes[0][-2:] if shapes else None
     model = load(weights, network)
-    return Predictor(model, task, classes=names, size=size, name=f"'{weights}'", **how)
+    return Predictor(model, task, classes=classes, size=size, name=f"'{weights}'", **how)
 
 
 def _restore(

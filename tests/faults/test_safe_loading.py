@@ -3,10 +3,13 @@
 import ast
 import io
 import json
+import os
+import pickle
 import resource
 import struct
 import subprocess
 import sys
+import zipfile
 import zlib
 
 import click
@@ -42,7 +45,8 @@ FORBIDDEN = {
     "joblib": set(),
     "marshal": set(),
     "shelve": set(),
-    "torch.load": set(),
+    # By its reader of weights alone, for `lwdna import`: see below.
+    "torch.load": {"io/state_dicts.py"},
     "torch.jit.load": set(),
     # It reads back what it has just written, to check it.
     "torch.export.load": {"networks/export.py"},
@@ -105,10 +109,81 @@ def test_nothing_that_runs_code_from_a_file_is_used(path):
     assert not {"allow_pickle", "shell"} & set(options)
 
 
+def test_pytorchs_own_format_is_read_as_weights_alone_and_in_one_command():
+    tree = ast.parse((ROOT / "lwdna/io/state_dicts.py").read_text())
+    calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call)]
+    (load,) = [call for call in calls if ast.unparse(call.func) == "torch.load"]
+    options = {word.arg: ast.unparse(word.value) for word in load.keywords}
+    assert options["weights_only"] == "True"
+    readers = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "lwdna").rglob("*.py")
+        if "lwdna.io.state_dicts" in set(uses(ast.parse(path.read_text())))
+        or "lwdna.io.state_dicts.read_state" in set(uses(ast.parse(path.read_text())))
+    }
+    assert readers == {"lwdna/steps/import_.py"}
+
+
+class Evil:
+    """A pickle of it makes a folder when it is read as any object may be."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __reduce__(self):
+        return os.mkdir, (self.folder,)
+
+
+READ_STATE = """
+from pathlib import Path
+from lwdna.errors import LwdnaError
+from lwdna.io.state_dicts import read_state
+from lwdna.networks.importing import fill
+from torch import nn
+for path in sys.argv[1:]:
+    try:
+        fill(nn.Conv2d(1, 1, 3), read_state(Path(path)), repr(path))
+    except LwdnaError as error:
+        print("refused:", error)
+"""
+
+
+def state_dicts(tmp_path):
+    """Files of PyTorch's own format that mean harm, by name."""
+    made = str(tmp_path / "made")
+    torch.save({"weight": torch.zeros(1, 1, 3, 3), "bias": Evil(made)}, tmp_path / "code.pt")
+    torch.save(Evil(made), tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    (tmp_path / "pickle.pt").write_bytes(pickle.dumps(Evil(made)))
+    torch.save(torch.nn.Conv2d(1, 1, 3), tmp_path / "whole.pt")
+    huge = torch.zeros(1).expand(2**40)
+    torch.save({"weight": huge, "bias": torch.zeros(1)}, tmp_path / "huge.pt")
+    torch.save({"weight": torch.zeros(1, 1, 3, 3)}, tmp_path / "plain.pt")
+    with (
+        zipfile.ZipFile(tmp_path / "plain.pt") as plain,
+        zipfile.ZipFile(tmp_path / "bomb.pt", "w", zipfile.ZIP_DEFLATED) as bomb,
+    ):
+        for name in plain.namelist():
+            bomb.writestr(name, bytes(2**24) if "data/0" in name else plain.read(name))
+    (tmp_path / "half.pt").write_bytes((tmp_path / "huge.pt").read_bytes()[:-100])
+    (tmp_path / "text.pt").write_text("no weights")
+    (tmp_path / "nothing.pt").touch()
+    return sorted(tmp_path.glob("*.pt"))
+
+
+def test_crafted_state_dicts_end_in_a_sentence_within_bounded_memory(tmp_path):
+    paths = state_dicts(tmp_path)
+    status, output = bounded(READ_STATE, *paths)
+    lines = output.splitlines()
+    assert status == 0 and len(lines) == len(paths) == 10, output
+    for path, line in zip(paths, lines, strict=True):
+        assert line.startswith("refused: ") and str(path) in line and len(line) < 1000
+    assert not (tmp_path / "made").exists()
+
+
 def bounded(code, *arguments):
     """Run Python code in a process whose memory is limited: exit status and what it said."""
     begin = "import resource, sys, lwdna.data.images; "
-    begin += "import torch, torchvision; " if "lwdna.load" in code else ""
+    begin += "import torch, torchvision; " if "lwdna" in code else ""
     begin += "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize(); "
     begin += f"resource.setrlimit(resource.RLIMIT_AS, (used + {MEMORY},) * 2)\n"
     done = subprocess.run(
