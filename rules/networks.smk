@@ -127,6 +127,7 @@ rule train:
         own=RUN.train_sources,
         test=RUN.first_test,
         shrunk=RUN.shrunk,
+        initial=RUN.initial,
         teacher=RUN.teacher,
     output:
         weights=paths.WEIGHTS,

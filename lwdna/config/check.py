@@ -16,7 +16,7 @@ from lwdna.config.methods import (
     steps_of,
     uncompiled_protocol,
 )
-from lwdna.config.own_network import check_own_network
+from lwdna.config.own_network import check_own
 from lwdna.config.paper import (
     PAPER_TABLES,
     WITH_BASELINES,
@@ -84,8 +84,7 @@ def check(
         experiment.setdefault(
             "count_batch_norm", not set(experiment["tables"]) & set(TABLES_WITHOUT_BATCH_NORM)
         )
-        if is_own(experiment["network"]["name"]):
-            check_own_network(f"experiments.{name}", experiment, folder)
+        check_own(f"experiments.{name}", experiment, folder)
         _check_experiment(name, experiment, complete)
         _check_claim(f"experiments.{name}", experiment)
     selected(complete)

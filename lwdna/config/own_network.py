@@ -4,9 +4,20 @@ from __future__ import annotations
 
 import os
 
+from lwdna.config.own_weights import check_own_weights
 from lwdna.config.sections import Experiment
 from lwdna.errors import ConfigError
-from lwdna.networks.user_code import declared
+from lwdna.networks.user_code import declared, is_own
+
+
+def check_own(where: str, experiment: Experiment, folder: str | os.PathLike[str]) -> None:
+    """Check what an experiment names of the user's own: its network, and weights.
+
+    Arguments and errors are those of :func:`check_own_network` and :func:`check_own_weights`.
+    """
+    if is_own(experiment["network"]["name"]):
+        check_own_network(where, experiment, folder)
+    check_own_weights(where, experiment, folder)
 
 
 def check_own_network(

@@ -6,6 +6,7 @@ import dataclasses
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -15,7 +16,9 @@ from lwdna.config.methods import STEPS
 from lwdna.data.listings import fingerprint
 from lwdna.errors import ConfigError, require_known
 from lwdna.io.locks import lock
+from lwdna.networks.own import load
 from lwdna.networks.provenance import Trained
+from lwdna.networks.weights import read_provenance
 from lwdna.steps._networks import check_fits
 from lwdna.steps._options import TrainingRun
 from lwdna.steps._own import check_own, source_key
@@ -87,6 +90,30 @@ def training(
             stack.enter_context(lock(run["checkpoints"] / "lock", wait=True))
         stack.enter_context(dealt(run["accelerator"], run["devices"]))
         yield arguments
+
+
+def guide_of(teacher: Path | None, network: str | None, arguments: Training) -> nn.Module | None:
+    """The trained network to learn from, which must know what to make of the images.
+
+    Args:
+        teacher: its file, if there is one.
+        network: FILE:FUNCTION that makes it, where ``lwdna.build`` does not.
+        arguments: of the training.
+
+    Raises:
+        CheckpointError, ConfigError: if it cannot be loaded, or is for other images.
+    """
+    if teacher is None:
+        return None
+    named = read_provenance(teacher).spec is not None
+    guide = load(teacher, None if named else network)
+    task, images = task_for(arguments["task"]), arguments["train_data"]
+    try:
+        check_fits(task, guide, images)
+        check_own(task, guide, images, None)
+    except ConfigError as error:
+        raise ConfigError(f"The teacher '{teacher}' cannot be learned from: {error}") from error
+    return guide
 
 
 def trained_by(arguments: Training, run: TrainingRun) -> Trained:

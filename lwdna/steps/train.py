@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import click
+from torch import nn
 
 from lwdna.networks.build import build_seeded
+from lwdna.networks.importing import fill
 from lwdna.networks.own import load
 from lwdna.networks.provenance import note_trained
 from lwdna.networks.user_code import is_own
@@ -23,7 +25,7 @@ from lwdna.steps._options import (
     training_run,
 )
 from lwdna.steps._own import builder_for, input_of
-from lwdna.steps._training import steps_for, trained_by, training
+from lwdna.steps._training import guide_of, steps_for, trained_by, training
 from lwdna.training.loop import train, write_history
 
 _start = bundle(
@@ -37,6 +39,9 @@ _start = bundle(
         "--weights",
         type=FILE,
         help="Start from this network instead; with --network FILE:FUNCTION where it is your own.",
+    ),
+    click.option(
+        "--initial", type=FILE, help="Weights of that --network to start from, not random ones."
     ),
     click.option("--teacher", type=FILE, help="Trained network to distil from."),
     click.option(
@@ -58,18 +63,33 @@ _start = bundle(
 @threads
 def main(*, start: dict[str, Any], run: TrainingRun, output: Path, seed: int) -> None:
     """Train a network on a task by a protocol; the same command again resumes it."""
-    network, teacher = start["network"], start["teacher"]
+    network = start["network"]
     name = "" if network is None else network["name"]
-    if start["weights"] is None and network is not None:
-        model = build_seeded(network, seed, builder_for(network))
-    elif start["weights"] is not None and (network is None or is_own(name)):
-        model = load(start["weights"], name or None)
-    else:
-        raise click.UsageError("Give either --network or --weights.")
+    model = _start_of(start, seed)
     with training(model, run, seed, name, input_of(model, network)) as arguments:
-        guide = None if teacher is None else load(teacher, start["teacher_network"])
+        guide = guide_of(start["teacher"], start["teacher_network"], arguments)
         passes = steps_for(start["steps"], model, arguments)
         rows = train(model, teacher=guide, passes=passes, **arguments)
         write_history(rows, run["history"])
         note_trained(model, trained_by(arguments, run))
         save(model, output)
+
+
+def _start_of(start: dict[str, Any], seed: int) -> nn.Module:
+    """What training starts from.
+
+    Raises:
+        CheckpointError: if initial weights do not fit the network.
+        click.UsageError: unless there is one network.
+    """
+    network, weights, initial = start["network"], start["weights"], start["initial"]
+    name = "" if network is None else network["name"]
+    if weights is None and network is not None:
+        model = build_seeded(network, seed, builder_for(network))
+        if initial is not None:
+            given = load(initial, name if is_own(name) else None)
+            fill(model, given.state_dict(), f"'{initial}'")
+        return model
+    if weights is not None and initial is None and (network is None or is_own(name)):
+        return load(weights, name or None)
+    raise click.UsageError("Give either --network, perhaps with --initial, or --weights.")

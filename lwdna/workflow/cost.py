@@ -246,7 +246,8 @@ class Plan:
         network, shape = section["network"], shape_of(section)
         flops, params = count(network, shape)
         if method == TEACHER:
-            return count(widened(network, section["teacher"]["width"]), shape)
+            # Of a teacher of the user's own the size is not known before its file is read.
+            return count(widened(network, section["teacher"].get("width", 1.0)), shape)
         if (shrinkage := shrinkage_of(method)) is not None:
             # Parameters are the baseline's: those of the shrunk network are not known yet.
             return flops * self._share(section, shrinkage), params

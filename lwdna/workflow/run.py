@@ -204,6 +204,12 @@ class Run:
         run = {"experiment": wildcards.experiment, "seed": wildcards.seed}
         return paths.NETWORK.at(shrinkage=shrinkage, **run)
 
+    def initial(self, wildcards: Wildcards) -> str | list[str]:
+        """The user's own weights that a run of `train` starts from; none where they are drawn."""
+        untouched = wildcards.method != TEACHER and shrinkage_of(wildcards.method) is None
+        found: str | list[str] = self.section(wildcards).get("weights", []) if untouched else []
+        return found
+
     def pruned(self, wildcards: Wildcards) -> str:
         """The trained baseline that a pruning starts from."""
         run = {"experiment": wildcards.experiment, "seed": wildcards.seed}
@@ -215,8 +221,11 @@ class Run:
 
     def teacher(self, wildcards: Wildcards) -> str | list[str]:
         """The trained teacher of a run of `train`, if it learns from one."""
-        if not self.distils(self.section(wildcards), wildcards.method):
+        section = self.section(wildcards)
+        if not self.distils(section, wildcards.method):
             return []
+        if "weights" in section["teacher"]:
+            return str(section["teacher"]["weights"])
         owner = self._owner(wildcards)
         return paths.WEIGHTS.at(experiment=owner, method=TEACHER, seed=wildcards.seed)
 
@@ -235,6 +244,8 @@ class Run:
             if section.get("shrink", {}).get("groups", "whole") != "whole":
                 network["groups"] = section["shrink"]["groups"]
         words = ["--teacher", str(teacher)] if teacher else []
+        if initial := self.initial(wildcards):
+            words += ["--initial", str(initial)]
         steps = None if wildcards.method == TEACHER else steps_of(wildcards.method)
         if steps is not None:
             words += ["--steps", as_json({"kind": steps, **section[steps]})]
