@@ -23,11 +23,11 @@ from lwdna.io.logs import progress
 from lwdna.networks.own import load
 from lwdna.prediction.predictor import Predictor
 from lwdna.steps._classes import classes
+from lwdna.steps._json import Json
 from lwdna.steps._options import (
     ANY_PATH,
     FILE,
     FOLDER,
-    Json,
     accelerator,
     bundle,
     own_network,
@@ -45,7 +45,7 @@ _network = bundle(
     shapes,
     click.option(
         "--task",
-        type=Json(),
+        type=Json("task"),
         help="What the network was trained for, where WEIGHTS do not tell: as in a configuration.",
     ),
     classes,

@@ -14,7 +14,8 @@ from lwdna.networks.importing import fill
 from lwdna.networks.provenance import Trained, note_trained
 from lwdna.networks.weights import save
 from lwdna.steps._classes import classes
-from lwdna.steps._options import FILE, Json, Network, bundle, check_suffix
+from lwdna.steps._json import Json, Network
+from lwdna.steps._options import FILE, bundle, check_suffix
 from lwdna.steps._own import builder_for
 from lwdna.tasks.task import task_for
 
@@ -22,7 +23,9 @@ logger = logging.getLogger(__name__)
 
 _about = bundle(
     "about",
-    click.option("--task", type=Json(), help="What it was trained for: as in a configuration."),
+    click.option(
+        "--task", type=Json("task"), help="What it was trained for, as in a configuration."
+    ),
     classes,
 )
 

@@ -10,7 +10,8 @@ import click
 
 from lwdna.results.figures import plot_training_logs
 from lwdna.steps._histories import experiments_of, found
-from lwdna.steps._options import ANY_PATH, Json, bundle, images, read_tables, scale
+from lwdna.steps._json import Json
+from lwdna.steps._options import ANY_PATH, bundle, images, read_tables, scale
 
 _histories = bundle(
     "histories",
@@ -18,7 +19,7 @@ _histories = bundle(
     click.option(
         "--labels",
         "runs",
-        type=Json(),
+        type=Json("runs"),
         help="By file: experiment, method, seed.  [default: as the paths say]",
     ),
 )
@@ -26,7 +27,9 @@ _histories = bundle(
 
 @click.command()
 @_histories
-@click.option("--experiments", type=Json(), help="Experiments to show.  [default: all]")
+@click.option(
+    "--experiments", type=Json("experiments"), help="Experiments to show.  [default: all]"
+)
 @scale
 @images
 def main(

@@ -191,7 +191,7 @@ def bounded(code, *arguments):
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=900,
     )
     return done.returncode, done.stdout + done.stderr
 
@@ -496,7 +496,7 @@ def run_with(tmp_path, text):
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
-        timeout=60,
+        timeout=900,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (2 * 2**30,) * 2),
     )
 

@@ -86,7 +86,7 @@ def test_a_run_in_odd_folders_with_odd_labels_and_images(tmp_path, clone):
     command += ["--workflow-profile", clone / "profiles/default", "--cores", "2", "--"]
     targets = ["results/data/odd/gray.h5", "results/data/classes/train.h5"]
     done = subprocess.run(
-        [*command, *targets], capture_output=True, text=True, check=False, cwd=tmp_path, timeout=120
+        [*command, *targets], capture_output=True, text=True, check=False, cwd=tmp_path, timeout=900
     )
     assert done.returncode == 0, done.stderr
     assert unharmed(tmp_path, clone.parent)
@@ -105,7 +105,7 @@ def test_a_clone_that_cannot_work_says_so(tmp_path, clone):
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=900,
     )
     said = done.stdout + done.stderr
     assert done.returncode != 0 and "colon or a brace" in said and "Traceback" not in said, said
