@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import sys
+from collections.abc import Callable
+from functools import wraps
 from importlib import import_module
 from keyword import iskeyword
 
@@ -13,6 +16,7 @@ from lwdna import __version__
 from lwdna.config.methods import SEARCHES
 from lwdna.errors import LwdnaError, first_line, says_memory_is_full
 from lwdna.io import logs
+from lwdna.io.atomic import written
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +54,13 @@ COMMANDS = {
 """Subcommands and what they do; each lives in ``lwdna/steps/``, the searches in
 ``search.py``, and is loaded when called."""
 
+PIPELINE = (
+    *("download", "images", "crop", "gray", "digits", "pack", *SEARCHES),
+    *("reference", "table", "channels", "latents", "agreement", "strip", "replicate"),
+    "replication-table",
+)
+"""Those that are called by the pipeline, and seldom by people."""
+
 
 class Steps(click.Group):
     """A group that imports a subcommand when it is called: ``--help`` needs no PyTorch."""
@@ -59,23 +70,54 @@ class Steps(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Load a subcommand."""
+        """Load a subcommand, with an example in its help."""
         if cmd_name not in COMMANDS:
             return None
+        from lwdna.steps._examples import EXAMPLES  # noqa: PLC0415 - only where there is a command
+
         step = "search" if cmd_name in SEARCHES else cmd_name.replace("-", "_")
         step += "_" * iskeyword(step)  # no module is called `import`
         module = import_module(f"lwdna.steps.{step}")
-        command: click.Command = module.command(cmd_name) if step == "search" else module.main
+        made: click.Command = module.command(cmd_name) if step == "search" else module.main
+        command = copy.copy(made)
         command.name = cmd_name
+        command.callback = _saying_what_it_wrote(made)
+        lines = EXAMPLES[cmd_name].splitlines()
+        command.epilog = "\n".join(("\b", "Example:", *(f"  {line}" for line in lines)))
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the subcommands without loading them."""
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+        """List the subcommands without loading them, those that people use first."""
+        for title, there in (("Commands", False), ("Steps of the pipeline", True)):
+            with formatter.section(title):
+                formatter.write_dl(
+                    [row for row in COMMANDS.items() if (row[0] in PIPELINE) == there]
+                )
 
 
-@click.group(cls=Steps)
+def _saying_what_it_wrote(command: click.Command) -> Callable[..., None]:
+    """What a command does; at the end it names its products, but for what is inside folders that
+    it was given, such as checkpoints."""
+    callback = command.callback
+
+    @wraps(callback)  # type: ignore[arg-type]
+    def said(**given: object) -> None:
+        written.clear()
+        callback(**given)  # type: ignore[misc]
+        values = click.get_current_context().params
+        folders = {
+            values[parameter.name]
+            for parameter in command.params
+            if isinstance(parameter.type, click.Path) and not parameter.type.file_okay
+        }
+        products = [f"'{path}'" for path in written if not folders.intersection(path.parents)]
+        if products:
+            logger.info("Wrote %s.", ", ".join(products))
+
+    return said
+
+
+@click.group(cls=Steps, context_settings={"max_content_width": 100})
 @click.version_option(__version__)
 @click.option("--log", type=click.Path(dir_okay=False), help="Also write messages to this file.")
 def lwdna(log: str | None) -> None:

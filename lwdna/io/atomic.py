@@ -20,6 +20,10 @@ _claimed: set[str] = set()
 """What names the temporary files and folders that this process is writing."""
 
 
+written: dict[Path, None] = {}
+"""What this process has written, in order; for those who say so."""
+
+
 @contextmanager
 def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; rename it to ``path`` if the block succeeds.
@@ -40,6 +44,7 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
                 os.fsync(file.fileno())
             temporary.chmod(0o666 & ~_umask())
             temporary.replace(target)
+            written[target] = None
         except OSError as error:
             if error.filename not in {None, str(target), str(temporary)}:
                 raise  # of another file, which the block was reading
@@ -68,6 +73,7 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
                         os.fsync(file.fileno())
             temporary.chmod(0o777 & ~_umask())
             temporary.rename(target)
+            written[target] = None
         except OSError as error:
             if error.errno in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}:
                 raise LwdnaError(

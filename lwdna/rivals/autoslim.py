@@ -77,11 +77,13 @@ class Settings:
     """Groups of channels in a set, which are drawn and removed whole."""
     divisor: int = field(default=1, metadata={"help": "Of the channels of a group."})
     """A group has a multiple of so many channels."""
-    held_out: float = field(default=0.04, metadata={"help": "Share of the training images."})
+    held_out: float = field(default=0.04, metadata={"help": "Share of images to measure on."})
     """Share of the training images that the greedy search measures on, and training leaves out."""
     images: int = field(default=2048, metadata={"help": "Held out images measured on."})
     """Images in the batch that sub-networks are measured on, at most."""
-    start: Start = "fresh"
+    start: Start = field(
+        default="fresh", metadata={"help": "Weights drawn anew, or those that were shared."}
+    )
     """The weights that the network found starts from: drawn anew, or those that it shared."""
     calibration: int = field(default=5, metadata={"help": "Batches, for inherited weights."})
     """Batches of training images by which batch norm is recalibrated where weights are kept."""

@@ -56,19 +56,23 @@ class Settings:
     """Upper bound of the FLOPs by the paper's convention."""
     lambda_: float = field(metadata={"help": "Regularisation factor."})
     """The regularisation factor: a proximal step takes off lambda times the learning rate."""
-    threshold: float = field(default=5e-3, metadata={"help": "T."})
+    threshold: float = field(default=5e-3, metadata={"help": "Below it an element is 0."})
     """T: an element smaller than this does not count."""
-    rho: float = 0.0
+    rho: float = field(default=0.0, metadata={"help": "Least share of each channel set."})
     """Least share of each latent vector that survives."""
-    tau: float = 0.45
+    tau: float = field(
+        default=0.45, metadata={"help": "The same of channel sets that feed the classifier."}
+    )
     """The same of latent vectors that feed the classifier."""
-    least: int = field(default=1, metadata={"help": "Channels that always stay."})
+    least: int = field(default=1, metadata={"help": "Channels of each set that stay."})
     """Least number of elements of each latent vector that survives."""
-    stop_limit: float = field(default=0.02, metadata={"help": "Of the budget."})
+    stop_limit: float = field(default=0.02, metadata={"help": "Excess at which the search ends."})
     """The search ends when its FLOPs are above the target by less than this share of it."""
-    check_every: int = field(default=100, metadata={"help": "Steps."})
+    check_every: int = field(default=100, metadata={"help": "Steps between two counts."})
     """Steps between two counts of the FLOPs."""
-    embedding: int = field(default=EMBEDDING, metadata={"min": 1})
+    embedding: int = field(
+        default=EMBEDDING, metadata={"min": 1, "help": "Embedding dimension m of the hypernetwork."}
+    )
     """The hypernetwork's embedding dimension m."""
     batch_norm: bool = True
     """Whether batch norm counts in the FLOPs, as in Table 1 and not in Table 2."""

@@ -70,19 +70,23 @@ class Settings:
 
     target_flops: float
     """Upper bound of the FLOPs by the paper's convention."""
-    window: float = field(default=0.05, metadata={"help": "Below the budget, as a share of it."})
+    window: float = field(default=0.05, metadata={"help": "How far below, as a share."})
     """How far below the target the FLOPs of a candidate may be, as a share of it."""
-    population: int = field(default=Plan.population, metadata={"help": "In an iteration."})
+    population: int = field(
+        default=Plan.population, metadata={"help": "Candidates in an iteration."}
+    )
     """Candidates in an iteration."""
     iterations: int = field(default=Plan.iterations, metadata={"help": "Populations measured."})
     """Populations that are measured."""
-    parents: int = field(default=Plan.parents, metadata={"help": "The best so far."})
+    parents: int = field(default=Plan.parents, metadata={"help": "Best so far, to come from."})
     """The best candidates so far, which the next ones come from."""
-    mutants: int = field(default=Plan.mutants, metadata={"help": "In an iteration."})
+    mutants: int = field(default=Plan.mutants, metadata={"help": "Mutants in an iteration."})
     """Candidates that differ from a parent in some genes."""
-    crossovers: int = field(default=Plan.crossovers, metadata={"help": "In an iteration."})
+    crossovers: int = field(
+        default=Plan.crossovers, metadata={"help": "Crossovers in an iteration."}
+    )
     """Candidates that have each gene from one of two parents."""
-    probability: float = field(default=Plan.probability, metadata={"help": "Of a mutation."})
+    probability: float = field(default=Plan.probability, metadata={"help": "That a gene mutates."})
     """That a gene of a mutant changes."""
     tries: int = field(default=Plan.tries, metadata={"help": "Draws for each candidate."})
     """Draws for each candidate wanted, most of which may miss the window."""
@@ -92,7 +96,7 @@ class Settings:
     """Groups of channels in a set, which are drawn whole: the authors' step is 0.03."""
     divisor: int = field(default=1, metadata={"help": "Of the channels of a group."})
     """A group has a multiple of so many channels."""
-    held_out: float = field(default=0.04, metadata={"help": "Share of the training images."})
+    held_out: float = field(default=0.04, metadata={"help": "Share of images to measure on."})
     """Share of the training images that candidates are measured on, and training leaves out."""
     images: int = field(default=2048, metadata={"help": "Held out images measured on."})
     """Images that candidates are measured on, at most; they stay in memory."""

@@ -44,13 +44,23 @@ class Settings:
     """
 
     target_flops: float
-    rho: float = 0.2
-    tau: float = 0.45
-    criterion: Criterion | Scorer = "gradient"
-    warmup_steps: int = 0
-    batches: int = 2
+    rho: float = field(
+        default=0.2, metadata={"help": "Least share of each channel set that stays."}
+    )
+    tau: float = field(
+        default=0.45, metadata={"help": "The same of channel sets that feed the classifier."}
+    )
+    criterion: Criterion | Scorer = field(
+        default="gradient", metadata={"help": "By what channels are ranked; LW-DNA's is gradient."}
+    )
+    warmup_steps: int = field(
+        default=0, metadata={"help": "Steps of the hypernetwork before gradients are taken."}
+    )
+    batches: int = field(default=2, metadata={"help": "Batches whose gradients are added up."})
     seed: int = 0
-    embedding: int = field(default=EMBEDDING, metadata={"min": 1})
+    embedding: int = field(
+        default=EMBEDDING, metadata={"min": 1, "help": "Embedding dimension m of the hypernetwork."}
+    )
     batch_norm: bool = True
     multiple_of: int = field(
         default=1,

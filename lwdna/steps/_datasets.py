@@ -32,7 +32,11 @@ def kind_option(
     """The option --kind, of those that are labelled or of the others."""
     names = [name for name, kind in DATASET_KINDS.items() if kind.labelled == labelled]
     return click.option(
-        "--kind", type=click.Choice(names), default=default, show_default=default is not None
+        "--kind",
+        type=click.Choice(names),
+        default=default,
+        show_default=default is not None,
+        help="What the source is; config/README.md describes each kind.",
     )
 
 

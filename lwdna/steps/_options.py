@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
@@ -10,12 +9,8 @@ from pathlib import Path
 from typing import (
     TYPE_CHECKING,
     Any,
-    Literal,
     TypeAlias,
     TypedDict,
-    get_args,
-    get_origin,
-    get_type_hints,
 )
 
 import click
@@ -71,11 +66,23 @@ def _set_threads(_ctx: click.Context, _param: click.Parameter, value: int) -> No
 
 
 output = click.option("--output", type=FILE, required=True, help="File to write.")
-seed = click.option("--seed", type=click.IntRange(0, 2**62), default=0, show_default=True)
-accelerator = click.option(
-    "--accelerator", default="auto", show_default=True, help="auto, gpu, cpu, ..."
+seed = click.option(
+    "--seed",
+    type=click.IntRange(0, 2**62),
+    default=0,
+    show_default=True,
+    help="Of all that is random.",
 )
-devices = click.option("--devices", type=click.IntRange(min=1), default=1, show_default=True)
+accelerator = click.option(
+    "--accelerator", default="auto", show_default=True, help="auto, gpu, cpu, cuda or mps."
+)
+devices = click.option(
+    "--devices",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="That share a batch.",
+)
 own_network = click.option(
     "--network", metavar="FILE:FUNCTION", help="What makes the network, where it is your own."
 )
@@ -176,14 +183,16 @@ network_to_shrink = bundle(
         type=click.FloatRange(0, min_open=True),
         default=1.0,
         show_default=True,
-        help="Of the baseline.",
+        help="Width multiplier of the baseline.",
     ),
     click.option(
         "--widen",
         type=float,
-        help="Width multiplier w.  [default: 2]",
+        help="What the width is multiplied by before channels are dropped.  [default: 2]",
     ),
-    click.option("--options", type=Json(), default="{}", help="Other options of the network."),
+    click.option(
+        "--options", type=Json(), default="{}", help="Other arguments of the network, as JSON."
+    ),
     shapes,
     _target_flops,
     click.option(
@@ -293,47 +302,6 @@ def training_run(description: str) -> Option:
         accelerator,
         devices,
     )
-
-
-_SHARED = ("target_flops", "batch_norm", "seed")
-"""Settings that follow from other options."""
-
-
-def settings_of(settings: type[Any], **more: Iterable[str]) -> Option:
-    """An option for each field of a dataclass of settings, as ``settings``.
-
-    Name, type and default are the field's. Its ``metadata`` may hold the ``help``, and the least
-    value of an integer as ``min``; a field of names takes one of them.
-
-    Args:
-        more: by field, further names that it takes.
-    """
-    hints = get_type_hints(settings)
-    options = []
-    for field in dataclasses.fields(settings):
-        if field.name in _SHARED:
-            continue
-        required = field.default is dataclasses.MISSING
-        options.append(
-            click.option(
-                f"--{field.name.rstrip('_').replace('_', '-')}",
-                field.name,
-                type=_kind(hints[field.name], field.metadata.get("min"), more.get(field.name, ())),
-                required=required,
-                default=None if required else field.default,
-                show_default=not required,
-                help=field.metadata.get("help"),
-            )
-        )
-    return bundle("settings", *options)
-
-
-def _kind(hint: Any, least: int | None, more: Iterable[str]) -> Any:
-    """The type of an option, of the type of a field."""
-    for part in (hint, *get_args(hint)):
-        if get_origin(part) is Literal:
-            return click.Choice([*get_args(part), *more])
-    return hint if least is None else click.IntRange(min=least)
 
 
 Runs: TypeAlias = Mapping[str, Mapping[str, str | int]]

@@ -22,8 +22,10 @@ from lwdna.steps._options import FILE, shapes
 @click.command()
 @click.argument("network", required=False)
 @click.option("--dataset", help="Dataset the network is built for.")
-@click.option("--width", type=float, default=1.0, show_default=True)
-@click.option("--options", type=Json(), default="{}", help="Other options of the network.")
+@click.option("--width", type=float, default=1.0, show_default=True, help="Width multiplier.")
+@click.option(
+    "--options", type=Json(), default="{}", help="Other arguments of the network, as JSON."
+)
 @click.option("--paper", is_flag=True, help="Count all baselines of the paper's Tables 1 and 2.")
 @click.option(
     "--table",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,8 @@ from lwdna.tasks.task import task_for
 from lwdna.training.cards import dealt
 from lwdna.training.devices import pick_accelerator
 from lwdna.training.evaluation import evaluate
+
+logger = logging.getLogger(__name__)
 
 _networks = bundle(
     "networks",
@@ -108,7 +111,15 @@ def _rows(networks: dict[str, Any], tests: dict[str, Any], device: str) -> list[
             )
             known = networks["runs"].get(str(path), {})
             rows.append({**known, "test_set": name, **columns_of(result), **counts})
+            say(path, rows[-1])
     return rows
+
+
+def say(what: object, row: Mapping[str, Any]) -> None:
+    """Tell the result of a test, as in the table."""
+    measured = {name: row[name] for name in ("images", *measures().values(), "flops", "params")}
+    told = [f"{name} {value:,.6g}" for name, value in measured.items() if value is not None]
+    logger.info("%s on %s: %s.", what, row["test_set"], ", ".join(told))
 
 
 def columns_of(result: dict[str, float]) -> dict[str, float | None]:

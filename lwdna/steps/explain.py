@@ -17,8 +17,10 @@ from lwdna.steps._options import shapes
 @click.command()
 @click.argument("network")
 @click.option("--dataset", help="Dataset the network is built for.")
-@click.option("--width", type=float, default=1.0, show_default=True)
-@click.option("--options", type=Json(), default="{}", help="Other options of the network.")
+@click.option("--width", type=float, default=1.0, show_default=True, help="Width multiplier.")
+@click.option(
+    "--options", type=Json(), default="{}", help="Other arguments of the network, as JSON."
+)
 @groups_lost
 @shapes
 def main(

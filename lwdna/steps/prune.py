@@ -17,9 +17,27 @@ from lwdna.steps._options import ToPrune, bundle, network_to_prune, seed, thread
 
 _settings = bundle(
     "settings",
-    click.option("--rho", type=float, default=Settings.rho, show_default=True),
-    click.option("--tau", type=float, default=Settings.tau, show_default=True),
-    click.option("--multiple-of", type=click.IntRange(min=1), default=Settings.multiple_of),
+    click.option(
+        "--rho",
+        type=float,
+        default=Settings.rho,
+        show_default=True,
+        help="Least share of each channel set that stays.",
+    ),
+    click.option(
+        "--tau",
+        type=float,
+        default=Settings.tau,
+        show_default=True,
+        help="The same of channel sets that feed the classifier.",
+    ),
+    click.option(
+        "--multiple-of",
+        type=click.IntRange(min=1),
+        default=Settings.multiple_of,
+        show_default=True,
+        help="Keep a multiple of so many channels of every set.",
+    ),
     groups_lost,
     seed,
 )
@@ -27,7 +45,9 @@ _settings = bundle(
 
 @click.command()
 @network_to_prune
-@click.option("--criterion", type=click.Choice(list(PRUNINGS)), required=True)
+@click.option(
+    "--criterion", type=click.Choice(list(PRUNINGS)), required=True, help="What ranks channels."
+)
 @_settings
 @threads
 def main(*, asked: ToPrune, criterion: str, settings: dict[str, Any]) -> None:

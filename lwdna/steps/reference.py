@@ -9,7 +9,7 @@ import click
 
 from lwdna.io.checksummed_csv import write_rows
 from lwdna.steps._options import ANY_PATH, output, task
-from lwdna.steps.evaluate import columns_of
+from lwdna.steps.evaluate import columns_of, say
 from lwdna.tasks.references import reference_network
 from lwdna.tasks.task import test_dataset
 from lwdna.training.evaluation import evaluate
@@ -29,4 +29,6 @@ def main(
     name, path = test
     network = reference_network(task)
     result = evaluate(network, test_dataset(task, path), task=task, convention=convention)
-    write_rows(output, [{"test_set": name, **columns_of(result), "flops": 0, "params": 0}])
+    row = {"test_set": name, **columns_of(result), "flops": 0, "params": 0}
+    say("The reference", row)
+    write_rows(output, [row])

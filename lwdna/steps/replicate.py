@@ -18,17 +18,50 @@ from lwdna.steps._options import FILE, FOLDER, output, threads
 @click.command()
 @click.argument("network")
 @click.option("--dataset", help="Dataset the network is built for.")
-@click.option("--table", "tables", type=(int, FILE), multiple=True, required=True)
-@click.option("--photographs", type=FOLDER, required=True, help="Images, for gradients.")
-@click.option("--seeds", type=click.IntRange(min=0), multiple=True, required=True)
-@click.option("--width", type=float, default=2.0, show_default=True, help="Multiplier w.")
 @click.option(
-    "--rho", type=click.FloatRange(0, 1), help="What the paper states; fitted if left out."
+    "--table",
+    "tables",
+    type=(int, FILE),
+    multiple=True,
+    required=True,
+    help="Number of a table, and the file of the paper's numbers; again for each.",
 )
-@click.option("--tau", type=click.FloatRange(0, 1), default=0.45, show_default=True)
-@click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True)
-@click.option("--batches", type=click.IntRange(min=1), default=2, show_default=True)
-@click.option("--embedding", type=click.IntRange(min=1), default=8, show_default=True)
+@click.option("--photographs", type=FOLDER, required=True, help="Images, for gradients.")
+@click.option(
+    "--seeds", type=click.IntRange(min=0), multiple=True, required=True, help="Once for each."
+)
+@click.option("--width", type=float, default=2.0, show_default=True, help="Width multiplier.")
+@click.option(
+    "--rho", type=click.FloatRange(0, 1), help="As the paper states it; fitted if left out."
+)
+@click.option(
+    "--tau",
+    type=click.FloatRange(0, 1),
+    default=0.45,
+    show_default=True,
+    help="Least share of channel sets that feed the classifier.",
+)
+@click.option(
+    "--batch-size",
+    type=click.IntRange(min=1),
+    default=64,
+    show_default=True,
+    help="Images in a batch.",
+)
+@click.option(
+    "--batches",
+    type=click.IntRange(min=1),
+    default=2,
+    show_default=True,
+    help="Whose gradients are added up.",
+)
+@click.option(
+    "--embedding",
+    type=click.IntRange(min=1),
+    default=8,
+    show_default=True,
+    help="Embedding dimension m.",
+)
 @click.option("--patch-size", type=click.IntRange(min=1), help="Of images for restoration.")
 @groups_lost
 @click.option("--channels", type=FILE, help="JSON to write: the channels by layer, as lwdna/zoo/.")

@@ -15,10 +15,10 @@ from lwdna.steps._options import (
     ToShrink,
     TrainingRun,
     network_to_shrink,
-    settings_of,
     threads,
     training_run,
 )
+from lwdna.steps._settings import settings_of
 from lwdna.steps._training import training
 from lwdna.training.loop import write_history
 

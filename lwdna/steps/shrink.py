@@ -20,10 +20,10 @@ from lwdna.steps._options import (
     ToShrink,
     bundle,
     network_to_shrink,
-    settings_of,
     threads,
 )
 from lwdna.steps._own import check_own
+from lwdna.steps._settings import settings_of
 from lwdna.tasks.sections import TaskSection
 from lwdna.tasks.task import task_for
 from lwdna.training.sampler import batch_losses
@@ -46,7 +46,13 @@ _loss = bundle(
     ),
     click.option("--task", type=Json("task"), help="The experiment's task section."),
     click.option("--train", "path", type=ANY_PATH, help="Training images, for gradients."),
-    click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True),
+    click.option(
+        "--batch-size",
+        type=click.IntRange(min=1),
+        default=64,
+        show_default=True,
+        help="Images in a batch of --train.",
+    ),
 )
 
 

@@ -2,11 +2,16 @@
 
 import io
 import re
+import shlex
 
+import click
 import pandas as pd
 import pytest
 import torch
 from running import ROOT, lwdna, run_python
+
+from lwdna.__main__ import COMMANDS, PIPELINE, Steps
+from lwdna.steps._examples import EXAMPLES
 
 
 def test_help_lists_every_step_without_pytorch():
@@ -59,7 +64,7 @@ def test_complexity_of_tables_in_files(tmp_path):
     status, text = lwdna(
         "complexity", *(word for table in tables for word in table), "--output", tmp_path / "c.csv"
     )
-    assert (status, text) == (0, "")
+    assert status == 0 and text.strip().endswith(f"Wrote '{tmp_path}/c.csv'.")
     frame = pd.read_csv(tmp_path / "c.csv")
     assert list(frame["network"][:3]) == ["DnCNN", "U-Net", "ResNet50"]
     assert len(frame) == 18
@@ -92,3 +97,48 @@ def test_the_example_of_the_readme(tmp_path):
     code += "\nassert sum(p.numel() for p in network.parameters()) < 2e6"
     said = run_python("-c", code, folder=tmp_path)
     assert "FLOPs" in said and (tmp_path / "small.safetensors").exists()
+
+
+EACH = [
+    line.removeprefix("lwdna ")
+    for text in EXAMPLES.values()
+    for line in text.replace("\\\n", " ").split("\nlwdna ")
+]
+"""The examples, one command each."""
+
+
+@pytest.mark.parametrize("line", EACH, ids=lambda line: line[:30])
+def test_every_example_is_understood(line):
+    name, *rest = shlex.split(line)
+    command = Steps().get_command(None, name)
+    threads = torch.get_num_threads()
+    try:
+        assert command.make_context(name, rest).params
+    finally:
+        torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_an_example_and_no_option_is_a_riddle(name):
+    command = Steps().get_command(None, name)
+    said = command.get_help(click.Context(command, info_name=name, max_content_width=100))
+    assert f"\n    lwdna {name}" in said, said
+    for option in command.params:
+        if isinstance(option, click.Option):
+            assert option.help and len(option.help) > 9, f"{name} {option.opts[0]}: {option.help}"
+
+
+def test_every_command_is_listed_once():
+    _, text = lwdna("--help")
+    used, _, pipeline = text.partition("Commands:")[2].partition("Steps of the pipeline:")
+    for name in COMMANDS:
+        listed = [bool(re.search(rf"\n  {name} ", part)) for part in (used, pipeline)]
+        assert sum(listed) == 1 and listed[1] == (name in PIPELINE), name
+
+
+def test_a_step_says_what_it_wrote_and_nothing_else(tmp_path):
+    arguments = ["--train", "train.h5", "--test", "test.h5", "--train-fraction", "0.1"]
+    status, text = lwdna("digits", *arguments, cwd=tmp_path)
+    assert status == 0 and text.strip().endswith("Wrote 'train.h5', 'test.h5'."), text
+    status, text = lwdna("explain", "ResNet8")
+    assert status == 0 and "Wrote" not in text
