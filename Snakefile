@@ -19,6 +19,7 @@ if not SECTIONS <= set(config):
 include: "rules/common.smk"
 include: "rules/data.smk"
 include: "rules/networks.smk"
+include: "rules/tracking.smk"
 include: "rules/outputs.smk"
 include: "rules/complexity.smk"
 include: "rules/targets.smk"
@@ -30,4 +31,5 @@ rule all:
         TARGETS.tables(),
         TARGETS.agreement(),
         TARGETS.figures(),
+        TARGETS.submissions(),
     localrule: True

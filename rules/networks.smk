@@ -128,6 +128,7 @@ rule train:
         test=RUN.first_test,
         shrunk=RUN.shrunk,
         initial=RUN.initial,
+        backbone=RUN.backbone,
         teacher=RUN.teacher,
     output:
         weights=paths.WEIGHTS,
@@ -171,6 +172,8 @@ rule evaluate:
         "results/logs/evaluate/{experiment}/{method}.log",
     benchmark:
         "results/benchmarks/evaluate/{experiment}/{method}.tsv"
+    wildcard_constraints:
+        experiment=pattern(RUN.following(follows=False)),
     conda:
         "../envs/lwdna.yaml"
     threads: 1
@@ -194,7 +197,7 @@ rule evaluate:
 
 rule reference:
     input:
-        test=paths.IMAGES.where(split="test"),
+        test=REFERENCES.test,
     output:
         metrics=paths.REFERENCE,
     log:

@@ -25,6 +25,12 @@ rule table4:
     localrule: True
 
 
+rule table5:
+    input:
+        TARGETS.tables(5),
+    localrule: True
+
+
 rule figures:
     input:
         TARGETS.agreement(),

@@ -61,18 +61,20 @@ class DatasetKind:
     Of a labelled kind, the output is the store of the split, to be written by
     :func:`lwdna.io.hdf5.create_store`: "images" uint8 (N, H, W, 3) with the tables "labels" int64
     (N,), "classes" and "source"; or a listing, see :mod:`lwdna.data.listings`. Of any other, it is
-    an existing folder, for images. The options are the kind's own keys of the configuration.
+    an existing folder, for images, or of a moving kind the listing to be written. The options are
+    the kind's own keys of the configuration.
     """
 
     home: str
     """Module of ``lwdna.data`` and name of the function, which is imported on first use."""
     about: str
     """What it is, for the reference of the configuration."""
-    source: Literal["folders", "archive", "names", "generated"] = "folders"
+    source: Literal["folders", "archive", "names", "generated", "sets"] = "folders"
     """A folder for each split (key ``train`` or ``test``), an archive of both (``archive``), names
-    of images (``train`` or ``test``), or nothing."""
+    of images (``train`` or ``test``), nothing, or sets of videos (``train`` or ``test``)."""
     step: str = "pack"
-    """The step and rule that make a split ready: ``pack`` labelled images, ``images`` others."""
+    """The step and rule that make a split ready: ``pack`` labelled images, ``images`` others,
+    ``sequences`` videos."""
     in_place: Literal["never", "may", "always"] = "never"
     """Whether labelled images stay where they are, and may differ in size; it may be asked for by
     ``packed: false``, of which the function is told: ``packed``."""
@@ -97,7 +99,12 @@ class DatasetKind:
     @property
     def labelled(self) -> bool:
         """Whether its images have classes."""
-        return self.step != "images"
+        return self.step not in {"images", "sequences"}
+
+    @property
+    def moving(self) -> bool:
+        """Whether it has videos of objects, and no images for themselves."""
+        return self.step == "sequences"
 
     @property
     def own(self) -> tuple[str, ...]:
@@ -109,7 +116,8 @@ class DatasetKind:
         """The keys that a section of this kind may have."""
         sources = {"archive": ("archive",), "generated": ()}.get(self.source, ("train", "test"))
         packed = ("packed",) if self.in_place == "may" else ()
-        return ("kind", *sources, *packed, *self.own, *(() if self.labelled else ("crop",)))
+        crop = () if self.labelled or self.moving else ("crop",)
+        return ("kind", *sources, *packed, *self.own, *crop)
 
     def needed(self, role: str) -> tuple[str, ...]:
         """The keys without which there are no images for a role, "train" or "test"."""
@@ -173,6 +181,12 @@ DATASET_KINDS: Mapping[str, DatasetKind] = {
         in_place="always",
         size=Size(1_281_167, 50_000),
         shape=DatasetShape(1000, 224),
+    ),
+    "sequences": DatasetKind(
+        "sequence_sets:lay_out",
+        "sets of videos of objects, listed where they are, or made of photographs",
+        source="sets",
+        step="sequences",
     ),
 }
 """What the key ``kind`` of a dataset may be."""

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lwdna.data.images import find_images, read_image, to_rgb
+from lwdna.data.sequence_files import SUFFIX, read_sets
 from lwdna.data.stores import Store
 from lwdna.errors import DataError
 from lwdna.io.hdf5 import Tables, create_store, format_of, read_tables
@@ -88,6 +89,8 @@ def open_labelled(path: PathLike) -> Store | Listing:
 
 def fingerprint(path: PathLike) -> str:
     """What tells the images of a store, listing or folder from any others: 16 hex digits."""
+    if Path(path).suffix == SUFFIX:
+        return read_sets(path)[1]
     if not Path(path).is_dir():
         return open_labelled(path).fingerprint()
     digest = hashlib.sha256()

@@ -80,17 +80,23 @@ def export_photographs(names: Iterable[str], folder: str | os.PathLike[str]) -> 
     """
     chosen = list(names)
     for name in chosen:
-        require_known(name, PHOTOGRAPHS, f"The photograph '{name}' does not exist;")
+        _require_known(name)
     written = []
     for name in chosen:
         path = Path(folder) / f"{name}.png"
-        write_image(path, read_image(_installed(name)))
+        write_image(path, read_image(installed(name)))
         written.append(path)
     return written
 
 
-def _installed(name: str) -> Path:
-    """The file of a photograph inside the package, which is found without importing it."""
+def installed(name: str) -> Path:
+    """The file of a photograph inside the package, which is found without importing it.
+
+    Raises:
+        ConfigError: if the name does not exist.
+        DataError: if the installed package does not carry the photograph.
+    """
+    _require_known(name)
     photograph = PHOTOGRAPHS[name]
     spec = importlib.util.find_spec(photograph.package)
     for location in (spec.submodule_search_locations if spec else None) or []:
@@ -101,3 +107,7 @@ def _installed(name: str) -> Path:
         f"The installed version of {photograph.package} does not carry the photograph '{name}'; "
         "choose another one, or install a version that does."
     )
+
+
+def _require_known(name: str) -> None:
+    require_known(name, PHOTOGRAPHS, f"The photograph '{name}' does not exist;")

@@ -36,6 +36,8 @@ class Measure:
     """Its column in ``metrics.csv``."""
     title: str
     decimals: int
+    compared: bool = True
+    """Whether tables for people compare its means by seeds, where they compare any."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,8 @@ class Layout:
     published: Mapping[str, str] = field(default_factory=dict)
     """By method of a printed row, the list in ``lwdna/zoo/`` whose network it is of, where its
     numbers are of another convention."""
+    prefix: str = ""
+    """What stands before a method's name, for people."""
     against: str | None = None
     """The method that all others are compared with, seed by seed."""
 
@@ -89,8 +93,16 @@ _TRAINED = {"dataset": "Dataset", "network": "Network", "method": "Method"}
 _TESTED = {"network": "Network", "method": "Method", "test_set": "Test set"}
 """What names a row: where data tell rows apart, that of the training, or that of the test."""
 
+_FOLLOWED = {**_TESTED, "convention": "Counted"}
+"""The same, and how it was measured, where there are several ways."""
+
 _restored = partial(Layout, keys=_TESTED, flops_decimals=2, against="Baseline")
 """A table of restored images."""
+
+
+def _prefix_of(table: Table) -> str:
+    return next(kind.prefix for kind in KINDS.values() if table in kind.tables)
+
 
 LAYOUTS: Mapping[Table, Layout] = {
     1: Layout(
@@ -130,6 +142,29 @@ LAYOUTS: Mapping[Table, Layout] = {
         measures=(_PSNR, _SSIM),
         unsupplied="not in the supplied paper",
         paper_heading="Experiments of the paper",
+    ),
+    5: Layout(
+        title="Table 5: Visual tracking",
+        caption="DiMP trackers whose backbone starts from the Baseline, and from the LW-DNA "
+        "network, all else alike (supplement, Sec. 2.2). AO is the mean overlap of all frames, SR "
+        "the share of frames above an overlap, AUC, P and NP success and precision by sequence. "
+        "FLOPs are those of a frame of the whole tracker, but for boxes, at the size of its search "
+        "region; those of the backbone's part beside them. The material supplied with this project "
+        "holds no numbers of the paper for tracking.",
+        measures=(
+            Measure("average_overlap_percent", "AO [%]", 1),
+            Measure("success_rate_50_percent", "SR 0.5 [%]", 1, compared=False),
+            Measure("success_rate_75_percent", "SR 0.75 [%]", 1, compared=False),
+            Measure("success_auc_percent", "AUC [%]", 1),
+            Measure("precision_percent", "P [%]", 1, compared=False),
+            Measure("normalised_precision_percent", "NP [%]", 1, compared=False),
+            Measure("backbone_flops_g", "Backbone FLOPs [G]", 4, compared=False),
+        ),
+        keys=_FOLLOWED,
+        against="Baseline",
+        unsupplied="not in the supplied paper",
+        paper_heading="Experiments of the paper",
+        prefix=_prefix_of(5),
     ),
 }
 """The paper's tables. A title or caption can be changed without running anything again."""

@@ -95,14 +95,15 @@ def _notes(layout: Layout) -> list[str]:
     ]
     if layout.against:
         notes.append(
-            f"Against {layout.against}: the mean difference over the seeds that both were run "
-            "with, and its 95 % bootstrap interval; a star marks one of three seeds or more that "
+            f"Against {layout.prefix}{layout.against}: the mean difference over the seeds that "
+            "both were run with, and its 95 % bootstrap interval; a star marks one of three seeds "
+            "or more that "
             "excludes zero. Of few seeds such intervals are too narrow: of three it excludes zero "
             "whenever all differences have one sign, which chance alone brings about one time in "
             "four; and of many comparisons, some get a star by chance."
         )
     if layout.ratios:
-        notes.append("Ratios are relative to the Baseline of the same network.")
+        notes.append(f"Ratios are relative to the {layout.prefix}Baseline of the same network.")
     if layout.paper:
         notes.append(
             "A difference is ours minus the paper's. (=) marks a count of ours that has the "
@@ -169,8 +170,8 @@ def _markdown_rows(layout: Layout, part: pd.DataFrame) -> str:
         titles.append(f"{measure.title}, ours")
         if layout.paper:
             titles += [f"{measure.title}, paper", "Difference"]
-        if layout.against:
-            titles.append(f"Against {layout.against} [95 %]")
+        if layout.against and measure.compared:
+            titles.append(f"Against {layout.prefix}{layout.against} [95 %]")
     titles += ["Paper"] if layout.unsupplied else []
     for quantity in ("FLOPs [G]", "Params [M]"):
         titles.append(f"{quantity}{suffix}, ours")
@@ -180,7 +181,7 @@ def _markdown_rows(layout: Layout, part: pd.DataFrame) -> str:
     rows = []
     previous: list[str] = []
     for row in part.to_dict("records"):
-        names = [_name_cell(column, row) for column in layout.keys]
+        names = [_name_cell(column, row, layout) for column in layout.keys]
         cells = names + _result_cells(layout, row)
         # A name is printed where it changes; numbers and what follows a change always.
         same = 0
@@ -193,8 +194,10 @@ def _markdown_rows(layout: Layout, part: pd.DataFrame) -> str:
     return table(titles, rows, "l" * left + "r" * (len(titles) - left))
 
 
-def _name_cell(column: str, row: Mapping[Any, Any]) -> str:
+def _name_cell(column: str, row: Mapping[Any, Any], layout: Layout) -> str:
     text = as_text(row[column])
+    if column == "method" and text not in REFERENCE_TITLES:
+        return layout.prefix + text
     if column == "network" and not is_missing(row["label"]):
         return str(row["label"]) if row["section"] == OURS else f"{text} ({row['label']})"
     shown = _DISPLAY_NAMES.get(text, text)
@@ -214,7 +217,7 @@ def _result_cells(layout: Layout, row: Mapping[Any, Any]) -> list[str]:
             difference = row[f"{column}_difference"]
             cells.append(as_text(row[f"{column}_paper"]) or "-")
             cells.append("-" if is_missing(difference) else f"{difference:+z.{measure.decimals}f}")
-        if layout.against:
+        if layout.against and measure.compared:
             cells.append(_versus_cell(row, measure))
     if layout.unsupplied:
         cells.append(as_text(row[f"{layout.measures[0].column}_paper"]))

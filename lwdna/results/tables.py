@@ -27,7 +27,7 @@ from lwdna.results.layouts import (
 from lwdna.results.printed import Printed, claimed, printed_rows
 from lwdna.results.runs import BASELINE_TITLES, REFERENCE_TITLES, TITLES, Runs, counted
 from lwdna.results.statistics import paired_difference
-from lwdna.tasks.kinds import REFERENCES, Table
+from lwdna.tasks.kinds import REFERENCES, Table, kind_of
 
 Experiments: TypeAlias = Mapping[str, Mapping[str, Any]]
 """The experiments of the configuration by name."""
@@ -99,7 +99,8 @@ def make_table(
 
 def _columns(layout: Layout) -> list[str]:
     names = ["section", "experiment", "label", "dataset", "network", "method", "rho", "tau"]
-    names += ["test_set", "status", "n", "seeds"]
+    names += ["test_set", *(["convention"] if "convention" in layout.keys else [])]
+    names += ["status", "n", "seeds"]
     for measure in layout.measures:
         names += [f"{measure.column}_{part}" for part in ("mean", "std", "paper", "difference")]
         names += [f"{measure.column}_{part}" for part in VERSUS if layout.against]
@@ -220,7 +221,7 @@ class _Builder:
         many: int = 1,
     ) -> dict[str, Any]:
         row = self._names(section, name, printed, many=many)
-        row |= {"method": method, "test_set": test_set}
+        row |= {"method": method, "test_set": test_set, "convention": self._convention(name)}
         runs = self.runs.of(name, method, test_set)
         n = 0
         for measure in self.layout.measures:
@@ -258,6 +259,12 @@ class _Builder:
             "rho": printed.rho if printed else as_text(settings.get("rho")),
             "tau": printed.tau if printed else as_text(settings.get("tau")),
         }
+
+    def _convention(self, name: str | None) -> str:
+        """How the results of an experiment are measured, where its kind has several ways."""
+        experiment = self.experiments[name] if name is not None else {}
+        usual = kind_of(experiment["task"]).conventions[:1] if "task" in experiment else ()
+        return str(experiment.get("convention", "".join(usual)))
 
     def _measured(
         self, runs: pd.DataFrame, measure: Measure, theirs: str

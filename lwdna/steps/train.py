@@ -26,6 +26,8 @@ from lwdna.steps._options import (
 )
 from lwdna.steps._own import builder_for, input_of
 from lwdna.steps._training import guide_of, steps_for, trained_by, training
+from lwdna.tasks.sections import TaskSection
+from lwdna.tasks.task import task_for
 from lwdna.training.loop import train, write_history
 
 _start = bundle(
@@ -42,6 +44,11 @@ _start = bundle(
     ),
     click.option(
         "--initial", type=FILE, help="Weights of that --network to start from, not random ones."
+    ),
+    click.option(
+        "--backbone",
+        type=FILE,
+        help="Start from a new model of the task on this network; as --weights with --network.",
     ),
     click.option("--teacher", type=FILE, help="Trained network to distil from."),
     click.option(
@@ -65,31 +72,39 @@ def main(*, start: dict[str, Any], run: TrainingRun, output: Path, seed: int) ->
     """Train a network on a task by a protocol; the same command again resumes it."""
     network = start["network"]
     name = "" if network is None else network["name"]
-    model = _start_of(start, seed)
+    model = _start_of(start, run["task"], seed)
     with training(model, run, seed, name, input_of(model, network)) as arguments:
         guide = guide_of(start["teacher"], start["teacher_network"], arguments)
         passes = steps_for(start["steps"], model, arguments)
         rows = train(model, teacher=guide, passes=passes, **arguments)
         write_history(rows, run["history"])
-        note_trained(model, trained_by(arguments, run))
-        save(model, output)
+        write = task_for(run["task"]).write
+        if write is None:
+            note_trained(model, trained_by(arguments, run))
+            write = save
+        write(model, output)
 
 
-def _start_of(start: dict[str, Any], seed: int) -> nn.Module:
+def _start_of(start: dict[str, Any], task: TaskSection, seed: int) -> nn.Module:
     """What training starts from.
 
     Raises:
         CheckpointError: if initial weights do not fit the network.
         click.UsageError: unless there is one network.
     """
-    network, weights, initial = start["network"], start["weights"], start["initial"]
+    network, initial = start["network"], start["initial"]
     name = "" if network is None else network["name"]
-    if weights is None and network is not None:
+    files = [path for path in (start["weights"], start["backbone"]) if path is not None]
+    if not files and network is not None:
         model = build_seeded(network, seed, builder_for(network))
         if initial is not None:
             given = load(initial, name if is_own(name) else None)
             fill(model, given.state_dict(), f"'{initial}'")
         return model
-    if weights is not None and initial is None and (network is None or is_own(name)):
-        return load(weights, name or None)
-    raise click.UsageError("Give either --network, perhaps with --initial, or --weights.")
+    if len(files) == 1 and initial is None and (network is None or is_own(name)):
+        model = load(files[0], name or None)
+        on_it = start["backbone"] is not None
+        return task_for(task).model_on(model, seed=seed) if on_it else model
+    raise click.UsageError(
+        "Give one of --network, perhaps with --initial, --weights, and --backbone."
+    )

@@ -27,8 +27,8 @@ class Reference:
     """In names of files."""
     title: str
     """In tables and figures."""
-    factor: str
-    """The key of the task that says how hard it is."""
+    factor: str | None
+    """The key of the task that says how hard it is, if one does."""
     note: str
     """What it is, at the foot of a table."""
 
@@ -38,7 +38,8 @@ class TaskKind:
     """A kind of task."""
 
     home: str
-    """Module and class below ``lwdna.tasks``: a :class:`lwdna.tasks.task.Task`."""
+    """Module and class below ``lwdna.tasks``, or below ``lwdna`` after a point, in a wing of its
+    own: a :class:`lwdna.tasks.task.Task`."""
     keys: tuple[str, ...]
     """What its section ``task`` cannot do without."""
     tables: tuple[int, ...] = ()
@@ -46,12 +47,18 @@ class TaskKind:
     _: KW_ONLY
     measures: Mapping[str, str]
     """What a test gives, and its column in the table of metrics."""
-    store: Literal["train", "gray", "colour"]
-    """What of a dataset it is trained on: its labelled images, or gray or colour sub-images."""
-    tests: Literal["store", "images"]
-    """What of a dataset it is tested on: labelled images, or a folder of whole images."""
+    store: Literal["train", "gray", "colour", "sequences"]
+    """What of a dataset it is trained on: its labelled images, gray or colour sub-images, or
+    videos."""
+    tests: Literal["store", "images", "sequences"]
+    """What of a dataset it is tested on: labelled images, a folder of whole images, or videos."""
     labelled: bool = False
     """Whether its datasets have class labels, and its networks are made for a dataset."""
+    follows: bool = False
+    """Whether it follows objects through videos, by a model on a network that another experiment
+    has trained, its ``backbone``."""
+    prefix: str = ""
+    """What stands before a method's name, where what is trained is more than its network."""
     restores: bool = False
     """Whether its networks give images to look at."""
     enlarges: bool = False
@@ -59,8 +66,7 @@ class TaskKind:
     distils: bool = False
     """Whether it has a loss against a teacher."""
     conventions: tuple[str, ...] = ()
-    """How its results can be measured, the usual way first: names of
-    :data:`lwdna.tasks.metrics.PRESETS`."""
+    """How its results can be measured, the usual way first: names that its class knows."""
     convention_of_dataset: bool = False
     """Whether a test set says which of these is usual for it."""
     reference: Reference | None = None
@@ -69,7 +75,8 @@ class TaskKind:
     @property
     def make(self) -> Callable[..., Any]:
         """The class of its home."""
-        return at_home(f"tasks.{self.home}")  # type: ignore[no-any-return]
+        wing = "" if self.home.startswith(".") else "tasks."
+        return at_home(wing + self.home.removeprefix("."))  # type: ignore[no-any-return]
 
 
 _ERRORS = {"top1_error": "top1_error_percent", "top5_error": "top5_error_percent"}
@@ -113,6 +120,27 @@ KINDS: dict[str, TaskKind] = {
         convention_of_dataset=True,
         reference=Reference(
             "bicubic", "Bicubic", "scale", "the input, enlarged by MATLAB's bicubic interpolation"
+        ),
+    ),
+    "tracking": TaskKind(
+        ".tracking.task.Tracking",
+        keys=("tracker", "samples_per_epoch", "test_samples"),
+        tables=(5,),
+        measures={
+            "ao": "average_overlap_percent",
+            "sr50": "success_rate_50_percent",
+            "sr75": "success_rate_75_percent",
+            "success_auc": "success_auc_percent",
+            "precision": "precision_percent",
+            "normalised_precision": "normalised_precision_percent",
+        },
+        store="sequences",
+        tests="sequences",
+        follows=True,
+        prefix="DiMP-",
+        conventions=("ope", "ope-pytracking", "ope-got10k"),
+        reference=Reference(
+            "box-that-stays", "Box that stays", None, "the box of the first frame, never moved"
         ),
     ),
 }
@@ -185,16 +213,18 @@ def reference_of(task: TaskSection) -> Reference:
 
 
 def reference_task(task: TaskSection) -> dict[str, Any]:
-    """The part of a task of restoration that its reference depends on."""
-    return {name: task[name] for name in ("kind", reference_of(task).factor)}
+    """The part of a task that its reference depends on."""
+    factor = reference_of(task).factor
+    return {name: task[name] for name in ("kind", factor) if name is not None}
 
 
 def reference_key(task: TaskSection, convention: str) -> str:
-    """A name for the reference of a task of restoration and for how it is measured.
+    """A name for the reference of a task and for how it is measured.
 
     Args:
         task: the section ``task`` of an experiment.
-        convention: a name of :data:`lwdna.tasks.metrics.PRESETS`.
+        convention: one of its kind's.
     """
     reference = reference_of(task)
-    return f"{reference.name}-{reference.factor}{task[reference.factor]}-{convention}"
+    factor = "" if reference.factor is None else f"-{reference.factor}{task[reference.factor]}"
+    return f"{reference.name}{factor}-{convention}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeAlias, TypedDict, Unpack
@@ -206,6 +206,25 @@ class Task(ABC):
             shape: (1, C, H, W) of the input of the network.
         """
 
+    def model_on(self, network: nn.Module, *, seed: int) -> nn.Module:
+        """What is trained, on a network that another experiment has trained.
+
+        Args:
+            network: which it takes over.
+            seed: of its other weights.
+
+        Raises:
+            ConfigError: if a task of this kind trains the network itself, or this one does not do.
+        """
+        raise ConfigError(
+            f"The task '{self.section['kind']}' trains no model on a backbone; start from weights."
+        )
+
+    @property
+    def write(self) -> Callable[[nn.Module, PathLike], None] | None:
+        """What writes :meth:`model_on` to a file; None for a network as it is."""
+        return None
+
     def check_fits(  # noqa: B027, most data fit most networks
         self, model: nn.Module, data: Any, spec: Named | None
     ) -> None:
@@ -296,6 +315,18 @@ class Task(ABC):
             ConfigError: if nothing is degraded in this kind of task.
         """
         raise ConfigError(f"The task '{self.section['kind']}' degrades no pictures.")
+
+    def measure_reference(self, path: PathLike, convention: str | None) -> Mapping[str, float]:
+        """What there is without a network, measured, where :meth:`reference` is no module.
+
+        Args:
+            path: of a test set.
+            convention: how it is measured; None for the kind's usual one.
+
+        Returns:
+            As :meth:`summary`; empty where :meth:`reference` is to be measured.
+        """
+        return {}
 
     def reference(self) -> nn.Module:
         """What there is without a network, as a module without parameters.

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Unpack
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from lwdna.data.images import find_images, read_image
-from lwdna.data.motion import Motion, SyntheticVideo
-from lwdna.data.sequence_layouts import LAYOUTS
-from lwdna.data.sequences import Video, open_sequences
+from lwdna.data.motion import SyntheticVideo
+from lwdna.data.sequence_sets import open_sets
 from lwdna.errors import ConfigError
 from lwdna.tasks.sections import NetworkSection
 from lwdna.tasks.task import Measuring, Named, PathLike, Sums, Task
 from lwdna.tasks.trees import Tree, batch_length
 from lwdna.tracking.classifier import place_pixels
-from lwdna.tracking.dimp import Dimp, Settings, loss
+from lwdna.tracking.dimp import Dimp, Settings, loss, save
+from lwdna.tracking.following import measured, staying, videos_of
 from lwdna.tracking.samples import Inputs, Samples, VideoSet
-
-SYNTHETIC = "synthetic"
-"""The layout of a folder of photographs, over which motion is made."""
 
 
 class Fixed(Dataset[Any]):
@@ -46,9 +41,8 @@ class Tracking(Task):
     """Learning to follow objects (DiMP, Sec. 3.4).
 
     The section has ``tracker``, the settings of :class:`lwdna.tracking.dimp.Settings` that differ
-    from the defaults; ``layout``, one of :data:`lwdna.data.sequence_layouts.LAYOUTS`, or
-    :data:`SYNTHETIC` with ``videos``, how many are made, and ``motion``, how;
-    ``samples``, the length of an epoch, and ``test_samples``, that of a test.
+    from the defaults; ``samples_per_epoch``, and ``test_samples``, the length of a test.
+    Data are listings of sets of videos (:mod:`lwdna.data.sequence_sets`).
     """
 
     metric_names = ("found", "iou_error")
@@ -63,27 +57,27 @@ class Tracking(Task):
         return Settings.read(self.key("tracker"))
 
     def train_data(self, path: PathLike, *, seed: int) -> Dataset[Any]:
-        """Samples of the videos in a folder, drawn anew in each epoch."""
-        return self._samples(path, "train", self.key("samples"), seed)
+        """Samples of the videos of a listing, drawn anew in each epoch."""
+        return self._samples(path, self.key("samples_per_epoch"), seed)
 
     def test_data(self, path: PathLike, *, seed: int = 0) -> Dataset[Any]:
-        """Samples of the videos in a folder, always the same."""
-        return Fixed(self._samples(path, "val", self.key("test_samples"), seed))
+        """Samples of the videos of a listing, always the same."""
+        return Fixed(self._samples(path, self.key("test_samples"), seed))
 
-    def _samples(self, path: PathLike, split: str, length: int, seed: int) -> Samples:
-        videos = self._videos(Path(path), split, seed)
-        return Samples([VideoSet(videos)], self.settings, length=length, seed=seed)
+    def _samples(self, path: PathLike, length: int, seed: int) -> Samples:
+        sets = [VideoSet(videos, weight) for videos, weight, _ in open_sets(path)]
+        return Samples(sets, self.settings, length=length, seed=seed)
 
-    def _videos(self, folder: Path, split: str, seed: int) -> Sequence[Video]:
-        layout = self.key("layout")
-        if layout != SYNTHETIC:
-            return open_sequences(LAYOUTS, layout, folder, split)
-        photographs = {image.stem: read_image(image) for image in find_images(folder)}
-        motion = Motion(**self.section.get("motion", {}))  # type: ignore[arg-type]
-        return [
-            SyntheticVideo(photographs, seed, number, motion)
-            for number in range(self.key("videos"))
-        ]
+    def model_on(self, network: nn.Module, *, seed: int) -> Dimp:
+        """A tracker on a backbone, its other weights drawn by the seed."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return Dimp(network, self.settings)
+
+    @property
+    def write(self) -> Callable[[nn.Module, PathLike], None]:
+        """A tracker's file holds its backbone's provenance too."""
+        return save  # type: ignore[return-value]
 
     def check_tests(self, train: Any, test: Any) -> None:
         """Refuse motion over a photograph that is trained on.
@@ -127,6 +121,12 @@ class Tracking(Task):
         output = self.infer(model, inputs)
         sums = {name: float(value) for name, value in self.metrics(output, targets).items()}
         return {"loss": float(self.loss(output, targets)) * batch_length(inputs), **sums}
+
+    def measure_reference(self, path: PathLike, convention: str | None) -> Mapping[str, float]:
+        """How well the boxes of the first frames do that stay where they are."""
+        sets = open_sets(path)
+        boxes = staying(videos_of(sets))
+        return measured(sets, boxes, convention or self.kind.conventions[0])
 
     def random_batch(
         self, network: NetworkSection, images: int, shape: Sequence[int]

@@ -17,7 +17,7 @@ TABLES: Mapping[str, Table] = {
 """The tables by the names of their files."""
 
 CONSTRAINTS = {
-    "format": "csv|md|html|png|svg|gif",
+    "format": "csv|md|html|png|svg|gif|webp",
     "job": ".+",
     "number": "|".join(map(str, PAPER_TABLES)),
     "record": "|".join(re.escape(search.record) for search in SEARCHES.values()),
@@ -81,6 +81,8 @@ IMAGES = Place("results/images/{dataset}/{split}")
 """A folder of images, of training or test."""
 STORE = Place("results/data/{dataset}/{split}.h5")
 """Images with labels."""
+SEQUENCES = Place("results/sequences/{dataset}/{split}.json")
+"""A listing of videos, of training or test."""
 COLOUR = Place("results/data/{dataset}/colour.h5")
 """Sub-images."""
 GRAY = Place("results/data/{dataset}/gray.h5")
@@ -104,12 +106,20 @@ HISTORY = Place(f"{_RUN}/seed{{seed}}/history.csv")
 """Loss and test results, epoch by epoch."""
 METRICS = Place(f"{_RUN}/metrics.csv")
 """Every seed of a method, measured on every test set."""
+BOXES = Place(f"{_RUN}/seed{{seed}}/boxes/{{dataset}}.zip")
+"""What a tracker found in the videos of a test set."""
+TIMES = Place(f"{_RUN}/seed{{seed}}/times/{{dataset}}.zip")
+"""How long it took, frame by frame."""
+SUBMISSION = Place(f"{_RUN}/submission/{{dataset}}.zip")
+"""What it found, as the server of the data set takes it."""
 REFERENCE = Place("results/references/{reference}/{dataset}.csv")
 """What is had without a network on a test set."""
 CHECKPOINTS = Place("results/checkpoints/{experiment}/{method}/seed{seed}")
 """A folder of what a training resumes from: no output, which Snakemake would delete."""
 LIVE_HISTORY = Place(f"{CHECKPOINTS}/history.csv")
 """The same as the history, of a training that may be at work; METHOD-search is a search."""
+FOLLOWED = Place("results/checkpoints/{experiment}/{method}/seed{seed}/followed/{dataset}")
+"""The same for a tracker on a test set."""
 
 COMPLEXITY = Place("results/complexity.csv")
 """The baselines of the paper, counted."""
@@ -126,6 +136,8 @@ AGREEMENT_FIGURE = Place("results/figures/agreement.{format}")
 TRAINING_LOGS = Place("results/figures/training-logs.{format}")
 REMAINING_CHANNELS = Place("results/figures/remaining-channels.{format}")
 STRIP = Place("results/figures/strip-{experiment}.{format}")
+SUCCESS = Place("results/figures/success-{experiment}.{format}")
+BOXES_STRIP = Place("results/figures/boxes-{experiment}.{format}")
 LATENTS_FIGURE = Place("results/figures/latents-{experiment}.{format}")
 
 LOG = Place("results/logs/{job}.log")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from lwdna.tasks.kinds import reference_key, reference_task
+from lwdna.tasks.kinds import kind_of, reference_key, reference_task
 from lwdna.tasks.sections import TaskSection
 from lwdna.workflow import paths
-from lwdna.workflow.run import Run, Wildcards
+from lwdna.workflow.run import TESTS, Run, Wildcards
 from lwdna.workflow.words import as_json
 
 
@@ -25,6 +25,11 @@ class References:
             for name, _, key, convention in self._tests(run.experiments)
         }
         """By the key of a reference: what it is of, and how it is measured."""
+
+    def test(self, wildcards: Wildcards) -> str:
+        """What a reference is measured on: images or videos."""
+        kind = kind_of(self.settings[wildcards.reference]["task"])
+        return TESTS[kind.tests].at(dataset=wildcards.dataset, split="test")
 
     def task(self, wildcards: Wildcards) -> str:
         """What a reference is of, for the command line."""

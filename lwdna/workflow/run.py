@@ -20,20 +20,23 @@ from lwdna.config.methods import (
 from lwdna.config.sections import Config, Experiment
 from lwdna.config.select import selected
 from lwdna.data.catalog import DatasetSection
+from lwdna.data.sequence_files import HIDDEN, SERVERS
 from lwdna.networks.user_code import is_own, sources_of
 from lwdna.tasks.kinds import TaskKind, kind_of
 from lwdna.tasks.sections import NetworkSection
 from lwdna.workflow import paths
+from lwdna.workflow.paths import Place
 from lwdna.workflow.words import as_json, growing, options
 
 _TRAIN = {
     "train": paths.STORE.where(split="train"),
     "gray": paths.GRAY,
     "colour": paths.COLOUR,
+    "sequences": paths.SEQUENCES.where(split="train"),
 }
 """What of a dataset is trained on; see :class:`lwdna.tasks.kinds.TaskKind`."""
 
-_TEST = {"store": paths.STORE, "images": paths.IMAGES}
+TESTS = {"store": paths.STORE, "images": paths.IMAGES, "sequences": paths.SEQUENCES}
 """What of a dataset is tested on."""
 
 
@@ -57,6 +60,13 @@ class Tested(Protocol):
     """The inputs of a rule that has test sets."""
 
     test: Iterable[str]
+
+
+class Found(Tested, Protocol):
+    """The inputs of a rule that has boxes of trackers."""
+
+    weights: Iterable[str]
+    boxes: Iterable[str]
 
 
 class Run:
@@ -92,7 +102,7 @@ class Run:
     def test_images(self, wildcards: Wildcards) -> list[str]:
         """The stores or folders an experiment is tested on, in the order of its test sets."""
         section = self.section(wildcards)
-        place = _TEST[self.kind(section).tests]
+        place = TESTS[self.kind(section).tests]
         return [place.at(dataset=name, split="test") for name in section["test"]]
 
     def first_test(self, wildcards: Wildcards) -> str:
@@ -102,9 +112,12 @@ class Run:
     def test_sets(self, wildcards: Wildcards, input: Tested) -> list[str]:
         """Names and paths of the test sets, and what is measured on them if the weights do not
         tell, for the command line."""
+        return self.test_words(wildcards, input) + self.own_network(wildcards)
+
+    def test_words(self, wildcards: Wildcards, input: Tested) -> list[str]:
+        """Names and paths of the test sets, for the command line."""
         pairs = zip(self.section(wildcards)["test"], input.test, strict=True)
-        words = [word for name, path in pairs for word in ("--test", name, path)]
-        return words + self.own_network(wildcards)
+        return [word for name, path in pairs for word in ("--test", name, path)]
 
     def task(self, wildcards: Wildcards) -> str:
         """The task of an experiment, for the command line."""
@@ -176,6 +189,10 @@ class Run:
         network = self.section(wildcards)["network"]
         return maker("--network", network) + _shape(network)
 
+    def own_maker(self, wildcards: Wildcards) -> list[str]:
+        """As :meth:`own_network`, where the shape of its input does not matter."""
+        return maker("--network", self.section(wildcards)["network"])
+
     def shrink_options(self, wildcards: Wildcards) -> list[str]:
         """The settings of shrinkage, for the command line."""
         settings = shrink_settings(self.section(wildcards), wildcards.shrinkage)
@@ -199,7 +216,7 @@ class Run:
     def shrunk(self, wildcards: Wildcards) -> str | list[str]:
         """The shrunk network that a run of `train` starts from; none for a baseline or teacher."""
         shrinkage = None if wildcards.method == TEACHER else shrinkage_of(wildcards.method)
-        if shrinkage is None:
+        if shrinkage is None or self.kind(self.section(wildcards)).follows:
             return []
         run = {"experiment": wildcards.experiment, "seed": wildcards.seed}
         return paths.NETWORK.at(shrinkage=shrinkage, **run)
@@ -209,6 +226,61 @@ class Run:
         untouched = wildcards.method != TEACHER and shrinkage_of(wildcards.method) is None
         found: str | list[str] = self.section(wildcards).get("weights", []) if untouched else []
         return found
+
+    def following(self, *, follows: bool) -> list[str]:
+        """The experiments whose trackers follow objects, or all others."""
+        return [
+            n for n, section in self.experiments.items() if self.kind(section).follows == follows
+        ]
+
+    def backbone(self, wildcards: Wildcards) -> str | list[str]:
+        """The trained network that a tracker is made on: that of the same method and seed."""
+        section = self.section(wildcards)
+        if not self.kind(section).follows:
+            return []
+        run = {"method": wildcards.method, "seed": wildcards.seed}
+        return paths.WEIGHTS.at(experiment=section["backbone"]["experiment"], **run)
+
+    def boxes(self, wildcards: Wildcards) -> list[str]:
+        """What the trackers of a method found, seed by seed, in each of the test sets."""
+        return self.boxes_of(wildcards.experiment, wildcards.method)
+
+    def boxes_of(
+        self, experiment: str, method: str, place: Place = paths.BOXES, only: str | None = None
+    ) -> list[str]:
+        """As :meth:`boxes`, of an experiment and a method by name, or on one test set alone."""
+        section = self.experiments[experiment]
+        run = {"experiment": experiment, "method": method}
+        return [
+            place.at(**run, seed=seed, dataset=dataset)
+            for dataset in section["test"]
+            if only in {None, dataset}
+            for seed in section["seeds"]
+        ]
+
+    def hidden(self, dataset: str) -> bool:
+        """Whether only a server knows the truth of a test set."""
+        sets = self.datasets[dataset]["test"]
+        return len(sets) == 1 and sets[0]["layout"] in SERVERS and sets[0].get("split") in HIDDEN
+
+    def submitted(self, wildcards: Wildcards) -> list[str]:
+        """The boxes of every seed on a test set."""
+        of = wildcards
+        return self.boxes_of(of.experiment, of.method, only=of.dataset)
+
+    def submitted_times(self, wildcards: Wildcards) -> list[str]:
+        """What these took."""
+        of = wildcards
+        return self.boxes_of(of.experiment, of.method, paths.TIMES, of.dataset)
+
+    def found_boxes(self, wildcards: Wildcards, input: Found) -> list[str]:
+        """Weights, test set and boxes of each, for the command line."""
+        weights = {paths.WEIGHTS.read(path)["seed"]: path for path in input.weights}  # type: ignore
+        words = []
+        for path in input.boxes:
+            of = paths.BOXES.read(path) or {}
+            words += ["--boxes", str(weights[of["seed"]]), of["dataset"], str(path)]
+        return words
 
     def pruned(self, wildcards: Wildcards) -> str:
         """The trained baseline that a pruning starts from."""
@@ -246,6 +318,8 @@ class Run:
         words = ["--teacher", str(teacher)] if teacher else []
         if initial := self.initial(wildcards):
             words += ["--initial", str(initial)]
+        if backbone := self.backbone(wildcards):
+            return ["--backbone", str(backbone), *maker("--network", section["network"])]
         steps = None if wildcards.method == TEACHER else steps_of(wildcards.method)
         if steps is not None:
             words += ["--steps", as_json({"kind": steps, **section[steps]})]

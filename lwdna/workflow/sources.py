@@ -12,7 +12,7 @@ from lwdna.data.archives import archive_of
 from lwdna.data.catalog import DATASET_KINDS, IMAGE_KINDS, DatasetKind, DatasetSection
 from lwdna.data.versions import Version, recorded
 from lwdna.workflow.run import Wildcards
-from lwdna.workflow.words import as_json, options
+from lwdna.workflow.words import as_json, options, repeated
 
 
 class Sources:
@@ -91,6 +91,19 @@ class Sources:
         )
         facts = [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in sorted(paths)]
         return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+
+    def sets(self, wildcards: Wildcards) -> list[str]:
+        """The sets of videos of a split of a dataset, for the command line."""
+        words = ["--kind", self.section(wildcards)["kind"], "--split", wildcards.split]
+        return words + repeated("--set", map(as_json, self.source(wildcards)))
+
+    def sets_content(self, wildcards: Wildcards) -> str:
+        """What is in the folders of these, so that a change of one is noticed."""
+        folders = [Path(part["folder"]) for part in self.source(wildcards) if "folder" in part]  # type: ignore
+        # Of videos by the thousand, only their own folders: these note when they change.
+        inner = [path for folder in folders if folder.is_dir() for path in folder.iterdir()]
+        facts = [(str(path), path.stat().st_mtime_ns) for path in sorted(inner)]
+        return hashlib.sha256(repr(facts).encode()).hexdigest()[:16] if facts else ""
 
     def sha256(self, wildcards: Wildcards) -> str | None:
         """The check sum of a download: that of the table, or what the download has noted."""

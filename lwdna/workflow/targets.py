@@ -27,6 +27,9 @@ from lwdna.workflow.words import as_json, options, repeated
 TABLE_FORMATS = ("csv", "md", "html")
 FIGURE_FORMATS = ("png", "svg")
 
+FIRST_TABLES = (1, 2, 3, 4)
+"""Tables that are made of any configuration, if only to say that nothing was run."""
+
 _PAIR = ("baseline", "lw-dna")
 """Methods whose restored images are shown side by side."""
 
@@ -49,7 +52,7 @@ class Targets:
         wanted = [
             name
             for name, table in paths.TABLES.items()
-            if only == table or (only is None and (isinstance(table, int) or table in asked))
+            if only == table or (only is None and (table in FIRST_TABLES or table in asked))
         ]
         return [
             path for name in wanted for path in _each(paths.TABLE.where(table=name), TABLE_FORMATS)
@@ -65,6 +68,11 @@ class Targets:
             paths.TRAINING_LOGS,
             paths.REMAINING_CHANNELS,
             *(paths.STRIP.where(experiment=name) for name in self.restoring()),
+            *(
+                place.where(experiment=name)
+                for name in self.followed()
+                for place in (paths.SUCCESS, paths.BOXES_STRIP)
+            ),
             *(paths.LATENTS_FIGURE.where(experiment=name) for name in self.searched()),
             *([paths.AGREEMENT_FIGURE] if self.compared() else []),
         ]
@@ -98,7 +106,8 @@ class Targets:
 
     def table_experiments(self, wildcards: Wildcards) -> str:
         """What a table needs to know of its experiments, for the command line."""
-        keys = ("label", "methods", "network", "paper", "shrink", "tables", "task", "test", "train")
+        keys = ["label", "methods", "network", "paper", "shrink", "tables", "task", "test"]
+        keys += ["train", "convention"]
         return self._shown(self.of_table(wildcards), *keys)
 
     def table_reference_files(self, wildcards: Wildcards) -> list[str]:
@@ -177,6 +186,43 @@ class Targets:
         centre = ["--centre", *map(str, chosen["centre"])] if "centre" in chosen else []
         return options(chosen, ("image", "size")) + centre
 
+    def followed(self) -> list[str]:
+        """The experiments with trackers, of which one at least is to be run."""
+        return [n for n, section in self.run.selected.items() if self.run.kind(section).follows]
+
+    def followed_boxes(self, wildcards: Wildcards) -> list[str]:
+        """What the trackers of an experiment found, in all of its test sets."""
+        name = wildcards.experiment
+        return [path for m in self._methods(name) for path in self.run.boxes_of(name, m)]
+
+    def followed_words(self, wildcards: Wildcards) -> list[str]:
+        """Method, test set and boxes of each, for the command line."""
+        words = []
+        for path in self.followed_boxes(wildcards):
+            of = paths.BOXES.read(path) or {}
+            words += ["--boxes", of["method"], of["dataset"], path]
+        return words
+
+    def strip_boxes(self, wildcards: Wildcards) -> list[str]:
+        """What the trackers of an experiment found, of the first test set and seed."""
+        name = wildcards.experiment
+        return [self.run.boxes_of(name, method)[0] for method in self._methods(name)]
+
+    def strip_words(self, wildcards: Wildcards) -> list[str]:
+        """Method and boxes of each of these, for the command line."""
+        pairs = zip(self._methods(wildcards.experiment), self.strip_boxes(wildcards), strict=True)
+        return [word for method, path in pairs for word in ("--boxes", method, path)]
+
+    def submissions(self) -> list[str]:
+        """What is to be sent to servers, where a data set publishes no truth."""
+        return [
+            paths.SUBMISSION.at(experiment=name, method=method, dataset=dataset)
+            for name in self.followed()
+            for method in self._methods(name)
+            for dataset in self.run.experiments[name]["test"]
+            if self.run.hidden(dataset)
+        ]
+
     def searched(self) -> list[str]:
         """The experiments with a search by DHP to draw as Figure 3."""
         return [
@@ -216,6 +262,7 @@ class Targets:
             name
             for name, section in self.run.experiments.items()
             if any(shows(table, baseline) for table in section["tables"])
+            and not self.run.kind(section).follows
         ]
 
     def _shrunk(self) -> list[str]:
@@ -225,6 +272,8 @@ class Targets:
     def _comparable(self, name: str) -> list[str]:
         """The shrinkages of an experiment whose channels can be compared, if there are two."""
         section = self.run.experiments[name]
+        if self.run.kind(section).follows:
+            return []
         asked = [s for s in shrinkages_of(self._methods(name)) if s in COMPARABLE]
         # Elements of the same latent vectors only at the same width; a search may have its own.
         found = [

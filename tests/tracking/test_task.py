@@ -1,31 +1,33 @@
 """Tracking as a task of the training loop: what is learned, measured, and gone on with."""
 
+from copy import deepcopy
 from dataclasses import asdict
 
-import numpy as np
 import pytest
 import torch
 from conftest import small_settings
 
 import lwdna
-from lwdna.data.images import write_image
+from lwdna.data.sequence_sets import lay_out
 from lwdna.errors import ConfigError
 from lwdna.io.tensors import digest
-from lwdna.tasks import kinds
 from lwdna.tasks.task import task_for
 from lwdna.tasks.trees import every, mapped
-from lwdna.tracking.task import Tracking
+from lwdna.tracking.dimp import load
 from lwdna.training.loop import train
 
 SECTION = {
     "kind": "tracking",
     "tracker": asdict(small_settings(channels=8)),
+    "samples_per_epoch": 5,
+    "test_samples": 3,
+}
+MOTION = {
     "layout": "synthetic",
     "videos": 3,
     "motion": {"frames": 24, "height": 80, "width": 100, "smallest": 12.0, "largest": 20.0},
-    "samples": 5,
-    "test_samples": 3,
 }
+TRAINED, TESTED = ["chelsea", "china", "rocket"], ["camera", "coffee"]
 PROTOCOL = {
     "epochs": 2,
     "batch_size": 2,
@@ -36,18 +38,16 @@ PROTOCOL = {
 }
 
 
-@pytest.fixture(autouse=True)
-def tracking_kind(monkeypatch):
-    about = vars(kinds.KINDS["classification"]) | {"make": Tracking, "distils": False}
-    monkeypatch.setitem(kinds.KINDS, "tracking", type("Known", (), about)())
-
-
 @pytest.fixture
-def photographs(tmp_path):
-    for number in range(3):
-        image = np.random.default_rng(number).integers(0, 256, (120, 140, 3)).astype(np.uint8)
-        write_image(tmp_path / f"photographs/{number}.png", image)
-    return tmp_path / "photographs"
+def videos(tmp_path):
+    """The path of a listing of motion over photographs, by their names."""
+
+    def listing(*names):
+        path = tmp_path / f"{'-'.join(names)}.json"
+        lay_out([{**MOTION, "photographs": names}], path, split="train")
+        return path
+
+    return listing
 
 
 def network():
@@ -56,9 +56,10 @@ def network():
     return lwdna.tracking.build(backbone, **SECTION["tracker"])
 
 
-def test_a_training_that_was_killed_goes_on_to_the_same_bits(photographs, tmp_path):
+def test_a_training_that_was_killed_goes_on_to_the_same_bits(videos, tmp_path):
     task = task_for(SECTION)
-    data, tests = task.train_data(photographs, seed=4), task.test_data(photographs, seed=5)
+    data = task.train_data(videos(*TRAINED), seed=4)
+    tests = task.test_data(videos(*TESTED), seed=5)
     run = {"task": SECTION, "protocol": PROTOCOL, "seed": 3, "accelerator": "cpu"}
     whole, parts, again = network(), network(), network()
     start = digest(whole.state_dict())
@@ -71,7 +72,7 @@ def test_a_training_that_was_killed_goes_on_to_the_same_bits(photographs, tmp_pa
                 raise RuntimeError("killed")
             return super().__getitem__(at)
 
-    broken = task.train_data(photographs, seed=4)
+    broken = task.train_data(videos(*TRAINED), seed=4)
     broken.__class__ = Broken
     with pytest.raises(RuntimeError, match="killed"):
         train(parts, broken, tests, checkpoint_dir=tmp_path / "parts", **run)
@@ -79,15 +80,15 @@ def test_a_training_that_was_killed_goes_on_to_the_same_bits(photographs, tmp_pa
     assert digest(again.state_dict()) == digest(whole.state_dict()) != start
 
 
-def test_samples_are_a_function_of_seed_epoch_and_index(photographs):
-    task = task_for(SECTION)
-    one, two = (task.train_data(photographs, seed=4) for _ in range(2))
+def test_samples_are_a_function_of_seed_epoch_and_index(videos):
+    task, path = task_for(SECTION), videos(*TRAINED)
+    one, two = (task.train_data(path, seed=4) for _ in range(2))
     for data in (one, two):
         assert len(data) == 5
     same = [torch.equal(a, b) for a, b in zip(one[1, 2][0], two[1, 2][0], strict=True)]
     assert all(same)
     assert not torch.equal(one[1, 2][0].train_images, one[0, 2][0].train_images)
-    tests = task.test_data(photographs, seed=4)
+    tests = task.test_data(path, seed=4)
     assert len(tests) == 3
     assert torch.equal(tests[1][0].test_images, one[0, 1][0].test_images)
 
@@ -119,7 +120,7 @@ def test_a_batch_without_a_meaning_is_learned_from():
     assert half["scores"].shape == (2, 6, 3, 19, 19)
 
 
-def test_networks_that_do_not_fit(photographs):
+def test_networks_that_do_not_fit():
     task = task_for(SECTION)
     task.check_fits(network(), None, None)
     with pytest.raises(ConfigError, match=r"ResNet is none; make one by lwdna\.tracking\.build"):
@@ -129,14 +130,26 @@ def test_networks_that_do_not_fit(photographs):
         other.check_fits(network(), None, None)
 
 
-def test_photographs_that_are_trained_on(photographs, tmp_path):
-    """Whatever they are called; others may have their names."""
+def test_photographs_that_are_trained_on(videos):
     task = task_for(SECTION)
-    for number, name in enumerate(("2", "1", "same")):
-        image = np.random.default_rng(number + 7).integers(0, 256, (120, 140, 3)).astype(np.uint8)
-        write_image(tmp_path / f"tests/{name}.png", image)
-    train_data = task.train_data(photographs, seed=0)
-    task.check_tests(train_data, task.test_data(tmp_path / "tests"))
-    (tmp_path / "tests/same.png").write_bytes((photographs / "1.png").read_bytes())
-    with pytest.raises(ConfigError, match="photograph 'same' is trained on"):
-        task.check_tests(train_data, task.test_data(tmp_path / "tests"))
+    train_data = task.train_data(videos(*TRAINED), seed=0)
+    task.check_tests(train_data, task.test_data(videos(*TESTED)))
+    with pytest.raises(ConfigError, match="photograph 'china' is trained on"):
+        task.check_tests(train_data, task.test_data(videos("coffee", "china")))
+
+
+def test_a_tracker_is_made_on_a_trained_backbone(tmp_path):
+    task = task_for(SECTION)
+    backbone = lwdna.build("ResNet14", width=0.5)
+    weights = digest(backbone.state_dict())
+    one, two, other = (task.model_on(deepcopy(backbone), seed=s) for s in (1, 1, 2))
+    assert digest(one.state_dict()) == digest(two.state_dict()) != digest(other.state_dict())
+    assert digest(other.backbone.network.state_dict()) == weights
+    task.write(one, tmp_path / "tracker.safetensors")
+    read = load(tmp_path / "tracker.safetensors")
+    assert digest(read.state_dict()) == digest(one.state_dict())
+
+
+def test_a_task_that_trains_networks_has_no_backbone():
+    with pytest.raises(ConfigError, match="'denoising' trains no model on a backbone"):
+        task_for({"kind": "denoising"}).model_on(network(), seed=0)

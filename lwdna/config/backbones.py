@@ -1,0 +1,59 @@
+"""Experiments whose models are made on networks that other experiments train, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from lwdna.config.datasets import content
+from lwdna.config.demands import demand, known_name
+from lwdna.config.methods import SEARCHES
+from lwdna.config.sections import Experiment
+from lwdna.data.catalog import DatasetSection
+from lwdna.tasks.kinds import KINDS
+
+
+def fill_in_network(
+    where: str, experiment: Experiment, experiments: Mapping[str, Experiment]
+) -> None:
+    """What follows objects has the network of the experiment that trains its backbone."""
+    kind = experiment["task"]["kind"]
+    if not KINDS[kind].follows:
+        demand("network" in experiment, where, "lacks 'network'")
+        demand("backbone" not in experiment, where, f"has a backbone, which {kind} does not take")
+        return
+    demand("backbone" in experiment, where, f"lacks 'backbone', which {kind} needs")
+    for key in ("network", *_OF_NETWORKS):
+        demand(
+            key not in experiment,
+            where,
+            f"has '{key}', which {kind} does not take: its networks are trained by its backbone",
+        )
+    name = known_name(
+        experiment["backbone"]["experiment"], experiments, f"{where}.backbone.experiment"
+    )
+    other, where = experiments[name], f"{where}.backbone"
+    theirs = KINDS[other["task"]["kind"]]
+    demand(not theirs.follows, where, f"is '{name}', which trains no network, but trackers")
+    for key in ("methods", "seeds"):
+        lacking = [value for value in experiment[key] if value not in other[key]]
+        demand(
+            not lacking,
+            where,
+            f"is '{name}', which has none of the {key} {', '.join(map(str, lacking))}",
+        )
+    if "network" in other:
+        experiment["network"] = dict(other["network"])
+
+
+_OF_NETWORKS = ("shrink", "teacher", "strip", *SEARCHES)
+"""Sections of an experiment that say how its networks come about."""
+
+
+def check_disjoint(
+    where: str, experiment: Experiment, datasets: Mapping[str, DatasetSection]
+) -> None:
+    """Nothing is tested on that is trained on, though it is of another dataset."""
+    trained = content(datasets[experiment["train"]], "train")
+    for name in experiment["test"]:
+        common = sorted(trained & content(datasets[name], "test"))
+        demand(not common, where, f"trains on {common}, which '{name}' tests on")

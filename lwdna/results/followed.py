@@ -1,0 +1,185 @@
+"""Figures of trackers: success and precision, frames with boxes, and these as an animation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.colors import to_rgb as rgb_of
+from matplotlib.lines import Line2D
+from numpy.typing import NDArray
+from PIL import Image
+
+from lwdna.config.methods import METHODS
+from lwdna.data.sequences import Video
+from lwdna.errors import ConfigError, require_known
+from lwdna.io.atomic import atomic
+from lwdna.results.panels import FAINT, INK, Output, panels_of
+from lwdna.tracking.drawing import GREEN, with_box
+from lwdna.tracking.metrics import OVERLAPS, PIXELS, Ope
+
+ANIMATED = ".webp"
+_RATE = 12
+"""Frames a second of an animation."""
+
+Array = NDArray[np.float64]
+
+
+class Curves(NamedTuple):
+    """What a method was like on a test set."""
+
+    method: str
+    """A name of :data:`lwdna.config.methods.METHODS`, or of a reference."""
+    title: str
+    runs: Sequence[Ope]
+    """Of its seeds."""
+
+    @property
+    def colour(self) -> str:
+        """In figures."""
+        return METHODS[self.method].colour if self.method in METHODS else FAINT
+
+
+def plot_success(
+    tests: Mapping[str, Sequence[Curves]],
+    outputs: Sequence[Output],
+    *,
+    title: str,
+    note: str,
+    scale: str = "",
+) -> None:
+    """Success and precision plots: a row for each test set; lines are means over the seeds.
+
+    Args:
+        tests: by name of a test set, what each method was like.
+        outputs: paths that end in ``.png`` or ``.svg``; one file is written for each.
+        title: of the figure.
+        note: how it was measured, for the small print.
+        scale: the banner at the bottom, or empty.
+
+    Raises:
+        ConfigError: if the ending of an output is neither ``.png`` nor ``.svg``.
+        LwdnaError: if a file cannot be written.
+    """
+    shown = {one.method: one for several in tests.values() for one in several}
+    legend = [Line2D([], [], color=one.colour, label=one.title) for one in shown.values()]
+    with panels_of(
+        outputs, title, legend, [note, scale], panels=2 * len(tests), columns=2, height=3.0
+    ) as grid:
+        for row, (name, several) in enumerate(tests.items()):
+            success, precision = grid[2 * row : 2 * row + 2]
+            _label(success, f"{name}: success", "Overlap threshold", "Frames above [%]")
+            _label(precision, f"{name}: precision", "Error of the centre [pixels]", "Within [%]")
+            for one in several:
+                above = 100 * np.mean([run.success for run in one.runs], 0)
+                within = 100 * np.mean([run.precisions for run in one.runs], 0)
+                success.plot(OVERLAPS, above, color=one.colour)
+                precision.plot(PIXELS, within, color=one.colour)
+
+
+def _label(axes: Axes, title: str, x: str, y: str) -> None:
+    axes.set_title(title)
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.set_ylim(-2, 102)
+
+
+def plot_frames(
+    videos: Sequence[Video],
+    found: Mapping[str, Mapping[str, Array]],
+    outputs: Sequence[Output],
+    *,
+    title: str,
+    prefix: str = "",
+    scale: str = "",
+    columns: int = 5,
+) -> None:
+    """Frames of some videos with the truth and what trackers found, a row for each video.
+
+    Args:
+        videos: to show, of ``columns`` frames each, at equal distances.
+        found: by name of a method, its boxes (N, 4) by name of a video.
+        outputs: paths that end in ``.png`` or ``.svg``; one file is written for each.
+        title: of the figure.
+        prefix: what stands before the methods' names.
+        scale: the banner at the bottom, or empty.
+        columns: frames of a video.
+
+    Raises:
+        ConfigError: if the ending of an output is neither ``.png`` nor ``.svg``.
+        LwdnaError: if a file cannot be written.
+    """
+    legend = [Line2D([], [], color=to_hex([c / 255 for c in GREEN]), label="truth")]
+    legend += [
+        Line2D([], [], color=METHODS[name].colour, label=prefix + METHODS[name].title)
+        for name in found
+    ]
+    height, width = videos[0].frame(0).shape[:2]
+    footer = ["The first videos of the test set, at equal distances in time; first seed.", scale]
+    tall = 10.0 / columns * height / width + 0.15
+    with panels_of(
+        outputs,
+        title,
+        legend,
+        footer,
+        panels=columns * len(videos),
+        columns=columns,
+        height=tall,
+        gap=0.1,
+    ) as grid:
+        for position, axes in enumerate(grid):
+            video = videos[position // columns]
+            last = len(video) - 1
+            index = round(last * (position % columns) / (columns - 1))
+            axes.imshow(_drawn(video, index, found), interpolation="nearest")
+            axes.set_axis_off()
+            axes.set_title(f"frame {index + 1}", color=INK, fontsize=8, fontweight="normal")
+
+
+def animate_frames(
+    video: Video, found: Mapping[str, Mapping[str, Array]], output: str | PathLike[str]
+) -> None:
+    """All frames of a video with the truth and what trackers found, as an animation.
+
+    Args:
+        video: to show.
+        found: as in :func:`plot_frames`.
+        output: path that ends in :data:`ANIMATED`.
+
+    Raises:
+        ConfigError: if it does not.
+        LwdnaError: if the file cannot be written.
+    """
+    path = Path(output)
+    require_known(path.suffix, (ANIMATED,), f"'{path}' is no animation;")
+    frames = [Image.fromarray(_drawn(video, index, found)) for index in range(len(video))]
+    if not frames:
+        raise ConfigError(f"'{video.name}' has no frame; show another video.")
+    with atomic(path) as temporary:
+        frames[0].save(
+            temporary,
+            format="WEBP",
+            save_all=True,
+            append_images=frames[1:],
+            duration=round(1000 / _RATE),
+            loop=0,
+            quality=80,
+        )
+
+
+def _drawn(video: Video, index: int, found: Mapping[str, Mapping[str, Array]]) -> NDArray[np.uint8]:
+    """A frame with the truth, where there is one, and a box of each method."""
+    image = video.frame(index)
+    boxes = [(video.boxes[index], GREEN)]
+    for name, by_video in found.items():
+        red, green, blue = (round(255 * part) for part in rgb_of(METHODS[name].colour))
+        boxes.append((by_video[video.name][index], (red, green, blue)))
+    for box, colour in boxes:
+        if np.isfinite(box).all():
+            image = with_box(image, box.tolist(), colour)
+    return image

@@ -1,0 +1,90 @@
+"""Measure boxes of trackers on test sets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+
+import lwdna
+from lwdna.data.sequence_sets import open_sets
+from lwdna.io.checksummed_csv import write_rows
+from lwdna.networks.own import maker
+from lwdna.steps._options import (
+    FILE,
+    Json,
+    batch_norm,
+    bundle,
+    output,
+    own_network,
+    task,
+    threads,
+)
+from lwdna.steps.evaluate import columns_of
+from lwdna.tasks.task import task_for
+from lwdna.tracking.box_files import read_archive
+from lwdna.tracking.dimp import Dimp, PerFrame, load, read_backbone
+from lwdna.tracking.following import measured
+
+_found = bundle(
+    "found",
+    click.argument("weights", type=FILE, nargs=-1, required=True),
+    click.option(
+        "--labels", "runs", type=Json(), default="{}", help="By file: experiment, method, seed."
+    ),
+    click.option(
+        "--boxes",
+        type=(FILE, str, FILE),
+        multiple=True,
+        required=True,
+        help="Weights, name of a test set, and the boxes on it; again for each.",
+    ),
+    own_network,
+    batch_norm,
+)
+_tests = bundle(
+    "tests",
+    task,
+    click.option("--conventions", type=Json(), default="{}", help="By test set, how it counts."),
+    click.option(
+        "--test",
+        "sets",
+        type=(str, FILE),
+        multiple=True,
+        required=True,
+        help="Name and listing of a test set; may be given several times.",
+    ),
+)
+
+
+@click.command()
+@_found
+@_tests
+@output
+@threads
+def main(*, found: dict[str, Any], tests: dict[str, Any], output: Path) -> None:
+    """Measure the boxes of the trackers in WEIGHTS; write one row for each of them and test set."""
+    usual = task_for(tests["task"]).kind.conventions[0]
+    sets = {name: open_sets(path) for name, path in tests["sets"]}
+    boxes = {(weights, name): path for weights, name, path in found["boxes"]}
+    rows = []
+    for path in found["weights"]:
+        model = load(path, maker(path, found["network"], read_backbone(path)))
+        counts = _complexity(model, batch_norm=found["batch_norm"])
+        known = found["runs"].get(str(path), {})
+        for name, videos in sets.items():
+            convention = tests["conventions"].get(name, usual)
+            result = measured(videos, read_archive(boxes[path, name]), convention)
+            rows.append({**known, "test_set": name, **columns_of(result), **counts})
+    write_rows(output, rows)
+
+
+def _complexity(model: Dimp, *, batch_norm: bool) -> dict[str, float]:
+    """What a frame costs at the size of the search region, but for its boxes, and parameters."""
+    image = torch.zeros(1, 3, model.settings.size, model.settings.size)
+    flops, _ = lwdna.complexity(PerFrame(model), image, batch_norm=batch_norm)
+    backbone, _ = lwdna.complexity(model.backbone, image, batch_norm=batch_norm)
+    params = sum(parameter.numel() for parameter in model.parameters())
+    return {"flops": flops, "params": params, "backbone_flops_g": backbone / 1e9}
