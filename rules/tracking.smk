@@ -154,7 +154,7 @@ rule success:
         tests=RUN.test_words,
         conventions=RUN.conventions,
         task=RUN.task,
-        title=RUN.title,
+        title=TARGETS.success_title,
         outputs=words.outputs,
         scale=RUN.scale,
     message:
@@ -197,7 +197,7 @@ rule boxes_strip:
     params:
         boxes=TARGETS.strip_words,
         task=RUN.task,
-        title=RUN.title,
+        title=TARGETS.boxes_title,
         scale=RUN.scale,
     message:
         "Draw what the trackers of {wildcards.experiment} found"

@@ -13,6 +13,9 @@ from lwdna.io.atomic import write_text
 
 SUFFIX = ".json"
 
+SYNTHETIC = "synthetic"
+"""The layout of motion that is made over photographs."""
+
 SERVERS = ("got10k", "trackingnet")
 """Layouts of whose test the first boxes alone are published; a server measures the others."""
 
@@ -58,3 +61,27 @@ def read_sets(path: str | os.PathLike[str]) -> tuple[list[dict[str, Any]], str]:
             "make it again."
         ) from error
     return sets, digest
+
+
+FRAMES: Mapping[tuple[str, str], int] = {
+    ("otb100", "test"): 59_000,
+    ("nfs", "test"): 48_000,
+    ("uav123", "test"): 113_000,
+    ("lasot", "test"): 685_000,
+    ("got10k", "val"): 21_000,
+    ("got10k", "test"): 23_000,
+    ("trackingnet", "test"): 226_000,
+}
+"""By layout and split, about how many frames are followed; general knowledge, for plans."""
+
+
+def frames_of(section: Mapping[str, Any], split: str) -> int:
+    """About how many frames a set of videos has; 0 where that is not known.
+
+    Args:
+        section: of the set.
+        split: its role.
+    """
+    if section["layout"] == SYNTHETIC:
+        return int(section["videos"]) * int(section.get("motion", {}).get("frames", 50))
+    return FRAMES.get((section["layout"], section.get("split", split)), 0)

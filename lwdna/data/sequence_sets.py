@@ -12,13 +12,10 @@ from typing import Any, NamedTuple
 from lwdna.data.images import read_image
 from lwdna.data.motion import Motion, SyntheticVideo
 from lwdna.data.photographs import installed
-from lwdna.data.sequence_files import read_sets, write_sets
+from lwdna.data.sequence_files import SYNTHETIC, read_sets, write_sets
 from lwdna.data.sequence_layouts import LAYOUTS
 from lwdna.data.sequences import Video, open_sequences, read_lines
 from lwdna.errors import ConfigError, DataError
-
-SYNTHETIC = "synthetic"
-"""The layout of motion that is made over photographs."""
 
 
 class OpenSet(NamedTuple):

@@ -96,6 +96,7 @@ def plot_frames(
     *,
     title: str,
     prefix: str = "",
+    note: str = "",
     scale: str = "",
     columns: int = 5,
 ) -> None:
@@ -107,6 +108,7 @@ def plot_frames(
         outputs: paths that end in ``.png`` or ``.svg``; one file is written for each.
         title: of the figure.
         prefix: what stands before the methods' names.
+        note: which videos and frames these are, for the small print.
         scale: the banner at the bottom, or empty.
         columns: frames of a video.
 
@@ -120,7 +122,7 @@ def plot_frames(
         for name in found
     ]
     height, width = videos[0].frame(0).shape[:2]
-    footer = ["The first videos of the test set, at equal distances in time; first seed.", scale]
+    footer = [note, scale]
     tall = 10.0 / columns * height / width + 0.15
     with panels_of(
         outputs,

@@ -201,6 +201,8 @@ def _name_cell(column: str, row: Mapping[Any, Any], layout: Layout) -> str:
     if column == "network" and not is_missing(row["label"]):
         return str(row["label"]) if row["section"] == OURS else f"{text} ({row['label']})"
     shown = _DISPLAY_NAMES.get(text, text)
+    if column == "test_set" and row.get("synthetic"):
+        return f"{shown} (synthetic)"
     tested = as_text(row["test_set"])
     if column == "dataset" and tested not in ("", text):
         tested = _DISPLAY_NAMES.get(tested, tested)
@@ -236,7 +238,7 @@ def _result_cells(layout: Layout, row: Mapping[Any, Any]) -> list[str]:
 def _mean_cell(row: Mapping[Any, Any], measure: Measure) -> str:
     mean, std = row[f"{measure.column}_mean"], row[f"{measure.column}_std"]
     if is_missing(mean):
-        return NOT_RUN
+        return "-" if row["status"] == RUN else NOT_RUN
     text = f"{mean:.{measure.decimals}f}"
     if not is_missing(std):
         text += f" ± {std:.{measure.decimals}f}"

@@ -99,7 +99,7 @@ def make_table(
 
 def _columns(layout: Layout) -> list[str]:
     names = ["section", "experiment", "label", "dataset", "network", "method", "rho", "tau"]
-    names += ["test_set", *(["convention"] if "convention" in layout.keys else [])]
+    names += ["test_set", *(["convention", "synthetic"] if "convention" in layout.keys else [])]
     names += ["status", "n", "seeds"]
     for measure in layout.measures:
         names += [f"{measure.column}_{part}" for part in ("mean", "std", "paper", "difference")]
@@ -222,6 +222,8 @@ class _Builder:
     ) -> dict[str, Any]:
         row = self._names(section, name, printed, many=many)
         row |= {"method": method, "test_set": test_set, "convention": self._convention(name)}
+        about = self.experiments[name] if name is not None else {}
+        row["synthetic"] = test_set in about.get("synthetic", ())
         runs = self.runs.of(name, method, test_set)
         n = 0
         for measure in self.layout.measures:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from lwdna.data.sequence_files import SYNTHETIC
 from lwdna.data.sequence_sets import open_sets
 from lwdna.results.followed import animate_frames, plot_frames
 from lwdna.steps._options import FILE, bundle, images, scale, task
@@ -39,9 +40,13 @@ _shown = bundle(
 @images
 def main(*, shown: dict[str, Any], title: str, scale: str, outputs: tuple[Path, ...]) -> None:
     """Draw frames of the first videos of a test set, with the truth and what trackers found."""
-    videos = videos_of(open_sets(shown["test"]))[: shown["videos"]]
+    sets = open_sets(shown["test"])
+    videos = videos_of(sets)[: shown["videos"]]
+    about = "The first videos of the test set, at equal distances in time; first seed."
+    if any(part.layout == SYNTHETIC for part in sets):
+        about += " Synthetic motion over photographs."
     found = {method: read_archive(path) for method, path in shown["boxes"]}
     prefix = kind_of(shown["task"]).prefix
-    plot_frames(videos, found, outputs, title=title, prefix=prefix, scale=scale)
+    plot_frames(videos, found, outputs, title=title, prefix=prefix, note=about, scale=scale)
     if shown["animation"] is not None:
         animate_frames(videos[0], found, shown["animation"])

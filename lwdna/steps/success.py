@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from lwdna.config.methods import METHODS
+from lwdna.data.sequence_files import SYNTHETIC
 from lwdna.data.sequence_sets import open_sets
 from lwdna.results.followed import Curves, plot_success
 from lwdna.steps._options import FILE, Json, bundle, images, scale, task
@@ -57,7 +58,8 @@ def main(*, found: dict[str, Any], title: str, scale: str, outputs: tuple[Path, 
             boxes = [read_archive(p) for m, t, p in found["boxes"] if (m, t) == (method, name)]
             runs = [run for run in (curves(sets, one, way) for one in boxes) if run is not None]
             several.append(Curves(method, kind.prefix + METHODS[method].title, runs))
-        tests[name] = several
+        made = any(part.layout == SYNTHETIC for part in sets)
+        tests[f"{name} (synthetic)" if made else name] = several
         ways.append(f"{name} as {way}")
     note = f"Means over the seeds. Counted: {', '.join(ways)}." if ways else ""
     plot_success(tests, outputs, title=title, note=note, scale=scale)

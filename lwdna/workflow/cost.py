@@ -24,9 +24,12 @@ from lwdna.config.methods import (
 )
 from lwdna.config.sections import Config, Experiment
 from lwdna.data.catalog import SIZES, Size
+from lwdna.data.sequence_files import frames_of
 from lwdna.data.versions import read_versions
+from lwdna.tasks.kinds import kind_of
 from lwdna.workflow.experiment import (
     count,
+    count_tracker,
     counted_shape,
     effort,
     label,
@@ -45,6 +48,9 @@ on networks as small as the paper's."""
 
 PASSES = 3
 """Forward passes that the forward and backward pass of a training step are worth."""
+
+SAMPLE_FRAMES = 6
+"""Frames that a tracker sees in a training sample."""
 
 _FLOAT = 4
 """Bytes of a weight."""
@@ -97,7 +103,10 @@ def networks_of(config: Config, dry_run: DryRun) -> list[str]:
     """The experiments that something is trained for, one for each network, smallest step first."""
     chosen: dict[str, str] = {}
     for job in dry_run.jobs:
-        if job.rule == "train":
+        if (
+            job.rule == "train"
+            and not kind_of(config["experiments"][job.wildcards["experiment"]]["task"]).follows
+        ):
             name = job.wildcards["experiment"]
             chosen.setdefault(label(config["experiments"][name]), name)
 
@@ -171,7 +180,7 @@ class Plan:
         if job.rule in _DATA_RULES:
             work = self._row(("", "", "data"))
             work += Work(1, disk=self._data_bytes(job))
-        elif job.rule in ("train", "shrink", "prune", *SEARCHES, "evaluate"):
+        elif job.rule in ("train", "shrink", "prune", *SEARCHES, "evaluate", "follow"):
             section = self.run.experiments[of["experiment"]]
             work = self._row((str(min(section["tables"])), section["train"], section["label"]))
             if job.rule == "train":
@@ -180,6 +189,8 @@ class Plan:
                 work += self._shrinkage(section, of["shrinkage"])
             elif job.rule == "prune":
                 work += Work(1, disk=_FLOAT * count(section["network"], shape_of(section))[1])
+            elif job.rule == "follow":
+                work += Work(1, tests=self._follow_flops(section, of["dataset"]))
             elif job.rule in SEARCHES:
                 work += self._search(section, job.rule)
             else:
@@ -202,6 +213,11 @@ class Plan:
             owner = section if other is None else self.run.experiments[other]
             work.distillation = self._student(owner, TEACHER)[0] * images
         return work
+
+    def _follow_flops(self, section: Experiment, name: str) -> float:
+        """FLOPs of following the objects of a test set: those of each frame."""
+        frames = sum(frames_of(part, "test") for part in self.config["datasets"][name]["test"])
+        return count_tracker(section)[0] * self._known(name, frames)
 
     def _step_cost(self, section: Experiment, method: str) -> float:
         """What a step of a method costs, as a multiple of one pass of its network."""
@@ -243,6 +259,9 @@ class Plan:
 
     def _student(self, section: Experiment, method: str) -> tuple[float, float]:
         """FLOPs of an image, or patch, of training, and parameters, of what a run trains."""
+        if self.run.kind(section).follows:
+            flops, params = count_tracker(section)
+            return SAMPLE_FRAMES * flops, params
         network, shape = section["network"], shape_of(section)
         flops, params = count(network, shape)
         if method == TEACHER:
@@ -271,6 +290,8 @@ class Plan:
 
     def _test_flops(self, section: Experiment, flops: float, names: Iterable[str]) -> float:
         """FLOPs of one pass over some test sets."""
+        if self.run.kind(section).follows:
+            return flops * float(section["task"]["test_samples"])
         total = 0.0
         for name in names:
             size = self._size(name)
@@ -300,6 +321,8 @@ class Plan:
     def _data_bytes(self, job: Job) -> float:
         """Bytes that a job of the data leaves; 0 where that is not known."""
         of = job.wildcards
+        if job.rule == "sequences":  # which lists them where they are
+            return 0.0
         if job.rule == "download":
             return self._published(of["download"])
         if job.rule == "images":  # which unpacks archives
@@ -322,7 +345,7 @@ class Plan:
         return float(version.bytes or 0) if version else 0.0
 
 
-_DATA_RULES = ("download", "images", "crop", "gray", "digits", "pack")
+_DATA_RULES = ("sequences", "download", "images", "crop", "gray", "digits", "pack")
 
 
 def as_text(frame: pd.DataFrame, dry_run: DryRun) -> str:

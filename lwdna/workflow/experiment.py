@@ -20,6 +20,7 @@ from lwdna.networks.registry import input_shape
 from lwdna.networks.user_code import is_own
 from lwdna.rivals.search import Effort, Rival
 from lwdna.tasks.sections import NetworkSection
+from lwdna.tracking.dimp import Dimp, PerFrame, Settings
 
 
 def label(section: Experiment) -> str:
@@ -46,6 +47,22 @@ def counted_shape(network: NetworkSection) -> tuple[int, int, int, int]:
 def count(network: NetworkSection, shape: tuple[int, ...]) -> tuple[float, float]:
     """FLOPs and parameters of a network of the configuration, for an input of a shape."""
     return _count(json.dumps(network, sort_keys=True), shape)
+
+
+def count_tracker(section: Experiment) -> tuple[float, float]:
+    """FLOPs of a frame and parameters of a tracker on the network of an experiment."""
+    parts = section["network"], dict(section["task"]["tracker"])
+    return _count_tracker(*(json.dumps(part, sort_keys=True) for part in parts))
+
+
+@cache
+def _count_tracker(network: str, tracker: str) -> tuple[float, float]:
+    settings = Settings.read(json.loads(tracker))
+    backbone, image = _made(json.loads(network), (1, 3, settings.size, settings.size))
+    with torch.device(image.device):
+        model = Dimp(backbone, settings)
+        flops, _ = lwdna.complexity(PerFrame(model), image)
+    return float(flops), float(sum(parameter.numel() for parameter in model.parameters()))
 
 
 @cache

@@ -19,8 +19,8 @@ from lwdna.config.methods import (
 )
 from lwdna.config.sections import Config, Experiment
 from lwdna.config.select import selected
-from lwdna.data.catalog import DatasetSection
-from lwdna.data.sequence_files import HIDDEN, SERVERS
+from lwdna.data.catalog import DATASET_KINDS, DatasetSection
+from lwdna.data.sequence_files import HIDDEN, SERVERS, SYNTHETIC
 from lwdna.networks.user_code import is_own, sources_of
 from lwdna.tasks.kinds import TaskKind, kind_of
 from lwdna.tasks.sections import NetworkSection
@@ -257,6 +257,13 @@ class Run:
             if only in {None, dataset}
             for seed in section["seeds"]
         ]
+
+    def synthetic(self, dataset: str) -> bool:
+        """Whether the motion of a test set is made."""
+        sets = self.datasets[dataset].get("test", ())
+        return DATASET_KINDS[self.datasets[dataset]["kind"]].moving and any(
+            part["layout"] == SYNTHETIC for part in sets
+        )
 
     def hidden(self, dataset: str) -> bool:
         """Whether only a server knows the truth of a test set."""

@@ -107,7 +107,7 @@ class Targets:
     def table_experiments(self, wildcards: Wildcards) -> str:
         """What a table needs to know of its experiments, for the command line."""
         keys = ["label", "methods", "network", "paper", "shrink", "tables", "task", "test"]
-        keys += ["train", "convention"]
+        keys += ["train", "convention", "synthetic"]
         return self._shown(self.of_table(wildcards), *keys)
 
     def table_reference_files(self, wildcards: Wildcards) -> list[str]:
@@ -213,6 +213,14 @@ class Targets:
         pairs = zip(self._methods(wildcards.experiment), self.strip_boxes(wildcards), strict=True)
         return [word for method, path in pairs for word in ("--boxes", method, path)]
 
+    def success_title(self, wildcards: Wildcards) -> str:
+        """What is written above success and precision plots."""
+        return f"Success and precision: {self.run.title(wildcards)}"
+
+    def boxes_title(self, wildcards: Wildcards) -> str:
+        """What is written above frames with boxes."""
+        return f"Objects followed: {self.run.title(wildcards)}"
+
     def submissions(self) -> list[str]:
         """What is to be sent to servers, where a data set publishes no truth."""
         return [
@@ -284,9 +292,16 @@ class Targets:
         ]
         return found if len(found) > 1 else []
 
+    def _synthetic(self, name: str) -> dict[str, list[str]]:
+        """The test sets of an experiment whose motion is made, if it has some."""
+        made = [test for test in self.run.experiments[name]["test"] if self.run.synthetic(test)]
+        return {"synthetic": made} if made else {}
+
     def _shown(self, names: Iterable[str], *keys: str) -> str:
         """What is to be known of some experiments, in the order to show them."""
-        sections: dict[str, Any] = {name: self.run.experiments[name] for name in names}
+        sections: dict[str, Any] = {
+            name: self.run.experiments[name] | self._synthetic(name) for name in names
+        }
         return json.dumps(
             {name: {key: s[key] for key in keys if key in s} for name, s in sections.items()}
         )
