@@ -131,12 +131,16 @@ def test_an_import_of_the_own_wing_is_none(source):
 
 
 def test_kinds_of_tasks_are_named_in_their_wing_alone():
-    """Elsewhere a kind is asked what it is, so that a new one is an entry and a class."""
+    """Elsewhere a kind is asked what it is, so that a new one is an entry and a class.
+
+    The front door names wings, one of which is called as a kind is.
+    """
     for path, text in files().items():
         if wing(path) == "tasks":
             continue
         for node in ast.walk(ast.parse(text)):
-            if isinstance(node, ast.Constant) and node.value in KINDS:
+            named = isinstance(node, ast.Constant) and node.value in KINDS
+            if named and not (path == "__init__.py" and node.value in FLOORS):
                 raise AssertionError(f"lwdna/{path}:{node.lineno} names the task '{node.value}'")
 
 

@@ -74,8 +74,15 @@ def _runs(_: Rules) -> Rules:
 
 
 def _experiments(rules: Rules) -> Rules:
-    """What tables and figures are told of experiments: some of their keys."""
-    return _named({**rules["$defs"]["experiment"], "required": []})
+    """What tables and figures are told of experiments: some of their keys, and on which
+    test sets motion is made."""
+    test_sets = {"synthetic": {"type": "array", "items": _TEXT}}
+    return _named({**_with(rules["$defs"]["experiment"], test_sets), "required": []})
+
+
+def _set(rules: Rules) -> Rules:
+    """A set of videos of a dataset."""
+    return {**rules["$defs"]["part"], "type": "object", "required": ["layout"]}
 
 
 def _conventions(_: Rules) -> Rules:
@@ -102,6 +109,7 @@ SLICES: Mapping[str, Callable[[Rules], Rules]] = {
     "experiments": _experiments,
     "conventions": _conventions,
     "references": _references,
+    "set": _set,
 }
 """By name, the rules of a slice, made of those of the whole."""
 

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import to_hex
 from matplotlib.colors import to_rgb as rgb_of
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
@@ -116,7 +115,7 @@ def plot_frames(
         ConfigError: if the ending of an output is neither ``.png`` nor ``.svg``.
         LwdnaError: if a file cannot be written.
     """
-    legend = [Line2D([], [], color=to_hex([c / 255 for c in GREEN]), label="truth")]
+    legend = [Line2D([], [], color="#{:02x}{:02x}{:02x}".format(*GREEN), label="truth")]
     legend += [
         Line2D([], [], color=METHODS[name].colour, label=prefix + METHODS[name].title)
         for name in found

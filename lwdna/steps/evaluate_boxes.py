@@ -12,9 +12,9 @@ import lwdna
 from lwdna.data.sequence_sets import open_sets
 from lwdna.io.checksummed_csv import write_rows
 from lwdna.networks.own import maker
+from lwdna.steps._json import Json
 from lwdna.steps._options import (
     FILE,
-    Json,
     batch_norm,
     bundle,
     output,
@@ -32,7 +32,7 @@ _found = bundle(
     "found",
     click.argument("weights", type=FILE, nargs=-1, required=True),
     click.option(
-        "--labels", "runs", type=Json(), default="{}", help="By file: experiment, method, seed."
+        "--labels", "runs", type=Json("runs"), default="{}", help="By file: experiment, method, seed."
     ),
     click.option(
         "--boxes",
@@ -47,7 +47,7 @@ _found = bundle(
 _tests = bundle(
     "tests",
     task,
-    click.option("--conventions", type=Json(), default="{}", help="By test set, how it counts."),
+    click.option("--conventions", type=Json("conventions"), default="{}", help="By test set, how it counts."),
     click.option(
         "--test",
         "sets",

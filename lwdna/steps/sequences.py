@@ -9,7 +9,8 @@ import click
 
 from lwdna.data.catalog import DATASET_KINDS
 from lwdna.steps._datasets import split
-from lwdna.steps._options import Json, check_suffix, output
+from lwdna.steps._json import Json
+from lwdna.steps._options import check_suffix, output
 
 _KINDS = [name for name, kind in DATASET_KINDS.items() if kind.moving]
 
@@ -18,7 +19,7 @@ _KINDS = [name for name, kind in DATASET_KINDS.items() if kind.moving]
 @click.option(
     "--set",
     "sets",
-    type=Json(),
+    type=Json("set"),
     multiple=True,
     required=True,
     help="JSON: the layout of a set, and where it lies or how it is made; again for each set.",

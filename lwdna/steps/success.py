@@ -11,7 +11,8 @@ from lwdna.config.methods import METHODS
 from lwdna.data.sequence_files import SYNTHETIC
 from lwdna.data.sequence_sets import open_sets
 from lwdna.results.followed import Curves, plot_success
-from lwdna.steps._options import FILE, Json, bundle, images, scale, task
+from lwdna.steps._json import Json
+from lwdna.steps._options import FILE, bundle, images, scale, task
 from lwdna.tasks.task import task_for
 from lwdna.tracking.box_files import read_archive
 from lwdna.tracking.following import curves, staying, videos_of
@@ -33,7 +34,7 @@ _found = bundle(
         required=True,
         help="Name and listing of a test set; may be given several times.",
     ),
-    click.option("--conventions", type=Json(), default="{}", help="By test set, how it counts."),
+    click.option("--conventions", type=Json("conventions"), default="{}", help="By test set, how it counts."),
     task,
 )
 

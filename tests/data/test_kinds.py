@@ -58,7 +58,7 @@ def project(tmp_path_factory):
         "digits": {"kind": "arrays", "train": "my arrays/train", "test": "my arrays/test"},
         "photographs": SHUFFLED,
     }
-    del config["experiments"]["super-resolution"]
+    del config["experiments"]["super-resolution"], config["experiments"]["tracking"]
     (copy / "mine.yaml").write_text(yaml.safe_dump(config))
     for split, count in (("train", 2), ("test", 1)):
         for label, name in enumerate(("dark", "light")):

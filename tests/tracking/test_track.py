@@ -13,6 +13,7 @@ from lwdna.data.images import read_image, write_image
 from lwdna.errors import ConfigError
 from lwdna.networks.own import build as build_own
 from lwdna.networks.weights import save as save_network
+from lwdna.steps import track as step
 from lwdna.tracking.box_files import boxes_of
 from lwdna.tracking.dimp import save
 from lwdna.tracking.drawing import GREEN, with_box
@@ -152,6 +153,18 @@ def test_outputs_that_cannot_be(frames, model, tmp_path):
         status, text = track(frames, model, *options)
         assert status == 1 and said in text, text
     assert (tmp_path / "full/kept.txt").read_text() == "kept"
+
+
+@pytest.mark.parametrize("option", ["--boxes", "--output"])
+def test_places_that_cannot_be_written(option, frames, model, tmp_path, monkeypatch):
+    """That is said before anything is followed."""
+    monkeypatch.setattr(step, "load", lambda *_, **__: pytest.fail("the tracker was loaded"))
+    (tmp_path / "file").write_text("kept")
+    name = "file/a.csv" if option == "--boxes" else "file/drawn"
+    status, text = track(frames, model, option, tmp_path / name)
+    assert status == 1 and f"Cannot write '{tmp_path / name}'" in text, text
+    assert {path.name for path in tmp_path.iterdir()} == {"clip", "file", model.name}
+    assert (tmp_path / "file").read_text() == "kept"
 
 
 def test_a_video_without_the_extra(frames, model, tmp_path, monkeypatch):
