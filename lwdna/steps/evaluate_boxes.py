@@ -32,7 +32,11 @@ _found = bundle(
     "found",
     click.argument("weights", type=FILE, nargs=-1, required=True),
     click.option(
-        "--labels", "runs", type=Json("runs"), default="{}", help="By file: experiment, method, seed."
+        "--labels",
+        "runs",
+        type=Json("runs"),
+        default="{}",
+        help="By file: experiment, method, seed.",
     ),
     click.option(
         "--boxes",
@@ -47,7 +51,9 @@ _found = bundle(
 _tests = bundle(
     "tests",
     task,
-    click.option("--conventions", type=Json("conventions"), default="{}", help="By test set, how it counts."),
+    click.option(
+        "--conventions", type=Json("conventions"), default="{}", help="By test set, how it counts."
+    ),
     click.option(
         "--test",
         "sets",

@@ -34,7 +34,9 @@ _found = bundle(
         required=True,
         help="Name and listing of a test set; may be given several times.",
     ),
-    click.option("--conventions", type=Json("conventions"), default="{}", help="By test set, how it counts."),
+    click.option(
+        "--conventions", type=Json("conventions"), default="{}", help="By test set, how it counts."
+    ),
     task,
 )
 
