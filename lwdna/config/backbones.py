@@ -45,7 +45,7 @@ def fill_in_network(
         experiment["network"] = dict(other["network"])
 
 
-_OF_NETWORKS = ("shrink", "teacher", "strip", *SEARCHES)
+_OF_NETWORKS = ("weights", "shrink", "teacher", "strip", *SEARCHES)
 """Sections of an experiment that say how its networks come about."""
 
 

@@ -180,22 +180,6 @@ def cannot_write(target: Path, error: OSError) -> LwdnaError:
     )
 
 
-def check_place(path: str | os.PathLike[str]) -> None:
-    """Refuse what cannot be written, before long work for it begins.
-
-    Missing parent folders are made, and what may be at ``path`` stays as it is.
-
-    Raises:
-        LwdnaError: if a file beside ``path`` cannot be made.
-    """
-    target = Path(path)
-    with _own(target) as temporary:
-        try:
-            temporary.touch(0o600, exist_ok=False)
-        except OSError as error:
-            raise cannot_write(target, error) from error
-
-
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write ``text`` to ``path`` atomically, as UTF-8 with Unix line ends."""
     with atomic(path) as temporary:

@@ -10,7 +10,7 @@ import click
 
 from lwdna.data.listings import fingerprint
 from lwdna.data.sequence_sets import open_sets
-from lwdna.io.atomic import check_place
+from lwdna.io.atomic import require_writable
 from lwdna.io.logs import progress
 from lwdna.io.tensors import digest
 from lwdna.networks.own import maker
@@ -45,7 +45,7 @@ _files = bundle(
 def main(*, tracker: dict[str, Any], files: dict[str, Path], description: str, seed: int) -> None:
     """Follow the objects of a test set by the tracker in WEIGHTS; the same again resumes it."""
     for place in (files["boxes"], files["times"]):
-        check_place(place)
+        require_writable(place.parent)
     weights = tracker["weights"]
     used = tracker["task"].get("online", {})
     model = load(weights, maker(weights, tracker["network"], read_backbone(weights)))

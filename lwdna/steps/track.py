@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from lwdna.data.videos import check_writable, count_frames, read_frames, write_frames
 from lwdna.errors import ConfigError
-from lwdna.io.atomic import check_place
+from lwdna.io.atomic import require_writable
 from lwdna.io.logs import progress
 from lwdna.networks.own import maker
 from lwdna.steps._options import ANY_PATH, FILE, bundle, check_suffix, own_network, seed, threads
@@ -108,7 +108,7 @@ def _check(written: Written, video: Path) -> None:
         check_writable(written["output"], video)
     for path in (written["boxes"], written["output"]):
         if path is not None:
-            check_place(path)
+            require_writable(path.parent)
 
 
 def _follow(
