@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
-from scipy.ndimage import map_coordinates
 
 from lwdna.data.images import to_rgb
 from lwdna.errors import ConfigError, DataError
@@ -83,21 +82,31 @@ class _Thing:
     gains: Array
     """(N,): factors of the brightness."""
 
-    def radius(self, angles: Array) -> Array:
-        """Of the outline in a direction, of any shape, for a thing of half width 1."""
-        orders = np.arange(2, 2 + len(self.waves))
-        waves = self.waves[:, 0] * np.cos(angles[..., None] * orders + self.waves[:, 1])
-        outline: Array = 1 + waves.sum(-1)
+    def radius(self, directions: NDArray[np.complex128]) -> Array:
+        """Of the outline in directions, numbers of magnitude 1, for a thing of half width 1."""
+        outline = np.ones(directions.shape)
+        power = directions
+        for amplitude, phase in self.waves:
+            power = power * directions
+            outline += amplitude * (math.cos(phase) * power.real - math.sin(phase) * power.imag)
         return outline
 
     def box(self, frame: int) -> Array:
         """(4,): the bounds of its outline, x, y, width, height."""
-        angles = np.linspace(0, 2 * np.pi, 720, endpoint=False)
-        circle = np.stack([np.cos(angles), np.sin(angles)])
-        points = self._axes(frame) @ (circle * self.radius(angles))
+        points = self._axes(frame) @ (np.stack([_CIRCLE.real, _CIRCLE.imag]) * self._outline)
         points += self.centres[frame][:, None]
         low, high = points.min(1), points.max(1)
         return np.concatenate([low, high - low])
+
+    @cached_property
+    def _outline(self) -> Array:
+        """(720,): the radius all around."""
+        return self.radius(_CIRCLE)
+
+    @property
+    def area(self) -> float:
+        """Of what is within the outline, for a thing of half width and half height 1."""
+        return float((self._outline**2).mean() * np.pi)
 
     def _axes(self, frame: int) -> Array:
         """(2, 2): from the thing's own coordinates to those of the frame, but for the centre."""
@@ -122,19 +131,41 @@ class _Thing:
             )
         )
         own = np.tensordot(np.linalg.inv(self._axes(frame)), grid, 1)
-        reach = self.radius(np.arctan2(own[1], own[0])) - np.hypot(*own)
+        away = np.hypot(*own)
+        directions = (own[0] + 1j * own[1]) / np.maximum(away, 1e-12)
+        reach = self.radius(directions) - away
         inside: Array = np.clip(0.5 + reach * self.sizes[frame].mean() / softness, 0, 1)
         return (rows, columns), inside, own
 
-    def draw(self, canvas: Array, frame: int, softness: float) -> None:
+    def draw(self, canvas: NDArray[np.float32], frame: int, softness: float) -> None:
         """Paint it on a canvas (H, W, 3), 0-255."""
         where, mask, own = self.mask(canvas.shape, frame, softness)
         middle = self.sizes[0]
-        at = [self.place[0] + own[1] * middle[1], self.place[1] + own[0] * middle[0]]
-        for colour in range(3):
-            texture = map_coordinates(self.texture[:, :, colour], at, np.float64, 1, "mirror")
-            painted = np.clip(texture * self.gains[frame], 0, 255)
-            canvas[(*where, colour)] += mask * (painted - canvas[(*where, colour)])
+        down = _mirrored(self.place[0] + own[1] * middle[1], self.texture.shape[0])
+        across = _mirrored(self.place[1] + own[0] * middle[0], self.texture.shape[1])
+        painted = np.minimum(_bilinear(self.texture, down, across) * self.gains[frame], 255)
+        canvas[where] += mask[:, :, None] * (painted - canvas[where])
+
+
+_CIRCLE = np.exp(2j * np.pi * np.arange(720) / 720)
+
+
+def _mirrored(places: Array, limit: int) -> Array:
+    """Places on an axis of ``limit`` pixels, those beyond its ends turned back."""
+    last = limit - 1
+    turned: Array = last - np.abs(last - np.mod(places, 2 * last))
+    return turned
+
+
+def _bilinear(image: NDArray[np.uint8], down: Array, across: Array) -> Array:
+    """The colours (h, w, 3) of an image between its pixels, at places (h, w) within it."""
+    top, left = (np.floor(places).astype(np.intp) for places in (down, across))
+    bottom, right = np.minimum(top + 1, image.shape[0] - 1), np.minimum(left + 1, image.shape[1] - 1)
+    down, across = (down - top)[:, :, None], (across - left)[:, :, None]
+    upper = image[top, left] * (1 - across) + image[top, right] * across
+    lower = image[bottom, left] * (1 - across) + image[bottom, right] * across
+    colours: Array = upper + down * (lower - upper)
+    return colours
 
 
 def _span(low: float, high: float, limit: int) -> slice:
@@ -230,20 +261,21 @@ class SyntheticVideo:
         for cover in self._covers:
             where, mask, _ = cover.mask(shown.shape, index, self.motion.softness)
             shown[where] *= 1 - mask
-        angles = np.linspace(0, 2 * np.pi, 720, endpoint=False)
-        area = (self._object.radius(angles) ** 2).mean() * np.pi * self._object.sizes[index].prod()
+        area = self._object.area * self._object.sizes[index].prod()
         return float(min(1, shown.sum() / area))
 
-    def _scene(self, index: int) -> Array:
+    def _scene(self, index: int) -> NDArray[np.float32]:
         """The background under the camera, (H, W, 3), 0-255: bilinear between its pixels."""
         row, column = self._camera[index]
         top, left = math.floor(row), math.floor(column)
         down, across = row - top, column - left
         part = self._background[
             top : top + self.motion.height + 1, left : left + self.motion.width + 1
-        ].astype(np.float64)
-        rows = part[:-1] + down * (part[1:] - part[:-1])
-        scene: Array = rows[:, :-1] + across * (rows[:, 1:] - rows[:, :-1])
+        ].astype(np.float32)
+        rows = part[:-1] * np.float32(1 - down)
+        rows += part[1:] * np.float32(down)
+        scene: NDArray[np.float32] = rows[:, :-1] * np.float32(1 - across)
+        scene += rows[:, 1:] * np.float32(across)
         return scene
 
     def _thing(self, rng: np.random.Generator, texture: NDArray[np.uint8]) -> _Thing:

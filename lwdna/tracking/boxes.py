@@ -118,22 +118,19 @@ def proposals(
     Returns:
         Proposals (count, 4), and their IoU (count,).
     """
-    drawn = [_proposal(box, least, generator) for _ in range(count)]
-    boxes = torch.stack(drawn)
-    return boxes, iou(boxes, box.expand_as(boxes))
-
-
-def _proposal(box: Tensor, least: float, generator: torch.Generator) -> Tensor:
-    which = int(torch.randint(len(SPREADS), (), generator=generator))
-    spread, side = SPREADS[which], side_of(box)
-    proposal = box
+    spread = box.new_tensor(SPREADS)[torch.randint(len(SPREADS), (count,), generator=generator)]
+    true, side = box.expand(count, 4), side_of(box)
+    boxes, overlap = true, torch.zeros_like(spread)
     for _ in range(TRIES):
-        draws = torch.randn(4, generator=generator, dtype=box.dtype) * spread * side
-        size = box[2:] + draws[2:]
-        other = box[2:] * (0.15 + 0.35 * torch.rand(2, generator=generator, dtype=box.dtype))
-        size = torch.where(size <= 1, other, size)
-        proposal = box_around(centre_of(box) + draws[:2], size)
-        if iou(proposal, box) > least:
+        far = (overlap <= least)[:, None]
+        if not far.any():
             break
-        spread *= 0.9
-    return proposal
+        noise = torch.randn(count, 4, generator=generator, dtype=box.dtype)
+        draws = noise * spread[:, None] * side
+        size = box[2:] + draws[:, 2:]
+        share = torch.rand(count, 2, generator=generator, dtype=box.dtype)
+        size = torch.where(size <= 1, box[2:] * (0.15 + 0.35 * share), size)
+        boxes = torch.where(far, box_around(centre_of(box) + draws[:, :2], size), boxes)
+        overlap = iou(boxes, true)
+        spread = torch.where(far[:, 0], 0.9 * spread, spread)
+    return boxes, overlap

@@ -10,6 +10,7 @@ from typing import Any, TypedDict
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import conv2d
 
 from lwdna.errors import CheckpointError, LwdnaError, first_line, require, require_known
 from lwdna.graph.surgery import tensors_of
@@ -238,7 +239,10 @@ class PerFrame(nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """An image (1, 3, S, S) to scores (1, 1, S', S') and the two maps (1, C, H, W) of boxes."""
         fine, coarse = self.model.maps(image)
-        scores = scores_of(self.model.head(coarse)[None], self.filters)
+        # What scores_of computes, as the convolution that it is: products of matrices are not
+        # counted.
+        padding = self.model.settings.kernel // 2
+        scores = conv2d(self.model.head(coarse), self.filters, padding=padding)
         return scores, *self.model.iou_net.maps(fine, coarse)
 
 
