@@ -160,7 +160,10 @@ def _mirrored(places: Array, limit: int) -> Array:
 def _bilinear(image: NDArray[np.uint8], down: Array, across: Array) -> Array:
     """The colours (h, w, 3) of an image between its pixels, at places (h, w) within it."""
     top, left = (np.floor(places).astype(np.intp) for places in (down, across))
-    bottom, right = np.minimum(top + 1, image.shape[0] - 1), np.minimum(left + 1, image.shape[1] - 1)
+    bottom, right = (
+        np.minimum(top + 1, image.shape[0] - 1),
+        np.minimum(left + 1, image.shape[1] - 1),
+    )
     down, across = (down - top)[:, :, None], (across - left)[:, :, None]
     upper = image[top, left] * (1 - across) + image[top, right] * across
     lower = image[bottom, left] * (1 - across) + image[bottom, right] * across

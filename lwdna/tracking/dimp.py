@@ -55,6 +55,8 @@ class Settings:
     """Steps of steepest descent in training."""
     sigma: float = 0.25
     """Standard deviation of labels, in sides of a square of the object's area."""
+    iou_weight: float = 1.0
+    """Factor of the loss of the IoU branch in training."""
     bins: int = 100
     """Distances at which label, mask and weight of the learned loss are free."""
     bin_spacing: float = 0.1
@@ -73,7 +75,7 @@ class Settings:
             value, least = getattr(self, name), 2 if name in {"iou_width", "bins"} else 1
             whole = isinstance(value, int) and value >= least
             require(whole, f"'{name}' of the tracker", value, f"a whole number from {least} up")
-        for name in ("factor", "sigma", "bin_spacing", "step"):
+        for name in ("factor", "sigma", "bin_spacing", "step", "iou_weight"):
             value = getattr(self, name)
             above = isinstance(value, int | float) and 0 < value < math.inf
             require(above, f"'{name}' of the tracker", value, "a number above 0")
@@ -270,7 +272,7 @@ def losses(settings: Settings, prediction: Prediction, target: Target) -> dict[s
     residual = torch.where(background, scores.clamp(min=0), scores - label)
     classified = 100 * residual.square().mean((0, 2, 3, 4)).sum()
     judged = (prediction["iou"] - (2 * target["iou"] - 1)).square().mean()
-    return {"classifier": classified, "iou": judged}
+    return {"classifier": classified, "iou": settings.iou_weight * judged}
 
 
 def build(

@@ -5,9 +5,10 @@ A sample is a function of (seed, epoch, index), as all training data of this pac
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from lwdna.data.sequences import Video
-from lwdna.errors import DataError, require
+from lwdna.errors import DataError, require, require_known
 from lwdna.tracking.boxes import jittered, proposals
 from lwdna.tracking.crops import around, cut
 from lwdna.tracking.dimp import Settings, Target
@@ -47,6 +48,32 @@ class Sampling:
     """Chance that all frames are gray."""
     brightness: float = 0.2
     """By which each frame is brighter or darker, at most."""
+
+    def __post_init__(self) -> None:
+        for name in ("train_frames", "test_frames", "gap", "proposals"):
+            value = getattr(self, name)
+            whole = isinstance(value, int) and value >= 1
+            require(whole, f"'{name}' of the samples", value, "a whole number from 1 up")
+        for name in ("train_jitter", "test_jitter"):
+            value = getattr(self, name)
+            two = len(value) == 2 and all(0 <= v < math.inf for v in value)
+            require(two, f"'{name}' of the samples", str(value), "two numbers from 0 up")
+        for name in ("gray", "brightness"):
+            value = getattr(self, name)
+            require(0 <= value <= 1, f"'{name}' of the samples", value, "a number from 0 to 1")
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> Sampling:
+        """Read what a configuration says; what it does not say is as in DiMP.
+
+        Raises:
+            ConfigError: if a setting does not exist or cannot be.
+        """
+        known = [entry.name for entry in fields(cls)]
+        for name in values:
+            require_known(name, known, f"Samples of videos have no setting '{name}';")
+        jitters = {"train_jitter", "test_jitter"}
+        return cls(**{k: tuple(v) if k in jitters else v for k, v in values.items()})
 
 
 class VideoSet(NamedTuple):

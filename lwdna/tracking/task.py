@@ -20,7 +20,7 @@ from lwdna.tasks.trees import Tree, batch_length
 from lwdna.tracking.classifier import place_pixels
 from lwdna.tracking.dimp import Dimp, Settings, loss, save
 from lwdna.tracking.following import measured, staying, videos_of
-from lwdna.tracking.samples import Inputs, Samples, VideoSet
+from lwdna.tracking.samples import Inputs, Samples, Sampling, VideoSet
 
 
 class Fixed(Dataset[Any]):
@@ -41,7 +41,8 @@ class Tracking(Task):
     """Learning to follow objects (DiMP, Sec. 3.4).
 
     The section has ``tracker``, the settings of :class:`lwdna.tracking.dimp.Settings` that differ
-    from the defaults; ``samples_per_epoch``, and ``test_samples``, the length of a test.
+    from the defaults; ``samples_per_epoch``, and ``test_samples``, the length of a test; and
+    perhaps ``sampling``, settings of :class:`lwdna.tracking.samples.Sampling`.
     Data are listings of sets of videos (:mod:`lwdna.data.sequence_sets`).
     """
 
@@ -66,7 +67,8 @@ class Tracking(Task):
 
     def _samples(self, path: PathLike, length: int, seed: int) -> Samples:
         sets = [VideoSet(videos, weight) for videos, weight, _ in open_sets(path)]
-        return Samples(sets, self.settings, length=length, seed=seed)
+        sampling = Sampling.read(self.section.get("sampling", {}))
+        return Samples(sets, self.settings, length=length, seed=seed, sampling=sampling)
 
     def model_on(self, network: nn.Module, *, seed: int) -> Dimp:
         """A tracker on a backbone, its other weights drawn by the seed."""

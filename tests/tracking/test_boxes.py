@@ -148,6 +148,22 @@ def test_proposals_overlap_and_differ():
     assert torch.equal(drawn, again)
 
 
+def test_proposals_that_overlap_too_little_are_drawn_again():
+    target = box(100, 120, 50, 70)
+    _, free = bx.proposals(target, 400, torch.Generator().manual_seed(0), least=0.0)
+    drawn, overlap = bx.proposals(target, 400, torch.Generator().manual_seed(0), least=0.7)
+    assert float(free.min()) < 0.5 < 0.7 < float(overlap.min())
+    torch.testing.assert_close(overlap, bx.iou(drawn, target.expand_as(drawn)))
+    kept = free > 0.7
+    torch.testing.assert_close(overlap[kept], free[kept])
+
+
+def test_proposals_of_a_box_that_none_overlaps_end():
+    """An object of a hundredth of a pixel: sides are not below a share of its own."""
+    drawn, overlap = bx.proposals(box(3, 4, 0.01, 0.01), 20, torch.Generator().manual_seed(0))
+    assert bool(drawn.isfinite().all() & (drawn[:, 2:] > 0).all() & (overlap <= 1).all())
+
+
 def test_jitter_has_the_spread_it_is_given():
     generator = torch.Generator().manual_seed(0)
     target = box(100, 120, 50, 70)

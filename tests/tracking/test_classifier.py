@@ -64,6 +64,22 @@ def test_scores_are_correlations_of_each_sequence(kernel):
     torch.testing.assert_close(scores[1, 2, 3, 5], by_hand)
 
 
+@pytest.mark.parametrize("kernel", [1, 3, 4, 5])
+def test_scores_are_a_convolution_with_a_group_for_each_sequence(kernel):
+    """Of maps that are not square too; and so are their gradients."""
+    features, filters, _ = problem(kernel=kernel)
+    features = features[..., 1:].clone().requires_grad_()
+    filters.requires_grad_()
+    maps = features.transpose(0, 1).flatten(1, 2)
+    wanted = torch.nn.functional.conv2d(maps, filters, padding=kernel // 2, groups=2)
+    scores = scores_of(features, filters)
+    torch.testing.assert_close(scores, wanted.transpose(0, 1))
+    given = [
+        torch.autograd.grad(made.square().sum(), (features, filters)) for made in (scores, wanted)
+    ]
+    torch.testing.assert_close(*given)
+
+
 def test_scores_move_with_the_image():
     """By one cell for one stride, away from the borders."""
     generator = torch.Generator().manual_seed(0)

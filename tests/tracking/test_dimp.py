@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from lwdna.errors import CheckpointError, ConfigError
 from lwdna.networks.provenance import provenance_of
 from lwdna.networks.sealed import seal
 from lwdna.networks.weights import save as save_network
+from lwdna.tracking.classifier import scores_of
 from lwdna.tracking.dimp import Dimp, PerFrame, Settings, load, loss, losses, save
 
 MILLION = 1e6
@@ -56,6 +58,24 @@ def test_what_a_frame_costs():
     backbone, _ = lwdna.complexity(model.backbone, torch.zeros(1, 3, 288, 288))
     assert backbone / 1e9 == pytest.approx(5.42, rel=0.01)
     assert flops / 1e9 == pytest.approx(5.42 + 1.53 + 3.25 + 0.003, rel=0.01)
+
+
+def test_the_scores_of_a_frame_are_counted(small_tracker):
+    """A multiplication for each channel and place of the filter, at each place of the map."""
+
+    class WithoutScores(PerFrame):
+        def forward(self, image):
+            fine, coarse = self.model.maps(image)
+            return self.model.head(coarse), *self.model.iou_net.maps(fine, coarse)
+
+    model = small_tracker(channels=8).eval()
+    image = torch.rand(1, 3, model.settings.size, model.settings.size)
+    counted, without = (lwdna.complexity(c(model), image)[0] for c in (PerFrame, WithoutScores))
+    assert counted - without == 8 * model.settings.kernel**2 * model.score_size**2
+    shown = PerFrame(model)
+    shown.filters = torch.randn_like(shown.filters)
+    features = model.head(model.maps(image)[1])
+    torch.testing.assert_close(shown(image)[0], scores_of(features[None], shown.filters)[0])
 
 
 @pytest.mark.parametrize("name", smallest_of_each_family())
@@ -106,6 +126,8 @@ def test_the_loss_by_hand(small_tracker):
     scores[0, 3, 0, 0, 0], scores[0, 4, 0, 0, 1] = 2, -2  # a false alarm, and a true negative
     more = losses(model.settings, prediction, target)["classifier"] - parts["classifier"]
     assert float(more) == pytest.approx(100 * 4 / 361, rel=1e-5)
+    heavier = losses(replace(model.settings, iou_weight=5), prediction, target)
+    assert float(heavier["iou"]) == pytest.approx(5 * 0.0625)
     assert float(loss(model.settings, prediction, target)) == pytest.approx(
         float(sum(losses(model.settings, prediction, target).values()))
     )

@@ -162,6 +162,30 @@ def test_gray_and_brightness():
     assert bool((red >= 200 / 255 * 0.8 - 1e-6).all() & (red <= 200 / 255 * 1.2 + 1e-6).all())
 
 
+def test_sampling_is_read_from_a_configuration():
+    read = Sampling.read({"train_frames": 1, "proposals": 5, "test_jitter": [0.5, 3.6]})
+    assert read == Sampling(train_frames=1, proposals=5, test_jitter=(0.5, 3.6))
+    (images, boxes, tests, proposals), _ = samples(sampling=read)[0, 0]
+    assert (len(images), len(boxes), len(tests)) == (1, 1, 3)
+    assert proposals.shape == (3, 5, 4)
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"trian_frames": 1}, "no setting 'trian_frames'; did you mean 'train_frames'"),
+        ({"train_frames": 0}, "'train_frames' of the samples is 0"),
+        ({"proposals": 2.5}, "'proposals' of the samples is 2.5"),
+        ({"train_jitter": [0.1]}, "'train_jitter' of the samples"),
+        ({"test_jitter": [0.1, -1]}, "'test_jitter' of the samples"),
+        ({"gray": 1.5}, "'gray' of the samples is 1.5"),
+    ],
+)
+def test_sampling_that_cannot_be(values, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        Sampling.read(values)
+
+
 def test_a_tracker_learns_from_them(small_tracker):
     """In a few steps the loss of classifier and IoU branch falls, on samples not seen before."""
     model = small_tracker(channels=8)
@@ -170,7 +194,7 @@ def test_a_tracker_learns_from_them(small_tracker):
         model.settings,
         length=1000,
         seed=0,
-        sampling=Sampling(train_frames=1, test_frames=1),
+        sampling=Sampling(train_frames=1, test_frames=1, proposals=32),
     )
     optimiser = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], 1e-3)
     values = []

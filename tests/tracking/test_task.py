@@ -93,6 +93,15 @@ def test_samples_are_a_function_of_seed_epoch_and_index(videos):
     assert torch.equal(tests[1][0].test_images, one[0, 1][0].test_images)
 
 
+def test_the_section_says_how_samples_are_made(videos):
+    section = SECTION | {"sampling": {"train_frames": 2, "test_frames": 1, "proposals": 4}}
+    inputs, target = task_for(section).train_data(videos(*TRAINED), seed=4)[0, 0]
+    assert [len(part) for part in inputs] == [2, 2, 1, 1]
+    assert target["iou"].shape == (1, 4)
+    with pytest.raises(ConfigError, match="no setting 'frames'"):
+        task_for(SECTION | {"sampling": {"frames": 2}}).train_data(videos(*TRAINED), seed=4)
+
+
 def test_measures_of_what_is_known():
     """A peak at the object in one of two test frames, and proposals judged 0.1 too well."""
     task = task_for(SECTION)
