@@ -62,6 +62,7 @@ COMMANDS = {
 
 PIPELINE = (
     *("download", "images", "crop", "gray", "digits", "pack", *SEARCHES),
+    *("sequences", "follow", "evaluate-boxes", "submission", "success", "boxes-strip"),
     *("reference", "table", "channels", "latents", "agreement", "strip", "replicate"),
     "replication-table",
 )

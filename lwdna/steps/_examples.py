@@ -10,6 +10,9 @@ _STORES = "--train results/data/digits/train.h5 --test results/data/digits/test.
 _PROTOCOL = """--protocol '{"epochs": 15, "batch_size": 16, "schedule": {"kind": "cosine"},
     "optimizer": {"kind": "sgd", "lr": 0.05, "momentum": 0.9}}'"""
 _DENOISING = """--task '{"kind": "denoising", "sigma": 70, "patch_size": 40}'"""
+_TRACKING = """--task '{"kind": "tracking", "tracker": {"taps": ["features.3", "features.5"]}}'"""
+_BOXES = "results/runs/motion-dimp/{}/seed0"
+_VIDEOS = "results/sequences/motion/test.json"
 _FILES = "--csv {0}.csv --markdown {0}.md --html {0}.html"
 _RUNS = "results/runs/photographs-dncnn"
 
@@ -39,6 +42,9 @@ lwdna crop results/images/div2k/train --size 480 --step 240 --threshold 48 --sca
     "gray": "lwdna gray colour.h5 --output gray.h5",
     "digits": "lwdna digits --train train.h5 --test test.h5 --train-fraction 0.25",
     "pack": "lwdna pack flowers/train --output train.h5",
+    "sequences": """\
+lwdna sequences --split test --set '{"layout": "otb100", "folder": "data/OTB100"}' \
+    --output test.json""",
     "shrink": """\
 lwdna shrink ResNet20 --dataset cifar10 --flops-ratio 0.5 --criterion magnitude \\
     --output small.safetensors
@@ -61,6 +67,24 @@ lwdna evaluate trained.safetensors --test digits results/data/digits/test.h5 \\
 lwdna reference --test photographs results/images/photographs/test \\
     {_DENOISING} \\
     --output noisy.csv""",
+    "follow": f"""\
+lwdna follow {_BOXES.format("lw-dna")}/weights.safetensors --test {_VIDEOS} \
+    {_TRACKING} \
+    --checkpoints checkpoints --boxes boxes.zip --times times.zip""",
+    "evaluate-boxes": f"""\
+lwdna evaluate-boxes tracker.safetensors --boxes tracker.safetensors motion boxes.zip \
+    {_TRACKING} \
+    --test motion {_VIDEOS} --output metrics.csv""",
+    "submission": """\
+lwdna submission boxes.zip --times times.zip --test test.json --output submission.zip""",
+    "success": f"""\
+lwdna success --boxes lw-dna motion boxes.zip --test motion {_VIDEOS} \
+    {_TRACKING} \
+    --title "On motion" --output success.png""",
+    "boxes-strip": f"""\
+lwdna boxes-strip --boxes lw-dna boxes.zip --test {_VIDEOS} \
+    {_TRACKING} \
+    --output boxes.png --animation boxes.webp""",
     "table": f"""\
 lwdna table 2 {_RUNS}/*/metrics.csv --paper paper/table2.csv \\
     --complexity results/complexity.csv --experiments '{{"photographs-dncnn": {{

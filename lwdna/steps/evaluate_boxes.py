@@ -22,7 +22,7 @@ from lwdna.steps._options import (
     task,
     threads,
 )
-from lwdna.steps.evaluate import columns_of
+from lwdna.steps.evaluate import columns_of, say
 from lwdna.tasks.task import task_for
 from lwdna.tracking.box_files import read_archive
 from lwdna.tracking.dimp import Dimp, PerFrame, load, read_backbone
@@ -83,7 +83,9 @@ def main(*, found: dict[str, Any], tests: dict[str, Any], output: Path) -> None:
         for name, videos in sets.items():
             convention = tests["conventions"].get(name, usual)
             result = measured(videos, read_archive(boxes[path, name]), convention)
-            rows.append({**known, "test_set": name, **columns_of(result), **counts})
+            row = {**known, "test_set": name, **columns_of(result), **counts}
+            say(path, row)
+            rows.append(row)
     write_rows(output, rows)
 
 
