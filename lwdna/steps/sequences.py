@@ -24,7 +24,13 @@ _KINDS = [name for name, kind in DATASET_KINDS.items() if kind.moving]
     required=True,
     help="JSON: the layout of a set, and where it lies or how it is made; again for each set.",
 )
-@click.option("--kind", type=click.Choice(_KINDS), default=_KINDS[0], show_default=True)
+@click.option(
+    "--kind",
+    type=click.Choice(_KINDS),
+    default=_KINDS[0],
+    show_default=True,
+    help="Of the dataset, as in a configuration.",
+)
 @split
 @output
 def main(*, sets: tuple[dict[str, Any], ...], kind: str, split: str, output: Path) -> None:
