@@ -134,7 +134,7 @@ def test_a_plan_counts_the_jobs_of_the_dry_run(papers_plan):
     for name, number in there.items():
         assert re.search(rf"\b{name} {number}\b", text.split("Jobs by rule: ")[1]), name
     runs = frame[frame["table"].notna()]
-    rules = ("train", "shrink", *SEARCHES, "evaluate")
+    rules = ("train", "shrink", *SEARCHES, "evaluate", "follow")
     assert runs["jobs"].sum() == sum(there[rule] for rule in rules)
     assert frame["jobs"].iloc[:-1].sum() == frame["jobs"].iloc[-1]
 

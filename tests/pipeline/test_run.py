@@ -16,10 +16,15 @@ from running import lwdna as command
 
 import lwdna
 from lwdna.config.methods import METHODS
+from lwdna.data.sequence_sets import open_sets
 from lwdna.networks.weights import read_provenance
 from lwdna.rivals.dhp_record import read_latents
+from lwdna.tracking.box_files import read_archive
+from lwdna.tracking.dimp import PerFrame
+from lwdna.tracking.following import videos_of
 
 PRINTED = {"table", "training_logs", "remaining_channels", "strip", "latents", "agreement"}
+PRINTED |= {"success", "boxes_strip"}
 """The rules that make tables and figures."""
 
 
@@ -34,7 +39,7 @@ def changed(tmp_path, change):
 
 def test_every_table_is_there_and_honest(finished):
     scale = yaml.safe_load(TINY.read_text())["scale"]
-    for number in (1, 2, 3, 4):
+    for number in (1, 2, 3, 4, 5):
         text = (finished / f"results/tables/table{number}.md").read_text()
         assert scale in text
         assert (
@@ -155,7 +160,36 @@ def test_what_networks_have_to_beat_is_measured_unasked(finished):
         assert (first["method"], first["status"]) == (title, "run")
         assert first["psnr_db_mean"] == pytest.approx(measured["psnr_db"][0], abs=1e-6)
         assert 10 < first["psnr_db_mean"] < 40
-    assert len(list((finished / "results/references").glob("*/*.csv"))) == 2
+    assert len(list((finished / "results/references").glob("*/*.csv"))) == 3
+
+
+def test_trackers_are_on_the_networks_of_the_run(finished):
+    """Each on that of its method, which its training changes; what they find is in Table 5."""
+    table = pd.read_csv(finished / "results/tables/table5.csv").set_index("method")
+    assert table.index.to_list() == ["Box that stays", "Baseline", "LW-DNA"]
+    assert (table["status"] == "run").all() and table["synthetic"].all()
+    assert table["average_overlap_percent_mean"].between(0, 100).all()
+    said = (finished / "results/tables/table5.md").read_text()
+    assert "DiMP-LW-DNA" in said and "motion (synthetic)" in said
+    for title, method in (("Baseline", "baseline"), ("LW-DNA", "lw-dna")):
+        path = finished / f"results/runs/tracking/{method}/seed0/weights.safetensors"
+        backbone = lwdna.load(finished / f"results/runs/digits/{method}/seed0/weights.safetensors")
+        tracker = lwdna.tracking.load(path, device="cpu").model
+        own = tracker.backbone.network.state_dict()
+        given = backbone.state_dict()
+        assert {name: t.shape for name, t in own.items()} == {n: t.shape for n, t in given.items()}
+        # What follows the last tap is kept as it was, and what comes before has learned.
+        assert own["classifier.weight"].equal(given["classifier.weight"])
+        assert not own["features.0.0.weight"].equal(given["features.0.0.weight"])
+        image = torch.zeros(1, 3, 72, 72)
+        flops = lwdna.complexity(PerFrame(tracker), image)[0]
+        assert table["flops_g"][title] == pytest.approx(flops / 1e9)
+    truth = finished / "results/sequences/motion/test.json"
+    for method in ("baseline", "lw-dna"):
+        boxes = read_archive(finished / f"results/runs/tracking/{method}/seed0/boxes/motion.zip")
+        assert [*boxes] == [video.name for video in videos_of(open_sets(truth))]
+    with Image.open(finished / "results/figures/boxes-tracking.webp") as film:
+        assert film.n_frames == 24
 
 
 def test_criteria_are_compared(finished):
@@ -169,7 +203,7 @@ def test_criteria_are_compared(finished):
 
 def test_figures_show_something(finished):
     names = ["training-logs", "remaining-channels", "strip-denoising", "strip-super-resolution"]
-    names += ["latents-digits", "agreement"]
+    names += ["latents-digits", "agreement", "success-tracking", "boxes-tracking"]
     for name in names:
         picture = np.asarray(Image.open(finished / f"results/figures/{name}.png").convert("L"))
         assert picture.shape[1] >= 900 and picture.std() > 5
@@ -340,6 +374,8 @@ def test_the_report_has_the_tables_and_figures(finished, tmp_path):
         "training-logs.png",
         "strip-denoising.png",
         "latents-digits.gif",
+        "table5.html",
+        "boxes-tracking.webp",
     ):
         assert item in text
     assert "Table 3 of the supplement" in text
