@@ -6,9 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-import torch
 
-import lwdna
 from lwdna.data.sequence_sets import open_sets
 from lwdna.io.checksummed_csv import write_rows
 from lwdna.networks.own import maker
@@ -25,7 +23,7 @@ from lwdna.steps._options import (
 from lwdna.steps.evaluate import columns_of, say
 from lwdna.tasks.task import task_for
 from lwdna.tracking.box_files import read_archive
-from lwdna.tracking.dimp import Dimp, PerFrame, load, read_backbone
+from lwdna.tracking.dimp import Dimp, complexity, load, read_backbone
 from lwdna.tracking.following import measured
 
 _found = bundle(
@@ -91,8 +89,5 @@ def main(*, found: dict[str, Any], tests: dict[str, Any], output: Path) -> None:
 
 def _complexity(model: Dimp, *, batch_norm: bool) -> dict[str, float]:
     """What a frame costs at the size of the search region, but for its boxes, and parameters."""
-    image = torch.zeros(1, 3, model.settings.size, model.settings.size)
-    flops, _ = lwdna.complexity(PerFrame(model), image, batch_norm=batch_norm)
-    backbone, _ = lwdna.complexity(model.backbone, image, batch_norm=batch_norm)
-    params = sum(parameter.numel() for parameter in model.parameters())
+    flops, backbone, params = complexity(model, batch_norm=batch_norm)
     return {"flops": flops, "params": params, "backbone_flops_g": backbone / 1e9}

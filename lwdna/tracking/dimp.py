@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
 from lwdna.errors import CheckpointError, LwdnaError, first_line, require, require_known
+from lwdna.graph.complexity import complexity as count_flops
 from lwdna.graph.surgery import tensors_of
 from lwdna.networks.provenance import Provenance
 from lwdna.networks.sealed import read_sealed, whole_metadata, write_sealed
@@ -246,6 +247,28 @@ class PerFrame(nn.Module):
         padding = self.model.settings.kernel // 2
         scores = conv2d(self.model.head(coarse), self.filters, padding=padding)
         return scores, *self.model.iou_net.maps(fine, coarse)
+
+
+def complexity(model: Dimp, *, batch_norm: bool = True) -> tuple[int, int, int]:
+    """What a tracker costs, by the paper's convention.
+
+    Args:
+        model: the tracker.
+        batch_norm: count batch norm.
+
+    Returns:
+        FLOPs of a frame of :class:`PerFrame`, those of the backbone in it, and the parameters in
+        use: layers of the backbone after the last tap are not.
+
+    Raises:
+        GraphError: if the backbone does not run.
+    """
+    image = model.mean.new_zeros(1, 3, model.settings.size, model.settings.size)
+    flops, _ = count_flops(PerFrame(model), image, batch_norm=batch_norm)
+    backbone, _ = count_flops(model.backbone, image, batch_norm=batch_norm)
+    # Those that are not run are frozen.
+    params = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    return flops, backbone, params
 
 
 def _by_sequence(maps: Tensor, sequences: int) -> Tensor:

@@ -20,7 +20,7 @@ from lwdna.networks.registry import input_shape
 from lwdna.networks.user_code import is_own
 from lwdna.rivals.search import Effort, Rival
 from lwdna.tasks.sections import NetworkSection
-from lwdna.tracking.dimp import Dimp, PerFrame, Settings
+from lwdna.tracking.dimp import Dimp, Settings, complexity
 
 
 def label(section: Experiment) -> str:
@@ -61,8 +61,8 @@ def _count_tracker(network: str, tracker: str) -> tuple[float, float]:
     backbone, image = _made(json.loads(network), (1, 3, settings.size, settings.size))
     with torch.device(image.device):
         model = Dimp(backbone, settings)
-        flops, _ = lwdna.complexity(PerFrame(model), image)
-    return float(flops), float(sum(parameter.numel() for parameter in model.parameters()))
+        flops, _, params = complexity(model)
+    return float(flops), float(params)
 
 
 @cache

@@ -380,8 +380,8 @@ def test_files_are_the_same_bytes_twice_and_a_title_changes_only_the_markdown(
 
 
 def test_errors_say_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no table 5"):
-        make_table(5, paper=None, metrics=NOTHING, complexity=NOTHING, experiments={})
+    with pytest.raises(ConfigError, match="no table 6"):
+        make_table(6, paper=None, metrics=NOTHING, complexity=NOTHING, experiments={})
     wrong = RESNET56 | {"paper": {"dataset": "cifar10", "network": "Resnet56"}}
     with pytest.raises(ConfigError, match="did you mean 'cifar10 / ResNet56'"):
         table(1, [], {"r": wrong})
