@@ -150,7 +150,8 @@ LAYOUTS: Mapping[Table, Layout] = {
         "the share of frames above an overlap, AUC, P and NP success and precision by sequence. "
         "FLOPs are those of a frame of the whole tracker, but for boxes, at the size of its search "
         "region; those of the backbone's part beside them. Parameters are those in use. Of a "
-        "test set whose truth only a server has, what it takes is in results/runs/. The material supplied with this project "
+        "test set whose truth only a server has, what it takes is in results/runs/. The material "
+        "supplied with this project "
         "holds no numbers of the paper for tracking.",
         measures=(
             Measure("average_overlap_percent", "AO [%]", 1),

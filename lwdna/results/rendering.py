@@ -238,7 +238,8 @@ def _result_cells(layout: Layout, row: Mapping[Any, Any]) -> list[str]:
 def _mean_cell(row: Mapping[Any, Any], measure: Measure) -> str:
     mean, std = row[f"{measure.column}_mean"], row[f"{measure.column}_std"]
     if is_missing(mean):
-        return "-" if row["status"] == RUN else NOT_RUN
+        alone = row["status"] == RUN and row["method"] in REFERENCE_TITLES
+        return "-" if alone else NOT_RUN
     text = f"{mean:.{measure.decimals}f}"
     if not is_missing(std):
         text += f" ± {std:.{measure.decimals}f}"
