@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from lwdna.config.allowed import allowed, resolved
 from lwdna.config.read import read_rules
 from lwdna.errors import ConfigError
 from lwdna.io.atomic import write_text
@@ -32,10 +33,10 @@ GPUs, memory) is in `profiles/`. Unknown keys are refused.
 | `complexity.yaml` | the complexity columns of the paper's tables, without training |
 | `schema.yaml` | what is allowed; this page is made from it |
 
-In a clone of the repository, `config.yaml` is a link to the one a folder up; a file given by
-`--configfile` that has `datasets`, `protocols` and `experiments` stands alone, any other changes
-the default. Where snakedeploy deployed the workflow, `config/config.yaml` is yours to edit; a file
-given by `--configfile` changes it, or takes its place with `--replace-workflow-config`. Paths of
+In a clone of the repository, `config.yaml` is a link to the one a folder up. A file given by
+`--configfile` changes the default key by key, unless it says `base: none`: then it stands alone.
+Where snakedeploy deployed the workflow, `config/config.yaml` is yours to edit; a file given by
+`--configfile` changes it, or takes its place with `--replace-workflow-config`. Paths of
 images are relative to the working directory. What has neither a default nor "required" may be left
 out, unless the kind of task needs it: what is missing is named before anything runs.
 """
@@ -64,14 +65,14 @@ def _rows(
 ) -> Iterator[tuple[str, ...]]:
     """The rows of a table; a mapping from names of the user's choice becomes a section."""
     for key, given in section["properties"].items():
-        rule = _resolved(given, schema)
+        rule = resolved(given, schema)
         name = f"{prefix}{key}"
         named = rule.get("additionalProperties")
-        kind = _type(rule, schema)
+        kind = allowed(rule, schema)
         if isinstance(named, Mapping):
             title = f"`{name}.<name>`"
             kind = "by name, see below"
-            inner = _resolved(named, schema)
+            inner = resolved(named, schema)
             sections.append((title, inner, inner.get("description")))
         if "description" not in rule:
             raise ConfigError(f"'{name}' has no description in config/schema.yaml; write one.")
@@ -81,52 +82,6 @@ def _rows(
         yield f"`{name}`", kind, default, rule["description"]
         if "properties" in rule:
             yield from _rows(rule, schema, sections, f"{name}.")
-
-
-def _resolved(rule: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A rule with what it refers to; what stands beside the reference wins."""
-    if "$ref" not in rule:
-        return rule
-    target = schema["$defs"][rule["$ref"].removeprefix("#/$defs/")]
-    return {**_resolved(target, schema), **{k: v for k, v in rule.items() if k != "$ref"}}
-
-
-def _type(rule: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
-    """What values a rule allows, in words."""
-    rule = _resolved(rule, schema)
-    if "enum" in rule:
-        return " or ".join(f"`{value}`" for value in rule["enum"])
-    if "const" in rule:
-        return f"`{rule['const']}`"
-    for choice in ("anyOf", "oneOf"):
-        if choice in rule:
-            return " or ".join(_type(option, schema) for option in rule[choice])
-    kinds = rule.get("type", "anything")
-    return " or ".join(_kind(kind, rule, schema) for kind in _listed(kinds))
-
-
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
-
-
-def _kind(kind: str, rule: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
-    """One of the types of a rule with its bounds, in words."""
-    if kind == "array":
-        items = _type(rule["items"], schema) if "items" in rule else "anything"
-        low, high = rule.get("minItems"), rule.get("maxItems")
-        return f"list of {low} x {items}" if low and low == high else f"list of {items}"
-    if kind == "object":
-        return "mapping"
-    if kind in {"integer", "number"}:
-        signs = {
-            "minimum": "≥",
-            "exclusiveMinimum": ">",
-            "maximum": "≤",
-            "exclusiveMaximum": "<",
-        }
-        bounds = [f"{sign} {rule[key]}" for key, sign in signs.items() if key in rule]
-        return " ".join([kind, ", ".join(bounds)]).strip()
-    return {"string": "text", "boolean": "true or false", "null": "nothing"}.get(kind, kind)
 
 
 if __name__ == "__main__":

@@ -12,17 +12,21 @@ from typing import Any
 import jsonschema
 import yaml
 
+from lwdna.config.allowed import problem, shown
 from lwdna.config.methods import METHODS, SEARCHES
 from lwdna.data.catalog import DATASET_KINDS
-from lwdna.errors import ConfigError, nearest
+from lwdna.errors import ConfigError
 from lwdna.io.project import SCHEMA
 from lwdna.tasks.kinds import KINDS, tables
 
 FILTERS = ("datasets", "networks", "methods", "experiments")
 """What the part of the experiments to run can be named by, in the section ``only``."""
 
-SECTIONS = frozenset({"datasets", "protocols", "experiments"})
-"""A configuration that has all of these stands alone; any other changes the default."""
+BASES = ("default", "none")
+"""What a configuration may say of its ``base``: that it changes the default, or stands alone."""
+
+LARGEST_NUMBER = 2**62
+"""Of a configuration; twice as much is no whole number of a machine."""
 
 _LARGEST = 1_000_000
 """Entries of a configuration, its aliases written out; the paper's has some thousand."""
@@ -92,14 +96,12 @@ def _names(value: Any) -> list[str]:
 
 
 def read_numbers(rules: dict[str, Any], config: dict[str, Any]) -> None:
-    """Turn text into the number it is where one is wanted: --config gives lists of text."""
-    for error in jsonschema.Draft202012Validator(rules).iter_errors(config):
-        if error.validator == "type" and isinstance(error.instance, str):
-            try:
-                value = yaml.safe_load(error.instance)
-            except (yaml.YAMLError, RecursionError, ValueError):
-                continue  # no number
-            if isinstance(value, int | float) and error.absolute_path:
+    """Turn text into the number it is where one is wanted, which --config gives lists of, and a
+    number such as 1.0 into the integer that it is."""
+    for error in _validator()(rules).iter_errors(config):
+        if error.validator == "type" and error.absolute_path:
+            value = _number(error.instance)
+            if value is not None and (isinstance(error.instance, str) or type(value) is int):
                 *path, last = error.absolute_path
                 holder: Any = config
                 for step in path:
@@ -107,13 +109,30 @@ def read_numbers(rules: dict[str, Any], config: dict[str, Any]) -> None:
                 holder[last] = value
 
 
-def require_finite(config: dict[str, Any]) -> None:
-    """Refuse .nan and .inf, which YAML knows and no key wants."""
+def _number(value: Any) -> int | float | None:
+    """The number that a value of another type is; None if it is none."""
+    if isinstance(value, str):
+        try:
+            value = yaml.safe_load(value)
+        except (yaml.YAMLError, RecursionError, ValueError):
+            return None
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, int | float) else None
+
+
+def require_numbers_in_bounds(config: dict[str, Any]) -> None:
+    """Refuse .nan and .inf, which YAML knows and no key wants, and what no machine counts to."""
     stack: list[tuple[str, Any]] = list(config.items())
     while stack:
         where, value = stack.pop()
         if isinstance(value, float) and not math.isfinite(value):
             raise ConfigError(f"The configuration has {value} at {where}; give a finite number.")
+        if isinstance(value, int) and abs(value) > LARGEST_NUMBER:
+            raise ConfigError(
+                f"The configuration has {shown(value)} at {where}; give a number of at most 2^62, "
+                f"{LARGEST_NUMBER}."
+            )
         if isinstance(value, dict):
             stack += [(f"{where}.{name}", inner) for name, inner in value.items()]
         elif isinstance(value, list):
@@ -122,21 +141,19 @@ def require_finite(config: dict[str, Any]) -> None:
 
 def problems(rules: dict[str, Any], config: dict[str, Any]) -> Iterator[str]:
     """Each thing that the schema objects to, as one sentence; defaults are filled in on the way."""
-    validator = _completing(jsonschema.Draft202012Validator)(rules)
+    validator = _completing(_validator())(rules)
+    base = config.get("base")
     for error in validator.iter_errors(config):
-        where = ".".join(str(step) for step in error.absolute_path) or "the top level"
-        if error.validator == "additionalProperties":
-            allowed = error.schema["properties"]
-            odd = sorted(set(error.instance) - set(allowed))[0]
-            yield f"The configuration has no key '{odd}' at {where}: {nearest(odd, allowed)}"
-        elif error.validator == "enum":
-            allowed = [str(value) for value in error.validator_value]
-            yield (
-                f"The configuration has {error.instance!r} at {where}: "
-                f"{nearest(str(error.instance), allowed)}"
-            )
-        else:
-            yield f"The configuration is wrong at {where}: {error.message}."
+        yield problem(error, rules, base if base in BASES else BASES[0])
+
+
+def _validator() -> Any:
+    """What checks a configuration: JSON Schema, in which 1.0 is no integer."""
+    strict = jsonschema.Draft202012Validator.TYPE_CHECKER.redefine(
+        "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
+    )
+    extend: Any = jsonschema.validators.extend
+    return extend(jsonschema.Draft202012Validator, type_checker=strict)
 
 
 def _completing(base: Any) -> Any:
