@@ -64,13 +64,13 @@ def shown(value: Any) -> str:
     return said if len(said) <= _SHOWN else f"{said[: _SHOWN - 3]}..."
 
 
-def problem(error: Any, schema: Rule, base: str) -> str:
+def problem(error: Any, schema: Rule, base: Any = None) -> str:
     """What the schema does not allow, as a sentence: what is given, where, and what to do.
 
     Args:
         error: of jsonschema.
         schema: the whole.
-        base: what the configuration says of its base, for keys that it lacks.
+        base: what the configuration says of its base, for keys that it lacks; None of a part.
     """
     where = ".".join(str(step) for step in error.absolute_path) or "the top level"
     given, rule = error.instance, error.validator_value
@@ -87,7 +87,9 @@ def problem(error: Any, schema: Rule, base: str) -> str:
             return f"{has}: {nearest(str(given), [str(value) for value in rule])}"
         case "required":
             lacks = next(key for key in rule if key not in given)
-            return f"The configuration lacks '{lacks}' at {where}. {_BASES[base]}"
+            return (
+                f"The configuration lacks '{lacks}' at {where}. {_BASES.get(str(base), 'Add it.')}"
+            )
         case "uniqueItems":
             twice = next(item for i, item in enumerate(given) if item in given[:i])
             return f"{has}, {shown(twice)} twice; give each once."

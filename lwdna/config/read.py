@@ -142,9 +142,10 @@ def require_numbers_in_bounds(config: dict[str, Any]) -> None:
 def problems(rules: dict[str, Any], config: dict[str, Any]) -> Iterator[str]:
     """Each thing that the schema objects to, as one sentence; defaults are filled in on the way."""
     validator = _completing(_validator())(rules)
-    base = config.get("base")
+    # Only the whole has a base, not a part of it such as a dataset.
+    base = config.get("base", BASES[0]) if "base" in rules["properties"] else None
     for error in validator.iter_errors(config):
-        yield problem(error, rules, base if base in BASES else BASES[0])
+        yield problem(error, rules, base)
 
 
 def _validator() -> Any:
