@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from lwdna.config.allowed import allowed, resolved
 from lwdna.config.read import read_rules
 from lwdna.errors import ConfigError
 from lwdna.io.atomic import write_text
@@ -65,14 +64,14 @@ def _rows(
 ) -> Iterator[tuple[str, ...]]:
     """The rows of a table; a mapping from names of the user's choice becomes a section."""
     for key, given in section["properties"].items():
-        rule = resolved(given, schema)
+        rule = _resolved(given, schema)
         name = f"{prefix}{key}"
         named = rule.get("additionalProperties")
-        kind = allowed(rule, schema)
+        kind = _type(rule, schema)
         if isinstance(named, Mapping):
             title = f"`{name}.<name>`"
             kind = "by name, see below"
-            inner = resolved(named, schema)
+            inner = _resolved(named, schema)
             sections.append((title, inner, inner.get("description")))
         if "description" not in rule:
             raise ConfigError(f"'{name}' has no description in config/schema.yaml; write one.")
@@ -82,6 +81,52 @@ def _rows(
         yield f"`{name}`", kind, default, rule["description"]
         if "properties" in rule:
             yield from _rows(rule, schema, sections, f"{name}.")
+
+
+def _resolved(rule: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A rule with what it refers to; what stands beside the reference wins."""
+    if "$ref" not in rule:
+        return rule
+    target = schema["$defs"][rule["$ref"].removeprefix("#/$defs/")]
+    return {**_resolved(target, schema), **{k: v for k, v in rule.items() if k != "$ref"}}
+
+
+def _type(rule: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
+    """What values a rule allows, in words."""
+    rule = _resolved(rule, schema)
+    if "enum" in rule:
+        return " or ".join(f"`{value}`" for value in rule["enum"])
+    if "const" in rule:
+        return f"`{rule['const']}`"
+    for choice in ("anyOf", "oneOf"):
+        if choice in rule:
+            return " or ".join(_type(option, schema) for option in rule[choice])
+    kinds = rule.get("type", "anything")
+    return " or ".join(_kind(kind, rule, schema) for kind in _listed(kinds))
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _kind(kind: str, rule: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
+    """One of the types of a rule with its bounds, in words."""
+    if kind == "array":
+        items = _type(rule["items"], schema) if "items" in rule else "anything"
+        low, high = rule.get("minItems"), rule.get("maxItems")
+        return f"list of {low} x {items}" if low and low == high else f"list of {items}"
+    if kind == "object":
+        return "mapping"
+    if kind in {"integer", "number"}:
+        signs = {
+            "minimum": "≥",
+            "exclusiveMinimum": ">",
+            "maximum": "≤",
+            "exclusiveMaximum": "<",
+        }
+        bounds = [f"{sign} {rule[key]}" for key, sign in signs.items() if key in rule]
+        return " ".join([kind, ", ".join(bounds)]).strip()
+    return {"string": "text", "boolean": "true or false", "null": "nothing"}.get(kind, kind)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import difflib
 import inspect
 import math
 import os
+import reprlib
 import sys
 from collections.abc import Callable, Collection, Iterable
 from numbers import Integral, Real
@@ -61,6 +62,22 @@ def nearest(word: str, allowed: Iterable[str]) -> str:
     if close:
         return f"did you mean '{close[0]}'?"
     return "allowed: " + ", ".join(repr(option) for option in options)
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 80
+
+
+def shown(value: object) -> str:
+    """A value as a sentence quotes it: short, whatever it is.
+
+    >>> shown("ten")
+    "'ten'"
+    """
+    try:
+        return _SHORT.repr(value)
+    except (RecursionError, ValueError):  # of a number that Python refuses to write out
+        return f"a huge {type(value).__name__}"
 
 
 def require_known(word: object, allowed: Collection[str], sentence: str) -> None:

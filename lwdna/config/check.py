@@ -30,7 +30,7 @@ from lwdna.config.read import (
     read_numbers,
     read_rules,
     require_bounded,
-    require_numbers_in_bounds,
+    require_finite,
     with_text_keys,
 )
 from lwdna.config.sections import Config, Experiment, Replication
@@ -66,7 +66,7 @@ def check(
     rules = read_rules(schema)
     read: dict[str, Any] = with_text_keys(config)
     read_numbers(rules, read)
-    require_numbers_in_bounds(read)
+    require_finite(read)
     problem = next(problems(rules, read), None)
     if problem is not None:
         raise ConfigError(problem)

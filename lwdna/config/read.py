@@ -12,8 +12,8 @@ from typing import Any
 import jsonschema
 import yaml
 
-from lwdna.config.allowed import problem, shown
 from lwdna.config.methods import METHODS, SEARCHES
+from lwdna.config.sentences import WHOLE_NUMBERS, inlined, sentence
 from lwdna.data.catalog import DATASET_KINDS
 from lwdna.errors import ConfigError
 from lwdna.io.project import SCHEMA
@@ -24,9 +24,6 @@ FILTERS = ("datasets", "networks", "methods", "experiments")
 
 BASES = ("default", "none")
 """What a configuration may say of its ``base``: that it changes the default, or stands alone."""
-
-LARGEST_NUMBER = 2**62
-"""Of a configuration; twice as much is no whole number of a machine."""
 
 _LARGEST = 1_000_000
 """Entries of a configuration, its aliases written out; the paper's has some thousand."""
@@ -96,12 +93,14 @@ def _names(value: Any) -> list[str]:
 
 
 def read_numbers(rules: dict[str, Any], config: dict[str, Any]) -> None:
-    """Turn text into the number it is where one is wanted, which --config gives lists of, and a
-    number such as 1.0 into the integer that it is."""
-    for error in _validator()(rules).iter_errors(config):
-        if error.validator == "type" and error.absolute_path:
-            value = _number(error.instance)
-            if value is not None and (isinstance(error.instance, str) or type(value) is int):
+    """Turn text into the number it is where one is wanted: --config gives lists of text."""
+    for error in jsonschema.Draft202012Validator(rules).iter_errors(config):
+        if error.validator == "type" and isinstance(error.instance, str):
+            try:
+                value = yaml.safe_load(error.instance)
+            except (yaml.YAMLError, RecursionError, ValueError):
+                continue  # no number
+            if isinstance(value, int | float) and error.absolute_path:
                 *path, last = error.absolute_path
                 holder: Any = config
                 for step in path:
@@ -109,52 +108,32 @@ def read_numbers(rules: dict[str, Any], config: dict[str, Any]) -> None:
                 holder[last] = value
 
 
-def _number(value: Any) -> int | float | None:
-    """The number that a value of another type is; None if it is none."""
-    if isinstance(value, str):
-        try:
-            value = yaml.safe_load(value)
-        except (yaml.YAMLError, RecursionError, ValueError):
-            return None
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    return value if isinstance(value, int | float) else None
-
-
-def require_numbers_in_bounds(config: dict[str, Any]) -> None:
-    """Refuse .nan and .inf, which YAML knows and no key wants, and what no machine counts to."""
+def require_finite(config: Mapping[str, Any], of: str = "The configuration") -> None:
+    """Refuse .nan and .inf, which YAML and JSON know and no key wants."""
     stack: list[tuple[str, Any]] = list(config.items())
     while stack:
         where, value = stack.pop()
         if isinstance(value, float) and not math.isfinite(value):
-            raise ConfigError(f"The configuration has {value} at {where}; give a finite number.")
-        if isinstance(value, int) and abs(value) > LARGEST_NUMBER:
-            raise ConfigError(
-                f"The configuration has {shown(value)} at {where}; give a number of at most 2^62, "
-                f"{LARGEST_NUMBER}."
-            )
+            raise ConfigError(f"{of} has {value} at {where}; give a finite number.")
         if isinstance(value, dict):
             stack += [(f"{where}.{name}", inner) for name, inner in value.items()]
         elif isinstance(value, list):
             stack += [(f"{where}.{index}", inner) for index, inner in enumerate(value)]
 
 
-def problems(rules: dict[str, Any], config: dict[str, Any]) -> Iterator[str]:
-    """Each thing that the schema objects to, as one sentence; defaults are filled in on the way."""
-    validator = _completing(_validator())(rules)
-    # Only the whole has a base, not a part of it such as a dataset.
-    base = config.get("base", BASES[0]) if "base" in rules["properties"] else None
+def problems(
+    rules: dict[str, Any], config: dict[str, Any], of: str = "The configuration"
+) -> Iterator[str]:
+    """Each thing that the schema objects to, as one sentence; defaults are filled in on the way.
+
+    Args:
+        rules: the schema, or a part of it with its ``$defs``.
+        config: what is checked.
+        of: what it is, to begin the sentences with.
+    """
+    validator = _completing(jsonschema.Draft202012Validator)(inlined(rules, rules["$defs"]))
     for error in validator.iter_errors(config):
-        yield problem(error, rules, base)
-
-
-def _validator() -> Any:
-    """What checks a configuration: JSON Schema, in which 1.0 is no integer."""
-    strict = jsonschema.Draft202012Validator.TYPE_CHECKER.redefine(
-        "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
-    )
-    extend: Any = jsonschema.validators.extend
-    return extend(jsonschema.Draft202012Validator, type_checker=strict)
+        yield sentence(error, of)
 
 
 def _completing(base: Any) -> Any:
@@ -169,7 +148,13 @@ def _completing(base: Any) -> Any:
         yield from check_properties(validator, rules, instance, schema)
 
     extend: Any = jsonschema.validators.extend
-    return extend(base, {"properties": properties})
+    types = base.TYPE_CHECKER.redefine("integer", _is_whole)
+    return extend(base, {"properties": properties}, type_checker=types)
+
+
+def _is_whole(_checker: Any, value: object) -> bool:
+    """Whether it is a whole number as code takes it: 2.0 is none, and truth values are none."""
+    return type(value) is int and abs(value) <= WHOLE_NUMBERS
 
 
 def require_bounded(config: Mapping[str, Any]) -> None:

@@ -13,7 +13,7 @@ from lwdna.data.catalog import DATASET_KINDS, DatasetKind
 from lwdna.data.downloads import require
 from lwdna.data.versions import read_versions
 from lwdna.errors import ConfigError
-from lwdna.steps._options import Json
+from lwdna.steps._json import Json
 
 split = click.option(
     "--split",

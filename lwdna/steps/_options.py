@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import json
 from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from pathlib import Path
@@ -23,6 +22,7 @@ import click
 
 from lwdna.errors import ConfigError, require_file_name
 from lwdna.io.checksummed_csv import read_csv
+from lwdna.steps._json import Json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,39 +37,6 @@ _NAMES = dict.fromkeys(
     ("experiment", "method", "test_set", "layer", "dataset", "paper_flops_g", "paper_params_m"), str
 )
 """Columns of text; numbers of the paper keep their printed digits."""
-
-
-class Json(click.ParamType):  # type: ignore[type-arg]
-    """A JSON object on the command line, as the pipeline passes slices of the configuration."""
-
-    name = "json"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Parse; what is no JSON object is a usage error."""
-        if isinstance(value, dict):
-            return value
-        try:
-            parsed = json.loads(value)
-        except (RecursionError, ValueError) as error:
-            self.fail(f"{value[:80]!r} is not JSON ({error}); give an object such as '{{}}'.")
-        if not isinstance(parsed, dict):
-            self.fail(f"{value[:80]!r} is not a JSON object; give one such as '{{}}'.")
-        return parsed
-
-
-class Network(Json):
-    """A network on the command line: a JSON object, or only its name, or FILE:FUNCTION."""
-
-    name = "network"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Parse; a name becomes an object of a name."""
-        if isinstance(value, str) and not value.lstrip().startswith("{"):
-            return {"name": value}
-        network = super().convert(value, param, ctx)
-        if not isinstance(network.get("name"), str):
-            self.fail(f'{value!r} names no network; give one, such as \'{{"name": "ResNet20"}}\'.')
-        return network
 
 
 class Shape(click.ParamType):  # type: ignore[type-arg]
@@ -128,7 +95,9 @@ threads = click.option(
     expose_value=False,
     help="CPU threads of PyTorch; results are equal bit for bit only for equal numbers.",
 )
-task = click.option("--task", type=Json(), required=True, help="The experiment's task section.")
+task = click.option(
+    "--task", type=Json("task"), required=True, help="The experiment's task section."
+)
 batch_norm = click.option(
     "--count-batch-norm/--no-count-batch-norm",
     "batch_norm",
@@ -136,9 +105,11 @@ batch_norm = click.option(
     help="Count batch norm in the FLOPs, as Table 1 does and Table 2 does not.",
 )
 runs_of_files = click.option(
-    "--labels", "runs", type=Json(), required=True, help="By file: experiment, method, seed."
+    "--labels", "runs", type=Json("runs"), required=True, help="By file: experiment, method, seed."
 )
-experiments = click.option("--experiments", type=Json(), required=True, help="Experiments to show.")
+experiments = click.option(
+    "--experiments", type=Json("experiments"), required=True, help="Experiments to show."
+)
 scale = click.option(
     "--scale", default="", help="Banner of a run that is not at the paper's scale."
 )
@@ -302,7 +273,7 @@ def training_run(description: str) -> Option:
     return bundle(
         "run",
         task,
-        click.option("--protocol", type=Json(), required=True, help="How to train."),
+        click.option("--protocol", type=Json("protocol"), required=True, help="How to train."),
         click.option(
             "--train", "train_path", type=ANY_PATH, required=True, help="Training images."
         ),

@@ -14,8 +14,9 @@ import lwdna
 from lwdna.io.checksummed_csv import write_csv
 from lwdna.networks.own import builder
 from lwdna.results.replication import own_tables, paper_baselines
+from lwdna.steps._json import Json
 from lwdna.steps._networks import example_of
-from lwdna.steps._options import FILE, Json, shapes
+from lwdna.steps._options import FILE, shapes
 
 
 @click.command()

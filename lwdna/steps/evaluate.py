@@ -15,11 +15,11 @@ from lwdna.io.checksummed_csv import write_rows
 from lwdna.networks.own import load
 from lwdna.networks.provenance import provenance_of
 from lwdna.networks.registry import input_shape
+from lwdna.steps._json import Json
 from lwdna.steps._networks import check_fits, example_for
 from lwdna.steps._options import (
     ANY_PATH,
     FILE,
-    Json,
     accelerator,
     batch_norm,
     bundle,
@@ -40,7 +40,11 @@ _networks = bundle(
     "networks",
     click.argument("weights", type=FILE, nargs=-1, required=True),
     click.option(
-        "--labels", "runs", type=Json(), default="{}", help="By file: experiment, method, seed."
+        "--labels",
+        "runs",
+        type=Json("runs"),
+        default="{}",
+        help="By file: experiment, method, seed.",
     ),
     own_network,
     shapes,
@@ -50,7 +54,10 @@ _tests = bundle(
     "tests",
     task,
     click.option(
-        "--conventions", type=Json(), default="{}", help="By test set, how PSNR is taken."
+        "--conventions",
+        type=Json("conventions"),
+        default="{}",
+        help="By test set, how PSNR is taken.",
     ),
     click.option(
         "--test",

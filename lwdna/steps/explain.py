@@ -9,8 +9,9 @@ import click
 import lwdna
 from lwdna.graph.labels import Groups
 from lwdna.networks.own import builder
+from lwdna.steps._json import Json
 from lwdna.steps._networks import example_of, groups_lost
-from lwdna.steps._options import Json, shapes
+from lwdna.steps._options import shapes
 
 
 @click.command()

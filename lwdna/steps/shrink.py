@@ -13,10 +13,10 @@ from lwdna.errors import ConfigError
 from lwdna.networks.user_code import Own
 from lwdna.shrinkage.gradients import LossFunction
 from lwdna.shrinkage.settings import Settings
+from lwdna.steps._json import Json
 from lwdna.steps._networks import Widened, check_fits, widen, write_shrunk
 from lwdna.steps._options import (
     ANY_PATH,
-    Json,
     ToShrink,
     bundle,
     network_to_shrink,
@@ -44,7 +44,7 @@ _loss = bundle(
         metavar="FILE:FUNCTION",
         help="Gives the loss of the network it is called with on the next batch, for gradients.",
     ),
-    click.option("--task", type=Json(), help="The experiment's task section."),
+    click.option("--task", type=Json("task"), help="The experiment's task section."),
     click.option("--train", "path", type=ANY_PATH, help="Training images, for gradients."),
     click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True),
 )

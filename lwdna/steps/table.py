@@ -13,17 +13,23 @@ from lwdna.config.sections import Experiment
 from lwdna.results.printed import read_paper
 from lwdna.results.rendering import write_table
 from lwdna.results.tables import make_table
-from lwdna.steps._options import FILE, Json, experiments, read_tables, scale, table_files
+from lwdna.steps._json import Json
+from lwdna.steps._options import FILE, experiments, read_tables, scale, table_files
 from lwdna.tasks.kinds import REFERENCES, tables
+
+_references = click.option(
+    "--references",
+    type=Json("references"),
+    default="{}",
+    help="By experiment and test set: what to beat.",
+)
 
 
 @click.command()
 @click.argument("name", type=click.Choice([str(table) for table in tables()]))
 @click.argument("metrics", type=FILE, nargs=-1)
 @experiments
-@click.option(
-    "--references", type=Json(), default="{}", help="By experiment and test set: what to beat."
-)
+@_references
 @click.option("--paper", type=FILE, help="The paper's numbers.")
 @click.option("--complexity", type=FILE, required=True, help="Our counts of the baselines.")
 @scale

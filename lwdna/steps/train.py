@@ -11,10 +11,9 @@ from lwdna.networks.build import build_seeded
 from lwdna.networks.own import load
 from lwdna.networks.user_code import is_own
 from lwdna.networks.weights import save
+from lwdna.steps._json import Json, Network
 from lwdna.steps._options import (
     FILE,
-    Json,
-    Network,
     TrainingRun,
     bundle,
     output,
@@ -44,7 +43,7 @@ _start = bundle(
     ),
     click.option(
         "--steps",
-        type=Json(),
+        type=Json("steps"),
         help="What is done in each step: JSON of kind, such as mutualnet, and its settings.",
     ),
 )

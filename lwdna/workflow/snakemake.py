@@ -21,12 +21,11 @@ from snakemake.exceptions import WorkflowError
 from snakemake.utils import update_config
 from snakemake_interface_logger_plugins.common import LogEvent
 
-from lwdna.config.allowed import shown
 from lwdna.config.check import check
 from lwdna.config.files import read_file
 from lwdna.config.read import BASES, with_filters
 from lwdna.config.sections import Config
-from lwdna.errors import ConfigError, LwdnaError, first_line, require_known
+from lwdna.errors import ConfigError, LwdnaError, first_line, require_known, shown
 from lwdna.io.project import ROOT
 
 

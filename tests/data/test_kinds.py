@@ -128,10 +128,7 @@ def test_a_new_kind_of_other_images_is_laid_out(project):
             "kind digits is made of nothing, but given was data",
         ),
         (("pack", "--kind", "digits"), "lacks 'train_fraction'"),
-        (
-            ("pack", "--kind", "digits", "--options", '{"seed": "x"}'),
-            "'x' at seed; allowed: integer",
-        ),
+        (("pack", "--kind", "digits", "--options", '{"seed": "x"}'), "has 'x' at seed"),
         (("pack", "--options", '{"seed": 1}', "data"), "kind imagefolder takes no 'seed'"),
         (("pack",), "made of one folder or archive, but given was nothing"),
         (("images",), "kind photographs is made of the names of images, but given was nothing"),

@@ -27,7 +27,7 @@ from lwdna.io.hdf5 import create_store
 from lwdna.networks import weights
 from lwdna.networks.sealed import seal
 from lwdna.networks.weights import save
-from lwdna.steps._options import Json
+from lwdna.steps._json import Json
 from lwdna.training.checkpoints import FORMAT, VERSION, _checksum
 from lwdna.training.checkpoints import load as load_checkpoint
 

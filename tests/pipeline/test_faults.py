@@ -124,7 +124,7 @@ def test_two_runs_in_one_folder_are_refused(copy):
             lambda c: c["protocols"]["restoration"]["optimizer"].update(kind="adm"),
             "did you mean 'adam'?",
         ),
-        (lambda c: c["protocols"]["restoration"].update(epochs="many"), "allowed: integer ≥ 1"),
+        (lambda c: c["protocols"]["restoration"].update(epochs="many"), "has 'many' at protocols"),
         (
             lambda c: c["protocols"]["restoration"]["optimizer"].update(lr=float("nan")),
             "nan at protocols.restoration.optimizer.lr; give a finite number",
