@@ -23,8 +23,9 @@ from snakemake_interface_logger_plugins.common import LogEvent
 
 from lwdna.config.check import check
 from lwdna.config.files import read_file
-from lwdna.config.read import BASES, with_filters
+from lwdna.config.read import with_filters
 from lwdna.config.sections import Config
+from lwdna.config.sentences import BASES
 from lwdna.errors import ConfigError, LwdnaError, first_line, require_known, shown
 from lwdna.io.project import ROOT
 
@@ -80,9 +81,9 @@ def base_of(config: Mapping[str, Any], default: str | os.PathLike[str]) -> str:
     Raises:
         ConfigError: if the key ``base`` says neither, or the default cannot be read.
     """
-    base = config.get("base", BASES[0])
+    base = config.get("base", "default")
     require_known(base, BASES, f"The configuration has {shown(base)} at base:")
-    if base == BASES[0]:
+    if base == "default":
         read_file(default)
     return str(base)
 
@@ -140,7 +141,7 @@ def configuration(arguments: Sequence[str]) -> tuple[Config, Path]:
     config = read_files(files)
     update_config(config, given)
     base = base_of(config, ROOT / "config.yaml")
-    if base == BASES[0]:  # as in the Snakefile
+    if base == "default":  # as in the Snakefile
         files.insert(0, ROOT / "config.yaml")
         config = read_files(files)
         update_config(config, given)

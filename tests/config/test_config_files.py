@@ -92,7 +92,7 @@ def test_snakemake_prints_one_sentence_of_a_file_and_nothing_of_the_snakefile(tm
         "protocols: {digits: {optimizer: {lr: 1e-3}}}\n": "write 1.0e-3",
         "seeds: [0]\nseeds: [1]\n": "'seeds' at line 1 and again at line 2; keep one.",
         "base: nine\n": "'nine' at base: did you mean 'none'?",
-        "base: none\nseeds: [0]\n": "lacks 'datasets' at the top level. Add it, or leave out 'base",
+        "base: none\nseeds: [0]\n": "lacks 'datasets' at the top level; the configuration takes",
     }.items():
         path.write_text(text)
         status, output = snakemake(tmp_path, "-n", config=path)
