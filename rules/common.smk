@@ -10,6 +10,7 @@ from lwdna.workflow import paths, words
 from lwdna.workflow.cluster import before_planning, end_former_jobs
 from lwdna.workflow.code import code
 from lwdna.workflow.dates import refuse_wrong_dates
+from lwdna.workflow.ended import say_signals
 from lwdna.workflow.references import References
 from lwdna.workflow.replicas import Replicas
 from lwdna.workflow.run import TEACHER, Run, runs_of
@@ -56,6 +57,7 @@ def planned():
         refuse_wrong_dates(workflow)
 
 
+say_signals()
 before_planning(workflow, begin, planned=planned)
 
 

@@ -98,7 +98,7 @@ def _read_yaml(path: str | os.PathLike[str], text: str) -> Any:
     if text.lstrip().startswith("{"):
         text = text.replace("\t", " ")  # between words of JSON; no YAML has it there
     try:
-        return yaml.load(text, Loader=_Loader)
+        return _Loader(text).get_single_data()
     except yaml.MarkedYAMLError as error:
         raise ConfigError(f"The configuration file '{path}' {_what_is_wrong(error)}") from error
     except yaml.YAMLError as error:
