@@ -10,9 +10,10 @@ import pytest
 from PIL import Image
 
 from lwdna.data.bicubic import imresize
-from lwdna.data.crops import crop_images, tile_starts, tiles
+from lwdna.data.crops import crop_images, gray_store, tile_starts, tiles
 from lwdna.data.stores import Store
 from lwdna.errors import ConfigError, DataError
+from lwdna.io.hdf5 import create_store
 
 
 def names(folder: Path) -> list[str]:
@@ -129,3 +130,13 @@ def test_scale_must_divide_the_rule(tmp_path: Path, size: int, step: int, scale:
     image = write(tmp_path, "a.png", 64, 64)
     with pytest.raises(ConfigError, match="must be 2 or more and divide both"):
         crop_images([image], tmp_path / "s.h5", size=size, step=step, threshold=0, scale=scale)
+
+
+def test_a_store_with_classes_does_not_become_gray(tmp_path: Path) -> None:
+    tables = {"labels": np.zeros(1, "<i8"), "classes": ["cat"]}
+    images = {"images": (1, 8, 8, 3)}
+    with create_store(tmp_path / "c.h5", images=images, tables=tables, attributes={}) as writer:
+        writer.put("images", 0, np.zeros((8, 8, 3), np.uint8))
+    with pytest.raises(DataError, match="holds images with classes, which a gray store has not"):
+        gray_store(tmp_path / "c.h5", tmp_path / "gray.h5")
+    assert names(tmp_path) == ["c.h5"]
