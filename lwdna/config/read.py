@@ -15,15 +15,12 @@ import yaml
 from lwdna.config.methods import METHODS, SEARCHES
 from lwdna.config.sentences import WHOLE_NUMBERS, inlined, sentence
 from lwdna.data.catalog import DATASET_KINDS
-from lwdna.errors import ConfigError
+from lwdna.errors import ConfigError, shown
 from lwdna.io.project import SCHEMA
 from lwdna.tasks.kinds import KINDS, tables
 
 FILTERS = ("datasets", "networks", "methods", "experiments")
 """What the part of the experiments to run can be named by, in the section ``only``."""
-
-SECTIONS = frozenset({"datasets", "protocols", "experiments"})
-"""A configuration that has all of these stands alone; any other changes the default."""
 
 _LARGEST = 1_000_000
 """Entries of a configuration, its aliases written out; the paper's has some thousand."""
@@ -48,7 +45,7 @@ def read_rules(schema: str | os.PathLike[str] = SCHEMA) -> dict[str, Any]:
     }
     task["kind"] = {"enum": list(KINDS), "description": "Which task."}
     _permit(dataset, {name: kind.own for name, kind in DATASET_KINDS.items()})
-    _permit(task, {name: kind.keys for name, kind in KINDS.items()})
+    _permit(task, {name: (*kind.keys, *kind.takes) for name, kind in KINDS.items()})
     experiment["tables"]["items"] = {"enum": tables()}
     experiment["methods"]["items"] = {"enum": list(METHODS)}
     for name, search in SEARCHES.items():
@@ -109,12 +106,17 @@ def read_numbers(rules: dict[str, Any], config: dict[str, Any]) -> None:
 
 
 def require_finite(config: Mapping[str, Any], of: str = "The configuration") -> None:
-    """Refuse .nan and .inf, which YAML and JSON know and no key wants."""
+    """Refuse .nan and .inf, which YAML and JSON know and no key wants, and what is beyond 2^62."""
     stack: list[tuple[str, Any]] = list(config.items())
     while stack:
         where, value = stack.pop()
         if isinstance(value, float) and not math.isfinite(value):
             raise ConfigError(f"{of} has {value} at {where}; give a finite number.")
+        if isinstance(value, int) and abs(value) > WHOLE_NUMBERS:
+            raise ConfigError(
+                f"{of} has {shown(value)} at {where}; give a number of at most 2^62, "
+                f"{WHOLE_NUMBERS}."
+            )
         if isinstance(value, dict):
             stack += [(f"{where}.{name}", inner) for name, inner in value.items()]
         elif isinstance(value, list):
@@ -132,8 +134,9 @@ def problems(
         of: what it is, to begin the sentences with.
     """
     validator = _completing(jsonschema.Draft202012Validator)(inlined(rules, rules["$defs"]))
+    whole = "base" in rules.get("properties", {})
     for error in validator.iter_errors(config):
-        yield sentence(error, of)
+        yield sentence(error, of, config.get("base", "default") if whole else None)
 
 
 def _completing(base: Any) -> Any:
