@@ -9,17 +9,21 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping
+from numbers import Integral
 from typing import Any
 
 import torch
 from torch import nn
 
 from lwdna.data.catalog import dataset_shape
-from lwdna.errors import ConfigError, require, require_known
+from lwdna.errors import ConfigError, first_line, is_number, require, require_known, shown
 from lwdna.networks.provenance import NetworkSpec, Provenance, set_provenance
 from lwdna.networks.registry import OPTIONS, find_network, input_shape
 from lwdna.networks.zoo import find_list
 from lwdna.tasks.sections import NetworkSection
+
+_LARGEST = 2**31
+"""What is no number of channels, classes or layers: PyTorch counts some of them in 32 bits."""
 
 
 def build(
@@ -70,21 +74,41 @@ def build(
         dataset_name = dataset or entry.dataset
         special = OPTIONS.get(dataset_name, {}).get(entry.maker, {})
         arguments |= {"num_classes": dataset_shape(dataset_name).classes, **special}
-    allowed = set(inspect.signature(entry.make).parameters) - {"width"} - set(entry.options)
+    parameters = inspect.signature(entry.make).parameters
+    allowed = set(parameters) - {"width"} - set(entry.options)
     if "channels" in options and "channels" not in allowed:
         give = "the name of a published list, or numbers by the names of layers"
         require(False, f"'channels' of {name}", channels, give)
-    for option in options:
+    for option, value in options.items():
         require_known(option, allowed, f"{name} has no option '{option}':")
+        _require_option(name, option, value, parameters[option].annotation)
     try:
         network: nn.Module = entry.make(width=width, **(arguments | options))
-    except (TypeError, ValueError) as error:
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise ConfigError(
-            f"{name} cannot be built with width {width} and {options}: {error}."
+            f"{name} cannot be built with width {width} and {shown(options)}: "
+            f"{first_line(error).rstrip('.')}. Give others."
         ) from error
     spec = NetworkSpec(name, dataset or entry.dataset, float(width), dict(options))
     set_provenance(network, Provenance(spec))
     return network
+
+
+def _require_option(name: str, option: str, value: Any, annotation: Any) -> None:
+    """Refuse an option that is not of the type that its maker says, or a number below 1."""
+    if str(annotation).startswith("Sequence["):
+        # Of how many they are, the maker says.
+        for inner in value if isinstance(value, list | tuple) else ():
+            _require_option(name, option, inner, str(annotation)[len("Sequence[") : -1])
+        return
+    kinds: dict[str, tuple[bool, str]] = {
+        "int": (is_number(value, Integral) and 1 <= value < _LARGEST, "a whole number, 1 or more"),
+        "float": (is_number(value) and math.isfinite(value), "a number"),
+        "bool": (isinstance(value, bool), "true or false"),
+        "str": (isinstance(value, str), "a name"),
+    }
+    fits, give = kinds.get(str(annotation), (True, ""))
+    require(fits, f"'{option}' of {name}", value, give)
 
 
 def _narrowed(

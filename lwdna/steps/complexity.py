@@ -16,13 +16,19 @@ from lwdna.networks.own import builder
 from lwdna.results.replication import own_tables, paper_baselines
 from lwdna.steps._json import Json
 from lwdna.steps._networks import example_of
-from lwdna.steps._options import FILE, shapes
+from lwdna.steps._options import FILE, WRITTEN, shapes
 
 
 @click.command()
 @click.argument("network", required=False)
 @click.option("--dataset", help="Dataset the network is built for.")
-@click.option("--width", type=float, default=1.0, show_default=True, help="Width multiplier.")
+@click.option(
+    "--width",
+    type=click.FloatRange(0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Width multiplier.",
+)
 @click.option(
     "--options", type=Json(), default="{}", help="Other arguments of the network, as JSON."
 )
@@ -30,11 +36,11 @@ from lwdna.steps._options import FILE, shapes
 @click.option(
     "--table",
     "tables",
-    type=(int, FILE),
+    type=(click.IntRange(1), FILE),
     multiple=True,
     help="The same for one table: its number, and the file of the paper's numbers.",
 )
-@click.option("--output", type=FILE, help="CSV of baselines to write, instead of printing.")
+@click.option("--output", type=WRITTEN, help="CSV of baselines to write, instead of printing.")
 @shapes
 def main(
     *,

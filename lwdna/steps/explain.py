@@ -17,7 +17,13 @@ from lwdna.steps._options import shapes
 @click.command()
 @click.argument("network")
 @click.option("--dataset", help="Dataset the network is built for.")
-@click.option("--width", type=float, default=1.0, show_default=True, help="Width multiplier.")
+@click.option(
+    "--width",
+    type=click.FloatRange(0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Width multiplier.",
+)
 @click.option(
     "--options", type=Json(), default="{}", help="Other arguments of the network, as JSON."
 )
