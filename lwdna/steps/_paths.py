@@ -9,15 +9,22 @@ from typing import Any
 
 import click
 
+from lwdna.errors import DataError
+from lwdna.io.atomic import cannot_write
+
 
 class ToRead(click.Path):
     """A file or folder to read, which is refused at once if it is not there."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Ask for it before anything else is read, which may take a while."""
+        """Ask for it before anything else is read, which may take a while.
+
+        Raises:
+            DataError: if there is none.
+        """
         path = Path(os.fsdecode(super().convert(value, param, ctx)))
         if not path.exists():
-            self.fail(f"There is no '{path}'; check the path, or run the step that makes it.")
+            raise DataError(f"There is no '{path}'; check the path, or run the step that makes it.")
         return path
 
 
@@ -28,17 +35,15 @@ class ToWrite(click.Path):
         super().__init__(path_type=Path, file_okay=not folder, dir_okay=folder)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Ask the folder that is there, of those that it is to lie in; nothing is made."""
+        """Ask the folder that is there, of those that it is to lie in; nothing is left in it.
+
+        Raises:
+            LwdnaError: if nothing can be written there.
+        """
         path = Path(os.fsdecode(super().convert(value, param, ctx)))
         there = next(folder for folder in path.absolute().parents if folder.exists())
         try:
             tempfile.TemporaryFile(dir=there).close()
         except OSError as error:
-            self.fail(f"Cannot write '{path}': {there} is {_reason(there, error)}.")
+            raise cannot_write(path, error) from error
         return path
-
-
-def _reason(folder: Path, error: OSError) -> str:
-    if not folder.is_dir():
-        return "no folder; name another place"
-    return f"not writable ({error.strerror}); make it so, or name another place"
