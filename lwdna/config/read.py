@@ -6,6 +6,7 @@ import copy
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def read_rules(schema: str | os.PathLike[str] = SCHEMA) -> dict[str, Any]:
 
     A key or section that the file does not describe may hold anything; its home checks it.
     """
-    rules: dict[str, Any] = yaml.safe_load(Path(schema).read_text(encoding="utf-8"))
+    rules: dict[str, Any] = copy.deepcopy(_parsed(Path(schema).read_text(encoding="utf-8")))
     dataset = rules["$defs"]["dataset"]["properties"]
     experiment = rules["$defs"]["experiment"]["properties"]
     task = experiment["task"]["properties"]
@@ -51,6 +52,13 @@ def read_rules(schema: str | os.PathLike[str] = SCHEMA) -> dict[str, Any]:
     for name, search in SEARCHES.items():
         section = {"type": "object", "required": ["protocol"], "description": search.about}
         experiment.setdefault(name, section)
+    return rules
+
+
+@cache
+def _parsed(text: str) -> dict[str, Any]:
+    """The schema of a text, which takes a while to parse and is asked for again."""
+    rules: dict[str, Any] = yaml.safe_load(text)
     return rules
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from lwdna.data.catalog import dataset_shape
-from lwdna.errors import ConfigError
+from lwdna.errors import ConfigError, first_line, shown
 from lwdna.networks.arguments import check_options
 from lwdna.networks.provenance import NetworkSpec, Provenance, set_provenance
 from lwdna.networks.registry import OPTIONS, find_network, input_shape
@@ -73,9 +73,10 @@ def build(
     check_options(name, options)
     try:
         network: nn.Module = entry.make(width=width, **(arguments | options))
-    except (TypeError, ValueError) as error:
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise ConfigError(
-            f"{name} cannot be built with width {width} and {options}: {error}."
+            f"{name} cannot be built with width {width} and {shown(options)}: "
+            f"{first_line(error).rstrip('.')}. Give others."
         ) from error
     spec = NetworkSpec(name, dataset or entry.dataset, float(width), dict(options))
     set_provenance(network, Provenance(spec))

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from lwdna.io.checksummed_csv import write_rows
-from lwdna.steps._options import ANY_PATH, output, task
+from lwdna.steps._options import READ, output, task
 from lwdna.steps.evaluate import columns_of, say
 from lwdna.tasks.references import reference_network
 from lwdna.tasks.task import test_dataset
@@ -17,9 +17,7 @@ from lwdna.training.evaluation import evaluate
 
 @click.command()
 @task
-@click.option(
-    "--test", type=(str, ANY_PATH), required=True, help="Name of a test set, and its images."
-)
+@click.option("--test", type=(str, READ), required=True, help="Name of a test set, and its images.")
 @click.option("--convention", help="How PSNR is taken.")
 @output
 def main(

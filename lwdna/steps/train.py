@@ -17,6 +17,7 @@ from lwdna.networks.weights import save
 from lwdna.steps._json import Json, Network
 from lwdna.steps._options import (
     FILE,
+    READ,
     TrainingRun,
     bundle,
     output,
@@ -43,7 +44,7 @@ _start = bundle(
     click.option(
         "--initial", type=FILE, help="Weights of that --network to start from, not random ones."
     ),
-    click.option("--teacher", type=FILE, help="Trained network to distil from."),
+    click.option("--teacher", type=READ, help="Trained network to distil from."),
     click.option(
         "--teacher-network", metavar="FILE:FUNCTION", help="What makes that, where it is your own."
     ),
