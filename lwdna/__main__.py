@@ -41,6 +41,7 @@ COMMANDS = {
     "training-logs": "Draw the training and testing logs (Fig. 1).",
     "channels": "Draw the percentage of remaining channels (Fig. 2).",
     "latents": "Draw the distribution of latent vectors during the search by DHP (Fig. 3).",
+    "searches": "Draw what searches by AutoSlim and MetaPruning noted, step by step.",
     "agreement": "Compare the channels that different criteria keep.",
     "strip": "Draw a restored image: whole, ground truth, input, restored by each network.",
     "replicate": "Shrink a network of the paper again, at its published FLOPs.",

@@ -27,7 +27,7 @@ WHEN_CALLED = {
     ("track", "import"): ("torch",),
     ("train", *SEARCHES): ("torch", "h5py"),
     ("table",): ("pandas",),
-    ("training-logs", "channels"): ("pandas", "matplotlib"),
+    ("training-logs", "channels", "searches"): ("pandas", "matplotlib"),
     ("latents",): ("pandas", "matplotlib", "h5py"),
     ("strip",): ("torch", "matplotlib"),
     ("complexity", "replication-table"): ("torch", "pandas"),

@@ -127,6 +127,7 @@ TRAINING_LOGS = Place("results/figures/training-logs.{format}")
 REMAINING_CHANNELS = Place("results/figures/remaining-channels.{format}")
 STRIP = Place("results/figures/strip-{experiment}.{format}")
 LATENTS_FIGURE = Place("results/figures/latents-{experiment}.{format}")
+SEARCHES_FIGURE = Place("results/figures/searches.{format}")
 
 LOG = Place("results/logs/{job}.log")
 """What a job said. Rules write it out, for people who read them."""
