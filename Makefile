@@ -8,7 +8,7 @@ SNAKEMAKE := PATH="$$PWD/$(BIN):$$PATH" snakemake
 PYTEST := PATH="$$PWD/$(BIN):$$PATH" python -m pytest --numprocesses auto --dist worksteal
 
 .DEFAULT_GOAL := run
-.PHONY: run complexity zoo test test-all test-conda test-slurm test-faults test-gpu lint format config-docs clean help
+.PHONY: run complexity zoo test test-all test-conda test-slurm test-faults test-inputs test-gpu lint format config-docs clean help
 
 $(VENV)/ready: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -48,6 +48,9 @@ test-slurm: $(VENV)/ready-dev ## Test the profile for SLURM on a real one, broug
 
 test-faults: $(VENV)/ready-dev ## Break a hundred runs in many ways and compare the products; half an hour.
 	$(BIN)/python tests/faults/driver.py --runs 100 --jobs 2 $(ARGS)
+
+test-inputs: $(VENV)/ready-dev ## Try every wrong input of every key and option that there is a rule for.
+	LWDNA_TEST_INPUTS=1 $(PYTEST) tests/inputs $(ARGS)
 
 test-gpu: ## Test training, search and shrinkage on a GPU; LWDNA_TEST_DEVICE=cpu proves the tests.
 	@python=$(BIN)/python; [ -x "$$python" ] || python=$(PYTHON); set -x; \

@@ -8,12 +8,18 @@ min_version("9.19")
 include: "rules/base.smk"
 
 
-from lwdna.config.read import SECTIONS
+from lwdna.workflow.snakemake import base_of, refusing
 
-# A configuration file that is complete stands alone; any other changes the default.
-if not SECTIONS <= set(config):
+with refusing():
+    base = base_of(config, BASE / "config.yaml")
+
+# What is given by --configfile changes the default, unless it says `base: none`.
+if base == "default":
 
     configfile: BASE / "config.yaml"
+
+
+config["base"] = base
 
 
 include: "rules/common.smk"

@@ -32,10 +32,10 @@ GPUs, memory) is in `profiles/`. Unknown keys are refused.
 | `complexity.yaml` | the complexity columns of the paper's tables, without training |
 | `schema.yaml` | what is allowed; this page is made from it |
 
-In a clone of the repository, `config.yaml` is a link to the one a folder up; a file given by
-`--configfile` that has `datasets`, `protocols` and `experiments` stands alone, any other changes
-the default. Where snakedeploy deployed the workflow, `config/config.yaml` is yours to edit; a file
-given by `--configfile` changes it, or takes its place with `--replace-workflow-config`. Paths of
+In a clone of the repository, `config.yaml` is a link to the one a folder up. A file given by
+`--configfile` changes the default key by key, unless it says `base: none`: then it stands alone.
+Where snakedeploy deployed the workflow, `config/config.yaml` is yours to edit; a file given by
+`--configfile` changes it, or takes its place with `--replace-workflow-config`. Paths of
 images are relative to the working directory. What has neither a default nor "required" may be left
 out, unless the kind of task needs it: what is missing is named before anything runs.
 """

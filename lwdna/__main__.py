@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 import logging
+import signal
 import sys
 from collections.abc import Callable
 from functools import wraps
 from importlib import import_module
 from keyword import iskeyword
+from typing import Any
 
 import click
 
@@ -17,6 +19,7 @@ from lwdna.config.methods import SEARCHES
 from lwdna.errors import LwdnaError, first_line, says_memory_is_full
 from lwdna.io import logs
 from lwdna.io.atomic import written
+from lwdna.steps._door import check_words
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +45,7 @@ COMMANDS = {
     "training-logs": "Draw the training and testing logs (Fig. 1).",
     "channels": "Draw the percentage of remaining channels (Fig. 2).",
     "latents": "Draw the distribution of latent vectors during the search by DHP (Fig. 3).",
+    "searches": "Draw what searches by AutoSlim and MetaPruning noted, step by step.",
     "agreement": "Compare the channels that different criteria keep.",
     "success": "Draw success and precision of trackers.",
     "boxes-strip": "Draw and animate frames with the boxes of trackers.",
@@ -92,6 +96,26 @@ class Steps(click.Group):
         lines = EXAMPLES[cmd_name].splitlines()
         command.epilog = "\n".join(("\b", "Example:", *(f"  {line}" for line in lines)))
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a subcommand; refuse words after it that no command can mean."""
+        name, command, words = super().resolve_command(ctx, args)
+        if command is not None:
+            check_words(command, ctx, words)
+        return name, command, words
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a subcommand, and say what it means if that is interrupted."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            logger.error(
+                "Stopped by Ctrl-C. Nothing half-written has the name of a product; run the same "
+                "command again."
+            )
+            ctx.exit(128 + signal.SIGINT)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the subcommands without loading them, those that people use first."""

@@ -67,7 +67,7 @@ def nearest(word: str, allowed: Iterable[str]) -> str:
 
 
 _SHORT = reprlib.Repr()
-_SHORT.maxstring = _SHORT.maxother = 80
+_SHORT.maxstring = _SHORT.maxother = 200
 
 
 def shown(value: object) -> str:
@@ -112,7 +112,8 @@ def require(fits: bool, what: str, given: object, give: str) -> None:
     if not fits:
         said = f"a {type(given).__name__}"
         if given is None or isinstance(given, str | int | float | Path):
-            said = f"'{given}'" if isinstance(given, str | Path) else repr(given)
+            words = isinstance(given, str | Path) and len(str(given)) <= _SHORT.maxstring
+            said = f"'{given}'" if words else shown(given)
         elif inspect.isclass(given):
             said = f"the class {given.__name__}"
         raise ConfigError(f"{what} is {said}{_takes(given)}; give {give}.")

@@ -53,6 +53,8 @@ from lwdna.workflow.cluster import relay_signals
 
 # The package is found there also in a conda environment and in a working directory elsewhere.
 setup = f"set -euo pipefail; export PYTHONPATH={shlex.quote(str(BASE))}; "
+# Snakemake removes the log of a step that runs again; the step goes on with it all the same.
+setup += "export LWDNA_KEEP_LOGS=1; "
 if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method:
     # What pip put into the user's home is not in the environment.
     setup += "export PYTHONNOUSERSITE=1; "

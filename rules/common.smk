@@ -5,16 +5,16 @@ Rules that are done in seconds are `localrule`: on a cluster, they run beside Sn
 
 from lwdna.config.methods import METHODS, PRUNINGS, SEARCHES, SHRINKAGES, TEACHER
 from lwdna.data.versions import read_versions
-from lwdna.errors import LwdnaError
 from lwdna.io.locks import hold
 from lwdna.workflow import paths, words
 from lwdna.workflow.cluster import before_planning, end_former_jobs
 from lwdna.workflow.code import code
 from lwdna.workflow.dates import refuse_wrong_dates
+from lwdna.workflow.ended import say_signals
 from lwdna.workflow.references import References
 from lwdna.workflow.replicas import Replicas
 from lwdna.workflow.run import Run, runs_of
-from lwdna.workflow.snakemake import checked
+from lwdna.workflow.snakemake import checked, refusing
 from lwdna.workflow.sources import Sources, pattern
 from lwdna.workflow.targets import Targets
 
@@ -29,11 +29,9 @@ if set(str(BASE)) & set(":{}"):
 given = workflow.overwrite_configfiles
 files = [*(file for file in workflow.configfiles if file not in given), *given]
 
-try:
+with refusing():
     config = checked(config, files)
     SOURCES = Sources(config["datasets"], read_versions())
-except LwdnaError as error:
-    raise WorkflowError(str(error))
 
 if config["tensorboard"]:
     # Not by a word of commands, which would be run again for it.
@@ -48,10 +46,8 @@ REPLICAS = Replicas(config)
 def begin():
     """Lock the working directory for as long as this run lasts, and be alone in it."""
     # Snakemake's own lock outlives a killed run; this one ends with the process that holds it.
-    try:
+    with refusing():
         end_former_jobs(".", alone=hold(".snakemake/lwdna.lock"))
-    except LwdnaError as error:
-        raise WorkflowError(str(error))
     # The only thing that is read of the directory before it is locked.
     if changed := SOURCES.changed():
         raise WorkflowError(
@@ -61,12 +57,11 @@ def begin():
 
 def planned():
     """Compare the dates of what will be read with what is known of it."""
-    try:
+    with refusing():
         refuse_wrong_dates(workflow)
-    except LwdnaError as error:
-        raise WorkflowError(str(error))
 
 
+say_signals()
 before_planning(workflow, begin, planned=planned)
 
 

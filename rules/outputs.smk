@@ -213,6 +213,40 @@ rule latents:
         " --animation {output.animation:q}"
 
 
+rule searches:
+    input:
+        records=TARGETS.records(),
+        code=code(BASE),
+    output:
+        report(
+            paths.SEARCHES_FIGURE.where(format="png"),
+            caption="../report/searches.rst",
+            category="Figures",
+            labels={"figure": "On the way of the searches"},
+        ),
+        paths.SEARCHES_FIGURE.where(format="svg"),
+    log:
+        "results/logs/figures/searches.log",
+    benchmark:
+        "results/benchmarks/figures/searches.tsv"
+    localrule: True
+    conda:
+        "../envs/lwdna.yaml"
+    threads: 1
+    resources:
+        mem_mb=words.growing(1000),
+    params:
+        labels=lambda wildcards, input: runs_of(input.records),
+        experiments=TARGETS.recorded_experiments,
+        outputs=words.outputs,
+        scale=RUN.scale,
+    message:
+        "Draw the way of the searches"
+    shell:
+        "python -m lwdna --log {log:q} searches {input.records:q} --labels {params.labels:q}"
+        " --experiments {params.experiments:q} {params.scale:q} {params.outputs:q}"
+
+
 rule agreement:
     input:
         networks=TARGETS.kept_channels(),

@@ -31,7 +31,7 @@ WHEN_CALLED = {
     ("evaluate-boxes",): ("torch", "scipy"),
     ("success", "boxes-strip"): ("torch", "matplotlib", "scipy"),
     ("table",): ("pandas",),
-    ("training-logs", "channels"): ("pandas", "matplotlib"),
+    ("training-logs", "channels", "searches"): ("pandas", "matplotlib"),
     ("latents",): ("pandas", "matplotlib", "h5py"),
     ("strip",): ("torch", "matplotlib"),
     ("complexity", "replication-table"): ("torch", "pandas"),

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from lwdna.config.datasets import content
-from lwdna.config.demands import demand, known_name
+from lwdna.config.demands import demand, known
 from lwdna.config.methods import SEARCHES
 from lwdna.config.sections import Experiment
-from lwdna.data.catalog import DatasetSection
 from lwdna.tasks.kinds import KINDS
 
 
@@ -28,9 +26,7 @@ def fill_in_network(
             where,
             f"has '{key}', which {kind} does not take: its networks are trained by its backbone",
         )
-    name = known_name(
-        experiment["backbone"]["experiment"], experiments, f"{where}.backbone.experiment"
-    )
+    name = known(experiment["backbone"]["experiment"], experiments, f"{where}.backbone.experiment")
     other, where = experiments[name], f"{where}.backbone"
     theirs = KINDS[other["task"]["kind"]]
     demand(not theirs.follows, where, f"is '{name}', which trains no network, but trackers")
@@ -47,13 +43,3 @@ def fill_in_network(
 
 _OF_NETWORKS = ("weights", "shrink", "teacher", "strip", *SEARCHES)
 """Sections of an experiment that say how its networks come about."""
-
-
-def check_disjoint(
-    where: str, experiment: Experiment, datasets: Mapping[str, DatasetSection]
-) -> None:
-    """Nothing is tested on that is trained on, though it is of another dataset."""
-    trained = content(datasets[experiment["train"]], "train")
-    for name in experiment["test"]:
-        common = sorted(trained & content(datasets[name], "test"))
-        demand(not common, where, f"trains on {common}, which '{name}' tests on")

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any, cast
 
-from lwdna.config.backbones import check_disjoint, fill_in_network
-from lwdna.config.datasets import check_dataset
-from lwdna.config.demands import demand, known_name
-from lwdna.config.methods import (
-    METHODS,
-    OURS,
-    SEARCHES,
-    SHRINKAGES,
-    shrink_settings,
-    shrinkage_of,
-    steps_of,
-    uncompiled_protocol,
-)
+from lwdna.config.backbones import fill_in_network
+from lwdna.config.budgets import check_shrinkage
+from lwdna.config.demands import demand, known
+from lwdna.config.images import check_scenes, check_shape, check_sizes, check_strip
+from lwdna.config.methods import METHODS, OURS, shrinkage_of, steps_of, uncompiled_protocol
+from lwdna.config.networks import check_network, check_shared_teacher
 from lwdna.config.own_network import check_own
 from lwdna.config.paper import (
     PAPER_TABLES,
@@ -28,6 +21,7 @@ from lwdna.config.paper import (
     rows_of,
     shows,
 )
+from lwdna.config.parts import check_dataset, check_protocol
 from lwdna.config.read import (
     problems,
     read_numbers,
@@ -38,13 +32,13 @@ from lwdna.config.read import (
 )
 from lwdna.config.sections import Config, Experiment, Replication
 from lwdna.config.select import selected
-from lwdna.data.catalog import DATASET_KINDS, DATASETS, DatasetSection
+from lwdna.data.catalog import DATASET_KINDS, DatasetSection
 from lwdna.errors import ConfigError
 from lwdna.io.project import SCHEMA, paper_table
-from lwdna.networks.registry import NETWORKS, TABLES_WITHOUT_BATCH_NORM
+from lwdna.networks.registry import TABLES_WITHOUT_BATCH_NORM
 from lwdna.networks.user_code import is_own
 from lwdna.tasks.kinds import KINDS, kinds_of_table, tables_of
-from lwdna.tasks.sections import NetworkSection, ProtocolSection, TaskSection
+from lwdna.tasks.sections import NetworkSection
 
 
 def check(
@@ -68,6 +62,7 @@ def check(
     require_bounded(config)
     rules = read_rules(schema)
     read: dict[str, Any] = with_text_keys(config)
+    require_finite(read)  # jsonschema repeats numbers, which Python does not of thousands of digits
     read_numbers(rules, read)
     require_finite(read)
     problem = next(problems(rules, read), None)
@@ -75,11 +70,11 @@ def check(
         raise ConfigError(problem)
     complete = cast(Config, read)
     for name, protocol in complete["protocols"].items():
-        _check_protocol(name, protocol)
+        check_protocol(name, protocol)
     known = rules["$defs"]["dataset"]["properties"]
     filled = {key for key, rule in known.items() if "default" in rule}
     for name, dataset in complete["datasets"].items():
-        check_dataset(name, dataset, filled)
+        check_dataset(name, dataset, filled, folder)
     for experiment in complete["experiments"].values():
         experiment.setdefault("seeds", complete["seeds"])
     for name, experiment in complete["experiments"].items():
@@ -90,7 +85,7 @@ def check(
             "count_batch_norm", not set(experiment["tables"]) & set(TABLES_WITHOUT_BATCH_NORM)
         )
         check_own(f"experiments.{name}", experiment, folder)
-        _check_experiment(name, experiment, complete)
+        _check_experiment(name, experiment, complete, folder)
         _check_claim(f"experiments.{name}", experiment)
     selected(complete)
     if "replication" in complete:
@@ -100,7 +95,7 @@ def check(
 
 def _check_replication(config: Config, section: Replication) -> None:
     """Images must be photographs, and every network an LW-DNA row of the paper."""
-    name = known_name(section["images"], config["datasets"], "replication.images")
+    name = known(section["images"], config["datasets"], "replication.images")
     images = config["datasets"][name]
     kind = DATASET_KINDS[images["kind"]]
     demand(
@@ -111,7 +106,7 @@ def _check_replication(config: Config, section: Replication) -> None:
     lines = [line for table in WITH_BASELINES for line in rows_of(table)]
     rows = networks_of(line for line in lines if line["method"] == METHODS[OURS].title)
     for key, network in section["networks"].items():
-        known_name(network_of(network), rows, f"replication.networks.{key}")
+        known(network_of(network), rows, f"replication.networks.{key}")
 
 
 def _fill_in_tables(where: str, experiment: dict[str, Any]) -> None:
@@ -126,26 +121,6 @@ def _fill_in_tables(where: str, experiment: dict[str, Any]) -> None:
     experiment.setdefault("tables", list(allowed))
 
 
-def _check_protocol(name: str, protocol: ProtocolSection) -> None:
-    """What the kind of optimiser and schedule needs, and does not know."""
-    where = f"protocols.{name}"
-    schedule, optimizer = protocol["schedule"], protocol["optimizer"]
-    steps = schedule["kind"] == "step"
-    for key in ("milestones", "gamma"):
-        demand(
-            (key in schedule) == steps,
-            f"{where}.schedule",
-            f"of kind {schedule['kind']} {'lacks' if steps else 'does not take'} '{key}'",
-        )
-    foreign = {"sgd": ("betas", "eps"), "adam": ("momentum", "nesterov")}[optimizer["kind"]]
-    for key in foreign:
-        demand(
-            key not in optimizer,
-            f"{where}.optimizer",
-            f"of kind {optimizer['kind']} does not take '{key}'",
-        )
-
-
 def _check_claim(where: str, experiment: Experiment) -> None:
     """The row of the paper that an experiment claims to reproduce must be there."""
     claim = experiment.get("paper")
@@ -156,25 +131,34 @@ def _check_claim(where: str, experiment: Experiment) -> None:
     for table in experiment["tables"]:
         if table in PAPER_TABLES and paper_table(table).exists():
             rows = networks_of(rows_of(table))
-            known_name(network_of(claim), rows, f"{where}.paper of Table {table}")
+            known(network_of(claim), rows, f"{where}.paper of Table {table}")
 
 
-def _check_experiment(name: str, experiment: Experiment, config: Config) -> None:
+def _check_experiment(
+    name: str, experiment: Experiment, config: Config, folder: str | os.PathLike[str]
+) -> None:
     where = f"experiments.{name}"
     kind = experiment["task"]["kind"]
     about = KINDS[kind]
     for key in about.keys:
         demand(key in experiment["task"], f"{where}.task", f"of kind {kind} lacks '{key}'")
+    for key in experiment["task"]:
+        demand(
+            key in {"kind", *about.keys, *about.takes},
+            f"{where}.task",
+            f"of kind {kind} takes no '{key}'",
+        )
     for table in experiment["tables"]:
         demand(
             table in tables_of(kind),
             f"{where}.tables",
             f"puts a {kind} experiment in Table {table}, which is for {kinds_of_table(table)}",
         )
-    known_name(experiment["protocol"], config["protocols"], f"{where}.protocol")
+    known(experiment["protocol"], config["protocols"], f"{where}.protocol")
+    shaped: list[tuple[str, DatasetSection]] = []
     roles = [(experiment["train"], "train"), *((test, "test") for test in experiment["test"])]
     for dataset, role in roles:
-        section = config["datasets"][known_name(dataset, config["datasets"], f"{where}: dataset")]
+        section = config["datasets"][known(dataset, config["datasets"], f"{where}: dataset")]
         of_kind = DATASET_KINDS[section["kind"]]
         for key in of_kind.needed(role):
             demand(
@@ -186,18 +170,20 @@ def _check_experiment(name: str, experiment: Experiment, config: Config) -> None
             f"names '{dataset}' of kind {section['kind']}, which does not serve {kind}",
         )
         if about.labelled:
-            _check_sizes(where, experiment["task"], dataset, section)
-    if about.follows:
-        check_disjoint(where, experiment, config["datasets"])
+            check_sizes(where, experiment["task"], dataset, section)
+            shaped.append((dataset, section))
     own = is_own(experiment["network"]["name"])
     if not own and not about.follows:
-        _check_network(f"{where}.network", experiment["network"], kind)
+        check_network(f"{where}.network", experiment["network"], kind)
     for key in ("name", "dataset", "width"):
         demand(
             key not in experiment["network"]["options"],
             f"{where}.network.options",
             f"has '{key}', a key of the network",
         )
+    for dataset, section in shaped:
+        check_shape(where, experiment, dataset, section)
+    check_scenes(where, experiment, config, folder)
     convention = experiment.get("convention")
     demand(
         convention is None or convention in about.conventions,
@@ -226,6 +212,8 @@ def _check_experiment(name: str, experiment: Experiment, config: Config) -> None
         f"{where}.strip",
         f"cannot be: {kind} restores no images",
     )
+    if "strip" in experiment:
+        check_strip(f"{where}.strip", experiment, config, folder)
     teacher = experiment.get("teacher")
     if teacher is not None:
         demand(about.distils, f"{where}.teacher", f"cannot be: {kind} has no distillation")
@@ -233,11 +221,11 @@ def _check_experiment(name: str, experiment: Experiment, config: Config) -> None
         if METHODS[method].needs_teacher and not about.follows:
             demand(teacher is not None, where, f"has the method {method} but no 'teacher'")
     if teacher is not None and "experiment" in teacher:
-        _check_shared_teacher(where, experiment, teacher["experiment"], config["experiments"])
+        check_shared_teacher(where, experiment, teacher["experiment"], config["experiments"])
     for method in experiment["methods"]:
         shrinkage = shrinkage_of(method)
         if shrinkage is not None and not about.follows:
-            _check_shrinkage(where, experiment, method, shrinkage, config["protocols"])
+            check_shrinkage(where, experiment, method, shrinkage, config["protocols"])
         if (steps := steps_of(method)) is not None and not about.follows:
             demand(steps in experiment, where, f"has the method {method} but no section '{steps}'")
             demand(about.distils, where, f"has the method {method}, but {kind} has no distillation")
@@ -254,106 +242,6 @@ def _check_experiment(name: str, experiment: Experiment, config: Config) -> None
             f"has the method {method}, which Table {experiment['tables'][0]} does not show; put it "
             f"into Table {' or '.join(map(str, others))} as well",
         )
-
-
-def _check_shared_teacher(
-    where: str, experiment: Experiment, name: str, experiments: Mapping[str, Experiment]
-) -> None:
-    """A teacher of another experiment is asked about images as it has learned from."""
-    other = experiments[known_name(name, experiments, f"{where}.teacher.experiment")]
-    where, of = f"{where}.teacher", f"is that of '{name}', which"
-    demand("width" in other.get("teacher", {}), where, f"{of} trains none")
-    demand(
-        other["train"] == experiment["train"],
-        where,
-        f"{of} learns from '{other['train']}', but this experiment from '{experiment['train']}'",
-    )
-    theirs, ours = other["task"], experiment["task"]
-    for key in dict.fromkeys([*ours, *theirs]):
-        demand(
-            theirs.get(key) == ours.get(key),
-            where,
-            f"{of} has another task.{key}: {theirs.get(key)}, but this experiment {ours.get(key)}",
-        )
-
-
-def _check_network(where: str, network: NetworkSection, kind: str) -> None:
-    """A network of the paper must exist, for this task and this dataset."""
-    labelled = KINDS[kind].labelled
-    demand(
-        not labelled or "dataset" in network,
-        where,
-        "lacks 'dataset', which says how many classes and pixels there are",
-    )
-    name = network["name"]
-    entry = NETWORKS[known_name(name, NETWORKS, f"{where}.name")]
-    demand(
-        labelled == (entry.dataset is not None),
-        f"{where}.name",
-        f"is '{name}', which does not serve {kind}",
-    )
-    demand(
-        labelled or "dataset" not in network,
-        f"{where}.dataset",
-        f"is not for {kind}: leave it out",
-    )
-    if labelled:
-        known_name(network["dataset"], DATASETS, f"{where}.dataset")
-    demand(
-        "input" not in network,
-        f"{where}.input",
-        f"is not for '{name}', but for networks of your own: leave it out",
-    )
-
-
-def _check_shrinkage(
-    where: str,
-    experiment: Experiment,
-    method: str,
-    shrinkage: str,
-    protocols: Collection[str],
-) -> None:
-    """A shrinkage needs one budget, and a search a protocol."""
-    demand("shrink" in experiment, where, f"has the method {method} but no section 'shrink'")
-    budget = "shrink"
-    if shrinkage in SEARCHES:
-        demand(
-            shrinkage in experiment, where, f"has the method {method} but no section '{shrinkage}'"
-        )
-        own = experiment[shrinkage]
-        known_name(own["protocol"], protocols, f"{where}.{shrinkage}.protocol")
-        if {"target_flops", "flops_ratio"} & set(own):
-            budget = shrinkage
-    settings = shrink_settings(experiment, shrinkage)
-    demand(
-        ("target_flops" in settings) != ("flops_ratio" in settings),
-        f"{where}.{budget}",
-        "must have either 'target_flops' or 'flops_ratio'",
-    )
-    changed = ", ".join(f"{key}: {value}" for key, value in SHRINKAGES[shrinkage].changes.items())
-    demand(
-        shrinkage in (OURS, *SEARCHES)
-        or OURS not in experiment["methods"]
-        or settings != shrink_settings(experiment, OURS),
-        f"{where}.methods",
-        f"has {method}, which is lw-dna itself where shrink has {changed}: leave it out",
-    )
-
-
-def _check_sizes(where: str, task: TaskSection, name: str, dataset: DatasetSection) -> None:
-    """Labelled images must have one size: by a border, or by crops from images of any."""
-    demand(("crop" in task) == ("resize" in task), f"{where}.task", "needs 'crop' and 'resize'")
-    demand(("crop" in task) != ("pad" in task), f"{where}.task", "needs either 'pad' or 'crop'")
-    demand(
-        task.get("resize", 0) >= task.get("crop", 0),
-        f"{where}.task.resize",
-        f"is {task.get('resize')}, less than the crop of {task.get('crop')}",
-    )
-    demand(
-        "crop" in task or not DATASET_KINDS[dataset["kind"]].stays(dataset),
-        f"{where}.task",
-        f"lacks 'crop', but the images of '{name}' differ in size",
-    )
 
 
 def _label(network: NetworkSection) -> str:

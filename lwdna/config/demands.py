@@ -1,4 +1,4 @@
-"""What the checks of a configuration demand, and the sentences of those that are not met."""
+"""What is asked of a configuration beside its schema, in one form of sentence."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Collection
 from lwdna.errors import ConfigError, nearest
 
 
-def known_name(name: str, allowed: Collection[str], where: str) -> str:
-    """A name, if it is one of those that there are.
+def known(name: str, allowed: Collection[str], where: str) -> str:
+    """A name that must exist, of a place of the configuration.
 
     Raises:
-        ConfigError: if it is not.
+        ConfigError: if it does not.
     """
     if name not in allowed:
         raise ConfigError(f"{where} names '{name}', which does not exist: {nearest(name, allowed)}")
@@ -19,15 +19,10 @@ def known_name(name: str, allowed: Collection[str], where: str) -> str:
 
 
 def demand(holds: bool, where: str, what: str) -> None:
-    """Refuse a configuration unless something holds.
-
-    Args:
-        holds: whether it does.
-        where: the key, with the sections that it is in.
-        what: it is or lacks otherwise.
+    """Refuse a place of the configuration.
 
     Raises:
-        ConfigError: if it does not hold.
+        ConfigError: if what is asked does not hold.
     """
     if not holds:
         raise ConfigError(f"{where} {what}; correct the configuration.")

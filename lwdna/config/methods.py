@@ -159,7 +159,7 @@ METHODS: Mapping[str, Method] = {
             # How wide the largest network is, its own section says.
             shares=("target_flops", "flops_ratio"),
         ),
-        colour="#F0E442",
+        colour="#117733",
         marker="X",
     ),
     "autoslim-kd": Method(

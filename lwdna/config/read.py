@@ -6,6 +6,7 @@ import copy
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,12 @@ import yaml
 from lwdna.config.methods import METHODS, SEARCHES
 from lwdna.config.sentences import WHOLE_NUMBERS, inlined, sentence
 from lwdna.data.catalog import DATASET_KINDS
-from lwdna.errors import ConfigError
+from lwdna.errors import ConfigError, shown
 from lwdna.io.project import SCHEMA
 from lwdna.tasks.kinds import KINDS, tables
 
 FILTERS = ("datasets", "networks", "methods", "experiments")
 """What the part of the experiments to run can be named by, in the section ``only``."""
-
-SECTIONS = frozenset({"datasets", "protocols", "experiments"})
-"""A configuration that has all of these stands alone; any other changes the default."""
 
 _LARGEST = 1_000_000
 """Entries of a configuration, its aliases written out; the paper's has some thousand."""
@@ -35,7 +33,7 @@ def read_rules(schema: str | os.PathLike[str] = SCHEMA) -> dict[str, Any]:
 
     A key or section that the file does not describe may hold anything; its home checks it.
     """
-    rules: dict[str, Any] = yaml.safe_load(Path(schema).read_text(encoding="utf-8"))
+    rules: dict[str, Any] = copy.deepcopy(_parsed(Path(schema).read_text(encoding="utf-8")))
     dataset = rules["$defs"]["dataset"]["properties"]
     experiment = rules["$defs"]["experiment"]["properties"]
     task = experiment["task"]["properties"]
@@ -48,12 +46,19 @@ def read_rules(schema: str | os.PathLike[str] = SCHEMA) -> dict[str, Any]:
     }
     task["kind"] = {"enum": list(KINDS), "description": "Which task."}
     _permit(dataset, {name: kind.own for name, kind in DATASET_KINDS.items()})
-    _permit(task, {name: kind.keys for name, kind in KINDS.items()})
+    _permit(task, {name: (*kind.keys, *kind.takes) for name, kind in KINDS.items()})
     experiment["tables"]["items"] = {"enum": tables()}
     experiment["methods"]["items"] = {"enum": list(METHODS)}
     for name, search in SEARCHES.items():
         section = {"type": "object", "required": ["protocol"], "description": search.about}
         experiment.setdefault(name, section)
+    return rules
+
+
+@cache
+def _parsed(text: str) -> dict[str, Any]:
+    """The schema of a text, which takes a while to parse and is asked for again."""
+    rules: dict[str, Any] = yaml.safe_load(text)
     return rules
 
 
@@ -109,12 +114,17 @@ def read_numbers(rules: dict[str, Any], config: dict[str, Any]) -> None:
 
 
 def require_finite(config: Mapping[str, Any], of: str = "The configuration") -> None:
-    """Refuse .nan and .inf, which YAML and JSON know and no key wants."""
+    """Refuse .nan and .inf, which YAML and JSON know and no key wants, and what is beyond 2^62."""
     stack: list[tuple[str, Any]] = list(config.items())
     while stack:
         where, value = stack.pop()
         if isinstance(value, float) and not math.isfinite(value):
             raise ConfigError(f"{of} has {value} at {where}; give a finite number.")
+        if isinstance(value, int) and abs(value) > WHOLE_NUMBERS:
+            raise ConfigError(
+                f"{of} has {shown(value)} at {where}; give a number of at most 2^62, "
+                f"{WHOLE_NUMBERS}."
+            )
         if isinstance(value, dict):
             stack += [(f"{where}.{name}", inner) for name, inner in value.items()]
         elif isinstance(value, list):
@@ -132,8 +142,9 @@ def problems(
         of: what it is, to begin the sentences with.
     """
     validator = _completing(jsonschema.Draft202012Validator)(inlined(rules, rules["$defs"]))
+    whole = "base" in rules.get("properties", {})
     for error in validator.iter_errors(config):
-        yield sentence(error, of)
+        yield sentence(error, of, config.get("base", "default") if whole else None)
 
 
 def _completing(base: Any) -> Any:

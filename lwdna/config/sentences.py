@@ -7,6 +7,7 @@ from typing import Any
 
 from jsonschema import ValidationError
 
+from lwdna.config.files import as_yaml_writes
 from lwdna.errors import nearest, shown
 
 Rule = Mapping[str, Any]
@@ -25,12 +26,20 @@ WHOLE_NUMBERS = 2**62
 """What is larger than this, or as much below 0, is no whole number that a computer counts with."""
 
 
-def sentence(error: ValidationError, of: str = "The configuration") -> str:
+BASES = {
+    "default": "the default, which the configuration changes (base: default), has none there",
+    "none": "the configuration takes nothing from the default (base: none)",
+}
+"""What a configuration may say of its ``base``, and what that means for a key that it lacks."""
+
+
+def sentence(error: ValidationError, of: str = "The configuration", base: object = None) -> str:
     """What is wrong with a section, in one sentence.
 
     Args:
         error: what a validator found.
         of: what is wrong: the configuration, or an option of a command.
+        base: of the configuration, one of :data:`BASES`.
     """
     where = ".".join(str(step) for step in error.absolute_path) or "the top level"
     rule: Any = error.schema
@@ -42,13 +51,30 @@ def sentence(error: ValidationError, of: str = "The configuration") -> str:
         return f"{of} has no key {shown(odd)} at {where}: {nearest(odd, allowed)}"
     if error.validator == "required":
         missing = [name for name in value if name not in given]
-        return f"{of} lacks '{missing[0]}' at {where}; give {described(_of_key(rule, missing[0]))}."
+        give = described(_of_key(rule, missing[0]))
+        why = f"; {BASES[str(base)]}" if str(base) in BASES else ""
+        return f"{of} lacks '{missing[0]}' at {where}{why}; give {give}."
     if error.validator == "enum":
         allowed = [str(choice) for choice in value]
         return f"{of} has {shown(given)} at {where}: {nearest(str(given)[:100], allowed)}"
     if "propertyNames" in error.absolute_schema_path:
         return f"{of} has the name {shown(given)} at {where}; give {described(rule)}."
-    return f"{of} has {shown(given)} at {where}; give {described(rule)}."
+    return f"{of} has {shown(given)} at {where}{_meant(given, rule)}; give {described(rule)}."
+
+
+def _meant(given: Any, rule: Rule) -> str:
+    """What is wrong with a value, where it takes more than what is allowed to see it."""
+    if isinstance(given, str):
+        number = as_yaml_writes(given)
+        return f", which is text in YAML: write {number}" if number else ""
+    if isinstance(given, list):
+        twice = [shown(item) for index, item in enumerate(given) if item in given[:index]]
+        return f", {twice[0]} twice" if twice and rule.get("uniqueItems") else ""
+    if not isinstance(given, int | float) or isinstance(given, bool):
+        return ""
+    if 1 in (rule.get("maximum"), rule.get("exclusiveMaximum")) and 1 < given <= 100:
+        return f", a share and not per cent, such as {given / 100:g}"
+    return ""
 
 
 def described(rule: Rule) -> str:

@@ -86,6 +86,9 @@ class DatasetKind:
     """Options that follow from the kind itself."""
     views: tuple[str, ...] = ()
     """Endings by which names are views of one scene, which is trained on or tested on, not both."""
+    known: str | None = None
+    """Module of ``lwdna.data`` and name of a table of the images that can be named, with the height
+    and width of each; None where any name may be one."""
     size: Size = field(default_factory=Size)
     """Of the one dataset of this kind, if there is but one."""
     shape: DatasetShape | None = None
@@ -95,6 +98,11 @@ class DatasetKind:
     def make(self) -> Callable[..., Any]:
         """What makes the images of a split ready."""
         return at_home(f"data.{self.home}")  # type: ignore[no-any-return]
+
+    @property
+    def names(self) -> Mapping[str, Any]:
+        """The images that can be named, where they are known."""
+        return at_home(f"data.{self.known}")  # type: ignore[no-any-return]
 
     @property
     def labelled(self) -> bool:
@@ -163,6 +171,7 @@ DATASET_KINDS: Mapping[str, DatasetKind] = {
         source="names",
         step="images",
         views=("_left", "_right"),
+        known="photographs:PHOTOGRAPHS",
     ),
     "images": DatasetKind("layout:lay_out", "folders of images", step="images"),
     "imagefolder": DatasetKind(

@@ -163,13 +163,18 @@ def gray_store(source: PathLike, output: PathLike) -> int:
         N, the number of images.
 
     Raises:
-        DataError: if the source is not a colour store.
+        DataError: if the source is not a colour store, or its images have classes.
     """
     colour = Store(source)
     count, height, width, channels = colour.shapes["images"]
     if channels != 3:
         raise DataError(
             f"The store '{source}' holds images of {channels} channel(s); give a colour store."
+        )
+    if colour.labels is not None:
+        raise DataError(
+            f"The store '{source}' holds images with classes, which a gray store has not; give a "
+            "store of sub-images (lwdna crop)."
         )
     attributes = {
         key: value

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lwdna.data.archives import File, Tree, archive_of, open_tree
-from lwdna.data.images import image_size, is_image, read_image, to_rgb
+from lwdna.data.images import image_size, is_image, read_image, say_left_out, to_rgb
 from lwdna.data.listings import write_listing
 from lwdna.errors import DataError, first_line
 from lwdna.io.hdf5 import Tables, create_store
@@ -206,6 +206,7 @@ def _annotations(tree: Tree, top: str) -> list[tuple[str, str]]:
 def _by_folder(tree: Tree) -> _Labelled:
     """Label the images of a tree by their folder at its top."""
     names = [name for name in tree.names if is_image(name)]
+    say_left_out(tree.names, tree.path)
     classes, where = tree.folders, ""
     if archive_of(tree.path) is not None:
         # An archive often holds the one folder that was packed.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from lwdna.data.archives import File, Member, require_utf8
 from lwdna.errors import DataError
 from lwdna.io.atomic import atomic
 
+logger = logging.getLogger(__name__)
+
 SUFFIXES = (".png", ".bmp", ".jpg", ".jpeg", ".tif", ".tiff", ".ppm", ".pgm", ".webp")
 """File names with these endings, in any case, are taken for images."""
 
@@ -25,12 +28,43 @@ GRAY_CONVERSION = "ITU-R BT.601 full-range luma: 0.299 R + 0.587 G + 0.114 B, ro
 _FORMATS = ("PNG", "BMP", "JPEG", "TIFF", "PPM", "WEBP")
 _ALLOWED = "8-bit gray or RGB, as png, bmp, jpeg, tiff, ppm, pgm or webp"
 
+_OTHER_SUFFIXES = (
+    *(".apng", ".arw", ".avif", ".cr2", ".cr3", ".dng", ".exr", ".gif", ".hdr", ".heic", ".heif"),
+    *(".ico", ".jfif", ".jp2", ".jpe", ".jxl", ".nef", ".pbm", ".pfm", ".pnm", ".psd"),
+    *(".raw", ".svg", ".tga"),
+)
+"""File names of images with these endings are left out, which is said."""
+
 PathLike = str | os.PathLike[str]
 
 
 def is_image(name: str) -> bool:
     """Whether a file of this name is taken for an image."""
     return name.lower().endswith(SUFFIXES)
+
+
+def say_left_out(names: Iterable[str], where: object) -> None:
+    """Warn of images that are left out because their format is not read.
+
+    Args:
+        names: of the files there are.
+        where: the folder or archive that holds them.
+    """
+    odd = [
+        name
+        for name in names
+        if name.lower().endswith(_OTHER_SUFFIXES)
+        and not any(part.startswith(".") for part in name.split("/"))
+    ]
+    if odd:
+        named = ", ".join(odd[:3]) + (f" and {len(odd) - 3:,} more" if len(odd) > 3 else "")
+        logger.warning(
+            "Images in '%s' are left out, since their format is not read: %s. Convert them (%s), "
+            "or remove them.",
+            where,
+            named,
+            _ALLOWED,
+        )
 
 
 def read_image(path: PathLike | Member, *, cmyk: bool = False) -> NDArray[np.uint8]:
@@ -70,14 +104,19 @@ def read_image(path: PathLike | Member, *, cmyk: bool = False) -> NDArray[np.uin
 
 
 def image_size(path: PathLike | Member, *, cmyk: bool = False) -> tuple[int, int]:
-    """Read height and width in pixels from the header of an image, without its pixels.
+    """Read height and width in pixels from the header of an image.
+
+    The pixels are read of one with transparency alone, to see whether there is any.
 
     Raises:
-        DataError: if the header is damaged or of a kind that :func:`read_image` refuses.
+        DataError: if the header is damaged, or the image of a kind that :func:`read_image` refuses.
     """
     path = path if isinstance(path, Member) else Path(path)
     with _opened(path) as image:
         _check_kind(image, path, cmyk)
+        if _may_be_transparent(image):
+            image.load()
+            _simplified(image, path)
         return image.height, image.width
 
 
@@ -131,7 +170,8 @@ def find_images(folder: PathLike, *, recursive: bool = False) -> list[Path]:
             f"The folder of images '{folder}' does not exist; make it and put images into it "
             f"({_ALLOWED})."
         )
-    candidates = folder.rglob("*") if recursive else folder.iterdir()
+    candidates = list(folder.rglob("*") if recursive else folder.iterdir())
+    say_left_out(sorted(path.relative_to(folder).as_posix() for path in candidates), folder)
     images = sorted(
         path
         for path in candidates
@@ -201,11 +241,16 @@ def _deep(image: Image.Image) -> bool:
     return False
 
 
+def _may_be_transparent(image: Image.Image) -> bool:
+    palette = image.palette.mode if image.mode == "P" and image.palette else ""
+    alpha = image.mode in {"LA", "PA", "RGBA"} or palette.endswith("A")
+    return alpha or "transparency" in image.info
+
+
 def _simplified(image: Image.Image, path: File) -> Image.Image:
     """The loaded image in mode L or RGB."""
     target = "L" if image.mode in {"1", "L", "LA"} else "RGB"
-    palette = image.palette.mode if image.mode == "P" and image.palette else ""
-    if image.mode in {"LA", "PA", "RGBA"} or palette.endswith("A") or "transparency" in image.info:
+    if _may_be_transparent(image):
         image = image.convert("LA" if target == "L" else "RGBA")
         lowest, _ = image.getchannel("A").getextrema()
         if lowest != 255:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lwdna.data.archives import archive_of, open_tree
-from lwdna.data.images import find_images, image_size, is_image
+from lwdna.data.images import find_images, image_size, is_image, say_left_out
 from lwdna.errors import DataError
 from lwdna.io.logs import progress
 
@@ -38,6 +38,7 @@ def _unpack(archive: Path, output: Path) -> None:
     """Write the images of an archive under their own names, without the folders they lie in."""
     with open_tree(archive) as tree:
         names = [name for name in tree.names if is_image(name)]
+        say_left_out(tree.names, archive)
         if not names:
             raise DataError(f"The archive '{archive}' holds no image; name another one.")
         for name in progress(names, description="unpack", unit="image"):

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
 from typing import Any, TextIO
 
 from tqdm import tqdm
 
 from lwdna.errors import LwdnaError
+
+logger = logging.getLogger(__name__)
+
+KEEP = "LWDNA_KEEP_LOGS"
+"""Name of an environment variable: if it is set, a log that Snakemake removes before a step runs
+again keeps a hidden second name, and is written on."""
 
 LINE_INTERVAL_S = 5.0
 """Seconds between two progress lines where the output is not a terminal."""
@@ -43,8 +53,10 @@ class _AroundBars(logging.StreamHandler[TextIO]):
 def setup(log: str | None = None) -> None:
     """Send log records and warnings to standard error and, if given, to the file ``log``."""
     handlers: list[logging.Handler] = [_AroundBars()]
+    again = False
     if log is not None:
         try:
+            again = _brought_back(Path(log)) if os.environ.get(KEEP) else False
             handlers.append(logging.FileHandler(log, encoding="utf-8", errors="backslashreplace"))
         except OSError as error:
             raise LwdnaError(
@@ -61,6 +73,21 @@ def setup(log: str | None = None) -> None:
     # It reports which program writes an animation.
     logging.getLogger("matplotlib.animation").setLevel(logging.WARNING)
     logging.captureWarnings(True)
+    if again:
+        logger.info("Run again on %s; what is above was said before.", f"{datetime.now():%Y-%m-%d}")
+
+
+def _brought_back(log: Path) -> bool:
+    """Whether a log of an earlier run goes on, under its hidden second name if it is removed."""
+    kept = log.with_name(f".{log.name}")
+    with suppress(OSError):  # a file system without hard links: each run has a log of its own
+        if not log.exists() and kept.exists():
+            os.link(kept, log)
+        log.touch()
+        if not (kept.exists() and kept.samefile(log)):
+            kept.unlink(missing_ok=True)
+            os.link(log, kept)
+    return log.exists() and log.stat().st_size > 0
 
 
 def progress(

@@ -6,7 +6,6 @@ that it will be shrunk.
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,7 +14,8 @@ import torch
 from torch import nn
 
 from lwdna.data.catalog import dataset_shape
-from lwdna.errors import ConfigError, require, require_known
+from lwdna.errors import ConfigError, first_line, shown
+from lwdna.networks.arguments import check_options
 from lwdna.networks.provenance import NetworkSpec, Provenance, set_provenance
 from lwdna.networks.registry import OPTIONS, find_network, input_shape
 from lwdna.networks.zoo import find_list
@@ -70,17 +70,13 @@ def build(
         dataset_name = dataset or entry.dataset
         special = OPTIONS.get(dataset_name, {}).get(entry.maker, {})
         arguments |= {"num_classes": dataset_shape(dataset_name).classes, **special}
-    allowed = set(inspect.signature(entry.make).parameters) - {"width"} - set(entry.options)
-    if "channels" in options and "channels" not in allowed:
-        give = "the name of a published list, or numbers by the names of layers"
-        require(False, f"'channels' of {name}", channels, give)
-    for option in options:
-        require_known(option, allowed, f"{name} has no option '{option}':")
+    check_options(name, options)
     try:
         network: nn.Module = entry.make(width=width, **(arguments | options))
-    except (TypeError, ValueError) as error:
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise ConfigError(
-            f"{name} cannot be built with width {width} and {options}: {error}."
+            f"{name} cannot be built with width {width} and {shown(options)}: "
+            f"{first_line(error).rstrip('.')}. Give others."
         ) from error
     spec = NetworkSpec(name, dataset or entry.dataset, float(width), dict(options))
     set_provenance(network, Provenance(spec))

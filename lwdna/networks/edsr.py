@@ -45,24 +45,25 @@ class ResidualBlock(nn.Module):
 def upsampling(
     channels: int, scale: int, activation: Callable[[], nn.Module] | None = None
 ) -> nn.Sequential:
-    """A convolution and a pixel shuffle for each doubling of the resolution.
+    """A convolution and a pixel shuffle for each doubling of the resolution, or for the tripling.
 
     Args:
         channels: of the input and output.
-        scale: 2, 4 or 8.
+        scale: 2, 3, 4 or 8.
         activation: what makes the layer after each, if there is one.
     """
-    if scale < 2 or scale & (scale - 1):
-        raise ValueError(f"the scale is {scale} but must be 2, 4 or 8")
+    factors = {2: (2,), 3: (3,), 4: (2, 2), 8: (2, 2, 2)}.get(scale)
+    if factors is None:
+        raise ValueError(f"the scale is {scale} but must be 2, 3, 4 or 8")
     last = [] if activation is None else [activation]
     return nn.Sequential(
         *(
             nn.Sequential(
-                nn.Conv2d(channels, 4 * channels, 3, padding=1),
-                nn.PixelShuffle(2),
+                nn.Conv2d(channels, factor**2 * channels, 3, padding=1),
+                nn.PixelShuffle(factor),
                 *(make() for make in last),
             )
-            for _ in range(scale.bit_length() - 1)
+            for factor in factors
         )
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any
@@ -37,9 +37,11 @@ class Printed:
         return self.dataset, self.network, self.rho, self.tau
 
 
-def read_paper(path: str | PathLike[str]) -> pd.DataFrame:
-    """As :func:`lwdna.io.project.read_paper`, as a data frame."""
-    return pd.DataFrame(project.read_paper(path))
+def read_paper(path: str | PathLike[str], columns: Collection[str] = ()) -> pd.DataFrame:
+    """As :func:`lwdna.io.project.read_paper`, as a data frame, which must have some columns."""
+    frame = pd.DataFrame(project.read_paper(path))
+    require_columns(frame, set(columns), f"table '{path}'")
+    return frame
 
 
 def read_published(table: Table, path: str | PathLike[str]) -> pd.DataFrame:

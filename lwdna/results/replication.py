@@ -53,7 +53,7 @@ def own_tables() -> tuple[tuple[int, Path], ...]:
 def paper_baselines(number: int, path: Path) -> list[dict[str, Any]]:
     """Our counts of the baselines of one of the paper's tables, beside the printed ones."""
     rows = []
-    printed = read_paper(path)
+    printed = read_paper(path, {"network", "method", "flops_g", "params_m"})
     for line in printed[printed["method"] == "Baseline"].to_dict("records"):
         network, dataset = line["network"], line.get("dataset")
         with torch.device("meta"):

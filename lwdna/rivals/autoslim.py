@@ -281,4 +281,4 @@ def measure_on(
 def _path(training: Training, key: dict[str, Any]) -> Path:
     """Where the removals of a search are kept, in a file named after what they depend on."""
     whole = {"key": training.get("key"), "data": training["task"], **key}
-    return Path(training["checkpoint_dir"]) / f"slimming-{checkpoints.name_of(whole)}.json"
+    return Path(training["checkpoint_dir"]) / f"slimming-{checkpoints.name_of(whole)}.csv"

@@ -12,7 +12,7 @@ import io
 import logging
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ import numpy as np
 from lwdna.errors import BudgetError, ConfigError
 from lwdna.graph.complexity import MaskedComplexity
 from lwdna.io.checksummed_csv import write_csv
-from lwdna.rivals.measuring import Measure, Measured, measuring, read_rows, write_rows
+from lwdna.rivals.measuring import Measure, Measured, keep, kept, measuring
 from lwdna.rivals.widths import Counts, Grid
 
 logger = logging.getLogger(__name__)
@@ -165,7 +165,7 @@ class Evolution:
             BudgetError: if no network within the window is found at all.
             SystemExit: with 128 + the number of the signal, after a signal.
         """
-        kept, self.candidates = read_rows(path, "candidates", _candidate), []
+        had, self.candidates = kept(path, _candidate), []
         with measuring(measure, description, path, self._done) as measured:
             for iteration in range(self.plan.iterations):
                 population = self._population(iteration)
@@ -178,17 +178,17 @@ class Evolution:
                     break
                 for number, counts in enumerate(population, 1):
                     tried = f"{number} of {len(population)} in iteration {iteration}"
-                    if not self._had(kept, iteration, counts):
+                    if not self._had(had, iteration, counts):
                         self._note(iteration, counts, measured, tried)
                         self._keep(path)
         return Evolved(tuple(self.candidates))
 
-    def _had(self, kept: Sequence[Candidate], iteration: int, counts: Counts) -> bool:
+    def _had(self, before: Sequence[Candidate], iteration: int, counts: Counts) -> bool:
         """Take a candidate that was measured before the search was left, if it was."""
         number, genes = len(self.candidates), tuple(counts.tolist())
-        had = number < len(kept) and kept[number].iteration == iteration
-        if had and kept[number].counts == genes:
-            self.candidates.append(kept[number])
+        had = number < len(before) and before[number].iteration == iteration
+        if had and before[number].counts == genes:
+            self.candidates.append(before[number])
             return True
         return False
 
@@ -200,8 +200,12 @@ class Evolution:
         self.candidates.append(Candidate(iteration, flops, error, loss, genes))
 
     def _keep(self, path: Path) -> None:
-        rows = [[c.iteration, c.flops, c.error, c.loss, *c.counts] for c in self.candidates]
-        write_rows(path, "candidates", rows)
+        rows = []
+        for candidate in self.candidates:
+            row = asdict(candidate)
+            genes = row.pop("counts")
+            rows.append(row | {f"set {number}": count for number, count in enumerate(genes)})
+        keep(path, rows)
 
     def _population(self, iteration: int) -> list[Counts]:
         """The candidates of an iteration: a function of the seed and of those before."""
@@ -290,4 +294,4 @@ def _crossover(parents: Sequence[Counts], generator: np.random.Generator) -> Cou
 
 def _candidate(row: list[float]) -> Candidate:
     iteration, flops, error, loss, *counts = row
-    return Candidate(int(iteration), int(flops), float(error), float(loss), tuple(map(int, counts)))
+    return Candidate(int(iteration), int(flops), error, loss, tuple(map(int, counts)))

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import json
+import csv
+import io
 import logging
 import math
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
+from lwdna.errors import DataError
 from lwdna.graph.channels import Mask
-from lwdna.io.atomic import write_text
+from lwdna.io.checksummed_csv import read_csv, write_rows
 from lwdna.io.logs import progress
 from lwdna.tasks.task import Task
 from lwdna.tasks.trees import Tree
@@ -81,25 +83,25 @@ def measures(task: Task, output: Tree, targets: Tree, images: int) -> tuple[floa
     return float(task.metrics(output, targets)[task.metric_names[0]]) / images, loss
 
 
-def write_rows(path: Path, name: str, rows: Sequence[Any]) -> None:
-    """Keep rows of numbers in a JSON under a name, atomically."""
+def keep(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
+    """Keep rows of numbers by column, atomically and with a checksum."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, json.dumps({name: rows}) + "\n")
+    write_rows(path, rows)
 
 
-def read_rows(path: Path, name: str, read: Callable[[list[float]], Row]) -> list[Row]:
+def kept(path: Path, read: Callable[[list[float]], Row]) -> list[Row]:
     """The rows kept in a file; none where there is no file, or it is damaged.
 
     Args:
         path: of the file.
-        name: of the rows in it.
-        read: makes something of a row; raises ValueError or TypeError for a damaged one.
+        read: makes something of the numbers of a row; raises ValueError for what is no such row.
     """
-    try:
-        return [read(row) for row in json.loads(path.read_text())[name]]
-    except FileNotFoundError:
+    if not path.exists():
         return []
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    try:
+        _, *rows = csv.reader(io.StringIO(read_csv(path)))
+        return [read([float(cell) for cell in row]) for row in rows]
+    except (DataError, OSError, ValueError) as error:
         logger.warning("'%s' cannot be read (%s); the search begins anew.", path, error)
         return []
 

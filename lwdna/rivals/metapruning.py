@@ -327,4 +327,4 @@ def _path(
         "inputs": [list(x.shape) for x in as_inputs(example_input)],
         "metapruning": asdict(settings),
     }
-    return Path(training["checkpoint_dir"]) / f"evolution-{checkpoints.name_of(whole)}.json"
+    return Path(training["checkpoint_dir"]) / f"evolution-{checkpoints.name_of(whole)}.csv"

@@ -11,7 +11,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-from dataclasses import astuple, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from lwdna.errors import TrainingError
 from lwdna.graph.channels import ChannelGraph
 from lwdna.graph.complexity import MaskedComplexity
 from lwdna.io.checksummed_csv import write_csv
-from lwdna.rivals.measuring import Measure, Measured, measuring, read_rows, write_rows
+from lwdna.rivals.measuring import Measure, Measured, keep, kept, measuring
 from lwdna.rivals.widths import Counts, Grid
 
 
@@ -121,7 +121,7 @@ class Slimming:
     ) -> None:
         self.graph, self.complexity, self.grid = graph, complexity, grid
         self.measure, self.path, self.description = measure, path, description
-        self.removals = _read(path)
+        self.removals = kept(path, _removal)
 
     def to(self, target_flops: float) -> Trajectory:
         """Remove channels until a budget is met.
@@ -167,20 +167,12 @@ class Slimming:
 
     def _note(self, removal: Removal) -> None:
         self.removals.append(removal)
-        rows = [list(astuple(removal)) for removal in self.removals]
-        write_rows(self.path, "removals", rows)
+        keep(self.path, [asdict(removal) for removal in self.removals])
 
     def _done(self) -> str:
         return f"{len(self.removals) - 1} removals"
 
 
-def _read(path: Path) -> list[Removal]:
-    """The removals kept in a file; none where there is no file, or it is damaged."""
-    return read_rows(path, "removals", _removal)
-
-
 def _removal(row: list[float]) -> Removal:
-    if len(row) != len(fields(Removal)):
-        raise ValueError("a row of another length")
     number, left, flops, error, loss = row
-    return Removal(int(number), int(left), int(flops), float(error), float(loss))
+    return Removal(int(number), int(left), int(flops), error, loss)

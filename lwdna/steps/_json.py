@@ -74,6 +74,6 @@ class Network(Json):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Parse; a name becomes an object of a name."""
-        if isinstance(value, str) and not value.lstrip().startswith("{"):
+        if isinstance(value, str) and value.strip() and value.lstrip()[0] not in "{[":
             return {"name": value}
         return super().convert(value, param, ctx)

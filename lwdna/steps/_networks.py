@@ -24,7 +24,8 @@ from lwdna.networks.provenance import provenance_of
 from lwdna.networks.registry import input_shape
 from lwdna.networks.user_code import is_own
 from lwdna.shrinkage.shrunk import Shrunk
-from lwdna.steps._options import ToShrink, Written, check_suffix
+from lwdna.steps._json import Json
+from lwdna.steps._options import ToShrink, Written, bundle, check_suffix
 from lwdna.tasks.sections import NetworkSection
 from lwdna.tasks.task import Task
 
@@ -38,6 +39,23 @@ groups_lost = click.option(
     show_default=True,
     help="What grouped convolutions lose: whole groups, or equal positions of each.",
 )
+
+
+as_built = bundle(
+    "built",
+    click.option("--dataset", help="Dataset the network is built for."),
+    click.option(
+        "--width",
+        type=click.FloatRange(0, min_open=True),
+        default=1.0,
+        show_default=True,
+        help="Width multiplier.",
+    ),
+    click.option(
+        "--options", type=Json(), default="{}", help="Other arguments of the network, as JSON."
+    ),
+)
+"""How NETWORK is built, where it is as its authors made it."""
 
 
 @dataclass(frozen=True)

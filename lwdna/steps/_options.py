@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from pathlib import Path
@@ -15,9 +16,10 @@ from typing import (
 
 import click
 
-from lwdna.errors import ConfigError, require_file_name
+from lwdna.errors import ConfigError, require_file_name, shown
 from lwdna.io.checksummed_csv import read_csv
 from lwdna.steps._json import Json
+from lwdna.steps._paths import ToRead, ToWrite
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,17 +48,27 @@ class Shape(click.ParamType):  # type: ignore[type-arg]
         if isinstance(value, tuple):
             return value
         sizes = str(value).split("x")
-        if not all(size.isdecimal() and int(size) for size in sizes):
+        if not all(size.isdecimal() and len(size) < 20 and int(size) for size in sizes):
             self.fail(
-                f"{value!r} is not a shape; give sizes above 0 such as 1x3x32x32 (batch, channels, "
-                "height, width)."
+                f"{shown(value)} is not a shape; give sizes above 0 such as 1x3x32x32 (batch, "
+                "channels, height, width)."
             )
-        return tuple(map(int, sizes))
+        shape = tuple(map(int, sizes))
+        if math.prod(shape) > _LARGEST_INPUT:
+            self.fail(f"{value} has more numbers than any input; give one such as 1x3x224x224.")
+        return shape
+
+
+_LARGEST_INPUT = 2**32
+"""Numbers of an input, which take 16 GiB."""
 
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 FOLDER = click.Path(path_type=Path, file_okay=False)
 ANY_PATH = click.Path(path_type=Path)
+READ = ToRead(path_type=Path)
+WRITTEN = ToWrite()
+WRITTEN_FOLDER = ToWrite(folder=True)
 
 
 def _set_threads(_ctx: click.Context, _param: click.Parameter, value: int) -> None:
@@ -65,7 +77,7 @@ def _set_threads(_ctx: click.Context, _param: click.Parameter, value: int) -> No
     torch.set_num_threads(value)
 
 
-output = click.option("--output", type=FILE, required=True, help="File to write.")
+output = click.option("--output", type=WRITTEN, required=True, help="File to write.")
 seed = click.option(
     "--seed",
     type=click.IntRange(0, 2**62),
@@ -78,7 +90,7 @@ accelerator = click.option(
 )
 devices = click.option(
     "--devices",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 4096),
     default=1,
     show_default=True,
     help="That share a batch.",
@@ -95,7 +107,7 @@ shapes = click.option(
 )
 threads = click.option(
     "--threads",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 4096),
     default=1,
     show_default=True,
     callback=_set_threads,
@@ -121,7 +133,7 @@ scale = click.option(
     "--scale", default="", help="Banner of a run that is not at the paper's scale."
 )
 images = click.option(
-    "--output", "outputs", type=FILE, multiple=True, required=True, help="PNG or SVG to write."
+    "--output", "outputs", type=WRITTEN, multiple=True, required=True, help="PNG or SVG to write."
 )
 
 
@@ -170,8 +182,8 @@ class ToShrink(Written):
     seed: int
 
 
-_target_flops = click.option("--target-flops", type=float, help="Budget in FLOPs.")
-_channels = click.option("--channels", type=FILE, help="CSV to write: channels by layer.")
+_target_flops = click.option("--target-flops", type=click.FloatRange(1), help="Budget in FLOPs.")
+_channels = click.option("--channels", type=WRITTEN, help="CSV to write: channels by layer.")
 
 
 network_to_shrink = bundle(
@@ -187,7 +199,7 @@ network_to_shrink = bundle(
     ),
     click.option(
         "--widen",
-        type=float,
+        type=click.FloatRange(1),
         help="What the width is multiplied by before channels are dropped.  [default: 2]",
     ),
     click.option(
@@ -196,7 +208,9 @@ network_to_shrink = bundle(
     shapes,
     _target_flops,
     click.option(
-        "--flops-ratio", type=float, help="Budget as a share of the FLOPs before widening."
+        "--flops-ratio",
+        type=click.FloatRange(0, min_open=True),
+        help="Budget as a share of the FLOPs before widening.",
     ),
     batch_norm,
     _channels,
@@ -225,7 +239,11 @@ network_to_prune = bundle(
     own_network,
     shapes,
     _target_flops,
-    click.option("--flops-ratio", type=float, help="Budget as a share of the network's FLOPs."),
+    click.option(
+        "--flops-ratio",
+        type=click.FloatRange(0, min_open=True),
+        help="Budget as a share of the network's FLOPs.",
+    ),
     batch_norm,
     _channels,
     output,
@@ -255,9 +273,9 @@ def figure_of(argument: str) -> Option:
 
 table_files = bundle(
     "files",
-    click.option("--csv", type=FILE, required=True, help="File to write, for programs."),
-    click.option("--markdown", type=FILE, required=True, help="File to write, for people."),
-    click.option("--html", type=FILE, required=True, help="File to write, for the report."),
+    click.option("--csv", type=WRITTEN, required=True, help="File to write, for programs."),
+    click.option("--markdown", type=WRITTEN, required=True, help="File to write, for people."),
+    click.option("--html", type=WRITTEN, required=True, help="File to write, for the report."),
 )
 """What every step that makes a table writes."""
 
@@ -284,14 +302,17 @@ def training_run(description: str) -> Option:
         "run",
         task,
         click.option("--protocol", type=Json("protocol"), required=True, help="How to train."),
+        click.option("--train", "train_path", type=READ, required=True, help="Training images."),
+        click.option("--test", "test_path", type=READ, required=True, help="Test images."),
         click.option(
-            "--train", "train_path", type=ANY_PATH, required=True, help="Training images."
+            "--checkpoints",
+            type=WRITTEN_FOLDER,
+            required=True,
+            help="Where an interrupted run goes on.",
         ),
-        click.option("--test", "test_path", type=ANY_PATH, required=True, help="Test images."),
         click.option(
-            "--checkpoints", type=FOLDER, required=True, help="Where an interrupted run goes on."
+            "--history", type=WRITTEN, required=True, help="CSV to write: one row an epoch."
         ),
-        click.option("--history", type=FILE, required=True, help="CSV to write: one row an epoch."),
         click.option("--convention", help="How PSNR is taken after each epoch."),
         click.option("--description", default=description, help="Name on the progress bar."),
         click.option(

@@ -14,34 +14,27 @@ import lwdna
 from lwdna.io.checksummed_csv import write_csv
 from lwdna.networks.own import builder
 from lwdna.results.replication import own_tables, paper_baselines
-from lwdna.steps._json import Json
-from lwdna.steps._networks import example_of
-from lwdna.steps._options import FILE, shapes
+from lwdna.steps._networks import as_built, example_of
+from lwdna.steps._options import FILE, WRITTEN, shapes
 
 
 @click.command()
 @click.argument("network", required=False)
-@click.option("--dataset", help="Dataset the network is built for.")
-@click.option("--width", type=float, default=1.0, show_default=True, help="Width multiplier.")
-@click.option(
-    "--options", type=Json(), default="{}", help="Other arguments of the network, as JSON."
-)
+@as_built
 @click.option("--paper", is_flag=True, help="Count all baselines of the paper's Tables 1 and 2.")
 @click.option(
     "--table",
     "tables",
-    type=(int, FILE),
+    type=(click.IntRange(1), FILE),
     multiple=True,
     help="The same for one table: its number, and the file of the paper's numbers.",
 )
-@click.option("--output", type=FILE, help="CSV of baselines to write, instead of printing.")
+@click.option("--output", type=WRITTEN, help="CSV of baselines to write, instead of printing.")
 @shapes
 def main(
     *,
     network: str | None,
-    dataset: str | None,
-    width: float,
-    options: dict[str, Any],
+    built: dict[str, Any],
     paper: bool,
     tables: tuple[tuple[int, Path], ...],
     output: Path | None,
@@ -56,8 +49,8 @@ def main(
     if network is None:
         _write_baselines(own_tables() if paper else tables, output)
     else:
-        example = example_of(network, dataset, shapes)
-        _print(builder(example)(network, dataset=dataset, width=width, **options), example)
+        example = example_of(network, built["dataset"], shapes)
+        _print(builder(example)(network, **built.pop("options"), **built), example)
 
 
 def _write_baselines(tables: Iterable[tuple[int, Path]], output: Path | None) -> None:

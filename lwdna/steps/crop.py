@@ -14,10 +14,16 @@ from lwdna.steps._options import FOLDER, output
 @click.command()
 @click.argument("folder", type=FOLDER)
 @output
-@click.option("--size", type=int, required=True, help="Height and width of a sub-image.")
-@click.option("--step", type=int, required=True, help="Distance of two sub-images.")
-@click.option("--threshold", type=int, required=True, help="Remainder that is left out.")
-@click.option("--scale", type=int, help="Also write low-resolution partners, made by bicubic.")
+@click.option(
+    "--size", type=click.IntRange(1), required=True, help="Height and width of a sub-image."
+)
+@click.option("--step", type=click.IntRange(1), required=True, help="Distance of two sub-images.")
+@click.option(
+    "--threshold", type=click.IntRange(0), required=True, help="Remainder that is left out."
+)
+@click.option(
+    "--scale", type=click.IntRange(2), help="Also write low-resolution partners, made by bicubic."
+)
 def main(
     *, folder: Path, output: Path, size: int, step: int, threshold: int, scale: int | None
 ) -> None:

@@ -9,11 +9,11 @@ import click
 from lwdna.data.downloads import download
 from lwdna.data.versions import read_versions
 from lwdna.errors import require_known
-from lwdna.steps._options import FILE
+from lwdna.steps._options import WRITTEN
 
 
 @click.command()
-@click.argument("output", type=FILE)
+@click.argument("output", type=WRITTEN)
 def main(output: Path) -> None:
     """Download the dataset that OUTPUT is named after, or go on where a download was cut.
 

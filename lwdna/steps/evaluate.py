@@ -19,8 +19,8 @@ from lwdna.networks.registry import input_shape
 from lwdna.steps._json import Json
 from lwdna.steps._networks import check_fits, example_for
 from lwdna.steps._options import (
-    ANY_PATH,
     FILE,
+    READ,
     accelerator,
     batch_norm,
     bundle,
@@ -66,7 +66,7 @@ _tests = bundle(
     click.option(
         "--test",
         "sets",
-        type=(str, ANY_PATH),
+        type=(str, READ),
         multiple=True,
         required=True,
         help="Name and path of a test set; may be given several times.",

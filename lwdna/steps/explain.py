@@ -9,26 +9,19 @@ import click
 import lwdna
 from lwdna.graph.labels import Groups
 from lwdna.networks.own import builder
-from lwdna.steps._json import Json
-from lwdna.steps._networks import example_of, groups_lost
+from lwdna.steps._networks import as_built, example_of, groups_lost
 from lwdna.steps._options import shapes
 
 
 @click.command()
 @click.argument("network")
-@click.option("--dataset", help="Dataset the network is built for.")
-@click.option("--width", type=float, default=1.0, show_default=True, help="Width multiplier.")
-@click.option(
-    "--options", type=Json(), default="{}", help="Other arguments of the network, as JSON."
-)
+@as_built
 @groups_lost
 @shapes
 def main(
     *,
     network: str,
-    dataset: str | None,
-    width: float,
-    options: dict[str, Any],
+    built: dict[str, Any],
     groups: Groups,
     shapes: tuple[tuple[int, ...], ...],
 ) -> None:
@@ -36,6 +29,6 @@ def main(
 
     NETWORK is a name, or FILE:FUNCTION for a function that makes a network of your own.
     """
-    example = example_of(network, dataset, shapes)
-    model = builder(example, groups)(network, dataset=dataset, width=width, **options)
+    example = example_of(network, built["dataset"], shapes)
+    model = builder(example, groups)(network, **built.pop("options"), **built)
     click.echo(lwdna.ChannelGraph(model, example, groups=groups).explain())

@@ -11,7 +11,7 @@ import lwdna
 from lwdna.networks.export import SUFFIXES
 from lwdna.networks.own import load
 from lwdna.steps._networks import example_for
-from lwdna.steps._options import FILE, check_suffix, own_network, shapes
+from lwdna.steps._options import FILE, WRITTEN, check_suffix, own_network, shapes
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 @click.option("--to", type=click.Choice(list(SUFFIXES)), required=True, help="What to write.")
 @own_network
 @shapes
-@click.option("--output", type=FILE, help="File to write.  [default: beside WEIGHTS]")
+@click.option("--output", type=WRITTEN, help="File to write.  [default: beside WEIGHTS]")
 def main(
     *,
     weights: Path,

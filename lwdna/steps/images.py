@@ -10,7 +10,7 @@ import click
 from lwdna.data.catalog import IMAGE_KINDS
 from lwdna.io.atomic import atomic_folder
 from lwdna.steps._datasets import kind_option, make_ready, own_options, split
-from lwdna.steps._options import FOLDER
+from lwdna.steps._options import WRITTEN_FOLDER
 
 
 @click.command()
@@ -18,7 +18,7 @@ from lwdna.steps._options import FOLDER
 @kind_option(labelled=False, default=None)
 @split
 @own_options
-@click.option("--output", type=FOLDER, required=True, help="Folder to make.")
+@click.option("--output", type=WRITTEN_FOLDER, required=True, help="Folder to make.")
 @click.argument("photographs", nargs=-1)
 def main(
     *,

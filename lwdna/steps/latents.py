@@ -8,7 +8,7 @@ import click
 
 from lwdna.results.latents import animate_histograms, check_animation, plot_histograms
 from lwdna.rivals.dhp_record import read_latents
-from lwdna.steps._options import FILE, images, scale
+from lwdna.steps._options import FILE, WRITTEN, images, scale
 
 
 @click.command()
@@ -22,7 +22,7 @@ from lwdna.steps._options import FILE, images, scale
 @click.option("--title", default="Latent vectors during the search by DHP", help="Of the figure.")
 @scale
 @images
-@click.option("--animation", type=FILE, help="GIF to write: all epochs.")
+@click.option("--animation", type=WRITTEN, help="GIF to write: all epochs.")
 def main(
     *,
     record: Path,

@@ -11,7 +11,7 @@ import click
 
 from lwdna.errors import ConfigError
 from lwdna.io.atomic import write_text
-from lwdna.steps._options import FILE, accelerator, bundle
+from lwdna.steps._options import FILE, WRITTEN, accelerator, bundle
 
 try:
     from lwdna.workflow import snakemake
@@ -45,7 +45,7 @@ _speed = bundle(
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
-@click.option("--csv", type=FILE, help="Also write the table to this file.")
+@click.option("--csv", type=WRITTEN, help="Also write the table to this file.")
 @_speed
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def main(*, csv: Path | None, speed: dict[str, Any], arguments: tuple[str, ...]) -> None:

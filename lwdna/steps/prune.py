@@ -19,14 +19,14 @@ _settings = bundle(
     "settings",
     click.option(
         "--rho",
-        type=float,
+        type=click.FloatRange(0, 1),
         default=Settings.rho,
         show_default=True,
         help="Least share of each channel set that stays.",
     ),
     click.option(
         "--tau",
-        type=float,
+        type=click.FloatRange(0, 1),
         default=Settings.tau,
         show_default=True,
         help="The same of channel sets that feed the classifier.",

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from lwdna.io.checksummed_csv import write_rows
-from lwdna.steps._options import ANY_PATH, output, task
+from lwdna.steps._options import READ, output, task
 from lwdna.steps.evaluate import columns_of, say
 from lwdna.tasks.references import reference_network
 from lwdna.tasks.task import task_for, test_dataset
@@ -19,7 +19,7 @@ from lwdna.training.evaluation import evaluate
 @task
 @click.option(
     "--test",
-    type=(str, ANY_PATH),
+    type=(str, READ),
     required=True,
     help="Name of a test set, and its images or videos.",
 )

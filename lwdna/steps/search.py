@@ -11,7 +11,7 @@ from lwdna.config.methods import SEARCHES
 from lwdna.rivals.search import Rival
 from lwdna.steps._networks import check_outputs, widen, write_shrunk
 from lwdna.steps._options import (
-    FILE,
+    WRITTEN,
     ToShrink,
     TrainingRun,
     network_to_shrink,
@@ -35,7 +35,7 @@ def command(shrinkage: str) -> click.Command:
     @click.option(
         f"--{noted}",
         "record",
-        type=FILE,
+        type=WRITTEN,
         required=True,
         help="File to write: what is noted on the way.",
     )

@@ -16,7 +16,7 @@ from lwdna.shrinkage.settings import Settings
 from lwdna.steps._json import Json
 from lwdna.steps._networks import Widened, check_fits, widen, write_shrunk
 from lwdna.steps._options import (
-    ANY_PATH,
+    READ,
     ToShrink,
     bundle,
     network_to_shrink,
@@ -45,7 +45,7 @@ _loss = bundle(
         help="Gives the loss of the network it is called with on the next batch, for gradients.",
     ),
     click.option("--task", type=Json("task"), help="The experiment's task section."),
-    click.option("--train", "path", type=ANY_PATH, help="Training images, for gradients."),
+    click.option("--train", "path", type=READ, help="Training images, for gradients."),
     click.option(
         "--batch-size",
         type=click.IntRange(min=1),

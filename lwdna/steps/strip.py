@@ -11,7 +11,7 @@ import click
 from lwdna.errors import ConfigError, require_known
 from lwdna.networks.own import load
 from lwdna.results.strips import SIZE, Image, plot_strip, region_of
-from lwdna.steps._options import ANY_PATH, FILE, bundle, images, own_network, scale, task
+from lwdna.steps._options import FILE, READ, bundle, images, own_network, scale, task
 from lwdna.tasks.kinds import kind_of
 from lwdna.tasks.metrics import psnr
 from lwdna.tasks.references import reference_network
@@ -30,7 +30,7 @@ _restored = bundle(
     ),
     own_network,
     task,
-    click.option("--test", type=ANY_PATH, required=True, help="Folder of test images."),
+    click.option("--test", type=READ, required=True, help="Folder of test images."),
     click.option("--image", help="Name of the one to show.  [default: the first]"),
     click.option("--convention", help="How PSNR is taken."),
 )
@@ -45,7 +45,7 @@ _part = bundle(
     ),
     click.option(
         "--centre",
-        type=(int, int),
+        type=(click.IntRange(0), click.IntRange(0)),
         help="Row and column of its middle.  [default: a face, or where there is most detail]",
     ),
 )

@@ -10,6 +10,7 @@ import click
 import pandas as pd
 
 from lwdna.config.sections import Experiment
+from lwdna.results.layouts import layout_of
 from lwdna.results.printed import read_paper
 from lwdna.results.rendering import write_table
 from lwdna.results.tables import make_table
@@ -50,9 +51,10 @@ def main(
     NAME is the number of a table of the paper, or a kind of task that has a table of its own.
     """
     table = next(table for table in tables() if str(table) == name)
+    about = layout_of(table).paper
     frame = make_table(
         table,
-        paper=None if paper is None else read_paper(paper),
+        paper=None if paper is None else read_paper(paper, about.columns if about else ()),
         metrics=pd.concat(
             [read_tables(metrics), *_read_references(references, experiments)], ignore_index=True
         ),

@@ -17,6 +17,7 @@ from lwdna.networks.weights import save
 from lwdna.steps._json import Json, Network
 from lwdna.steps._options import (
     FILE,
+    READ,
     TrainingRun,
     bundle,
     output,
@@ -47,10 +48,10 @@ _start = bundle(
     ),
     click.option(
         "--backbone",
-        type=FILE,
+        type=READ,
         help="Start from a new model of the task on this network; as --weights with --network.",
     ),
-    click.option("--teacher", type=FILE, help="Trained network to distil from."),
+    click.option("--teacher", type=READ, help="Trained network to distil from."),
     click.option(
         "--teacher-network", metavar="FILE:FUNCTION", help="What makes that, where it is your own."
     ),

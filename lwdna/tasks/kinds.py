@@ -45,6 +45,8 @@ class TaskKind:
     tables: tuple[int, ...] = ()
     """The tables of the paper that may show its results; without one, it has a table of its own."""
     _: KW_ONLY
+    takes: tuple[str, ...] = ()
+    """What else its section may have."""
     measures: Mapping[str, str]
     """What a test gives, and its column in the table of metrics."""
     store: Literal["train", "gray", "colour", "sequences"]
@@ -88,6 +90,7 @@ _restoration = partial(
     tests="images",
     restores=True,
     conventions=("denoising-whole",),
+    takes=("samples_per_epoch",),
 )
 """A kind whose networks give images, which are measured whole and on all their channels."""
 
@@ -95,6 +98,7 @@ KINDS: dict[str, TaskKind] = {
     "classification": TaskKind(
         "classification.Classification",
         keys=("mean", "std", "flip"),
+        takes=("pad", "crop", "resize"),
         tables=(1, 3),
         measures=_ERRORS,
         store="train",
@@ -125,6 +129,7 @@ KINDS: dict[str, TaskKind] = {
     "tracking": TaskKind(
         ".tracking.task.Tracking",
         keys=("tracker", "samples_per_epoch", "test_samples"),
+        takes=("sampling", "online"),
         tables=(5,),
         measures={
             "ao": "average_overlap_percent",

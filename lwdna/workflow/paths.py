@@ -139,6 +139,7 @@ STRIP = Place("results/figures/strip-{experiment}.{format}")
 SUCCESS = Place("results/figures/success-{experiment}.{format}")
 BOXES_STRIP = Place("results/figures/boxes-{experiment}.{format}")
 LATENTS_FIGURE = Place("results/figures/latents-{experiment}.{format}")
+SEARCHES_FIGURE = Place("results/figures/searches.{format}")
 
 LOG = Place("results/logs/{job}.log")
 """What a job said. Rules write it out, for people who read them."""

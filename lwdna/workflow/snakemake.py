@@ -9,7 +9,8 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,11 @@ from snakemake.utils import update_config
 from snakemake_interface_logger_plugins.common import LogEvent
 
 from lwdna.config.check import check
-from lwdna.config.read import SECTIONS, with_filters
+from lwdna.config.files import read_file
+from lwdna.config.read import with_filters
 from lwdna.config.sections import Config
-from lwdna.errors import ConfigError
+from lwdna.config.sentences import BASES
+from lwdna.errors import ConfigError, LwdnaError, first_line, require_known, shown
 from lwdna.io.project import ROOT
 
 
@@ -54,12 +57,50 @@ def read_files(paths: Iterable[str | os.PathLike[str]]) -> dict[str, Any]:
         ConfigError: if a file cannot be read.
     """
     sections: dict[str, Any] = {}
-    try:
-        for path in paths:
-            update_config(sections, load_configfile(path))
-    except (WorkflowError, ValueError, OSError) as error:
-        raise ConfigError(str(error)) from error
+    for path in paths:
+        content = read_file(path)
+        if "__use_yte__" in content:  # which Snakemake evaluates
+            try:
+                content = load_configfile(path)
+            except Exception as error:
+                raise ConfigError(
+                    f"The configuration file '{path}' cannot be evaluated ({first_line(error)}); "
+                    "correct it, or leave out '__use_yte__'."
+                ) from error
+        update_config(sections, content)
     return sections
+
+
+def base_of(config: Mapping[str, Any], default: str | os.PathLike[str]) -> str:
+    """What the configuration files given are based on: "default", which is looked at, or "none".
+
+    Args:
+        config: of the files that are given, and of ``--config``.
+        default: the path of the default.
+
+    Raises:
+        ConfigError: if the key ``base`` says neither, or the default cannot be read.
+    """
+    base = config.get("base", "default")
+    require_known(base, BASES, f"The configuration has {shown(base)} at base:")
+    if base == "default":
+        read_file(default)
+    return str(base)
+
+
+class RefusedError(WorkflowError):  # type: ignore[misc]
+    """What a user can act on, which Snakemake prints without the lines of the Snakefile."""
+
+    __traceback__ = property(lambda self: None)  # type: ignore[assignment]
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """Have Snakemake print an error that a user can act on as the sentence that it is."""
+    try:
+        yield
+    except LwdnaError as error:
+        raise RefusedError(str(error)) from None
 
 
 def checked(
@@ -99,10 +140,12 @@ def configuration(arguments: Sequence[str]) -> tuple[Config, Path]:
     files = list(settings.configfile or ())
     config = read_files(files)
     update_config(config, given)
-    if not set(config) >= SECTIONS:  # as in the Snakefile
+    base = base_of(config, ROOT / "config.yaml")
+    if base == "default":  # as in the Snakefile
         files.insert(0, ROOT / "config.yaml")
         config = read_files(files)
         update_config(config, given)
+    config["base"] = base
     folder = Path(settings.directory or ".")
     return checked(config, files, folder), folder
 

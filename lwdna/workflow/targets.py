@@ -30,6 +30,9 @@ FIGURE_FORMATS = ("png", "svg")
 FIRST_TABLES = (1, 2, 3, 4)
 """Tables that are made of any configuration, if only to say that nothing was run."""
 
+_STEPWISE = ("autoslim", "metapruning")
+"""Searches whose records are drawn step by step."""
+
 _PAIR = ("baseline", "lw-dna")
 """Methods whose restored images are shown side by side."""
 
@@ -75,6 +78,7 @@ class Targets:
             ),
             *(paths.LATENTS_FIGURE.where(experiment=name) for name in self.searched()),
             *([paths.AGREEMENT_FIGURE] if self.compared() else []),
+            *([paths.SEARCHES_FIGURE] if self.records() else []),
         ]
         return [path for place in places for path in _each(place, FIGURE_FORMATS)]
 
@@ -244,6 +248,27 @@ class Targets:
         seed = self._seeds(wildcards.experiment)[0]
         record = paths.RECORD.where(shrinkage=DHP, record=SEARCHES[DHP].record)
         return record.at(experiment=wildcards.experiment, seed=seed)
+
+    def records(self) -> list[str]:
+        """What searches noted that are drawn step by step."""
+        return [
+            paths.RECORD.where(record=SEARCHES[search].record).at(
+                experiment=name, shrinkage=search, seed=seed
+            )
+            for name, section in self.run.selected.items()
+            for search in _STEPWISE
+            if search in shrinkages_of(section["methods"])
+            for seed in self._seeds(name)
+        ]
+
+    def recorded_experiments(self, wildcards: Wildcards) -> str:
+        """The experiments whose searches are drawn, for the command line."""
+        names = [
+            name
+            for name, section in self.run.selected.items()
+            if set(_STEPWISE) & set(shrinkages_of(section["methods"]))
+        ]
+        return self._shown(names, "label")
 
     def histogram_options(self, wildcards: Wildcards) -> list[str]:
         """Layers and epochs of Figure 3, for the command line."""

@@ -10,9 +10,10 @@ import pytest
 from PIL import Image
 
 from lwdna.data.bicubic import imresize
-from lwdna.data.crops import crop_images, tile_starts, tiles
+from lwdna.data.crops import crop_images, gray_store, tile_starts, tiles
 from lwdna.data.stores import Store
 from lwdna.errors import ConfigError, DataError
+from lwdna.io.hdf5 import create_store
 
 
 def names(folder: Path) -> list[str]:
@@ -56,23 +57,28 @@ def test_impossible_rules() -> None:
             tile_starts(1000, *numbers)
 
 
-def test_low_resolution_partners_lie_in_step(tmp_path: Path) -> None:
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_low_resolution_partners_lie_in_step(tmp_path: Path, scale: int) -> None:
     sizes = {"a.png": (75, 62), "b.png": (48, 48)}
     paths = [write(tmp_path, name, *size) for name, size in sizes.items()]
-    count = crop_images(paths, tmp_path / "s.h5", size=48, step=24, threshold=2, scale=4)
+    count = crop_images(paths, tmp_path / "s.h5", size=48, step=24, threshold=4, scale=scale)
     store = Store(tmp_path / "s.h5")
-    # 75 x 62 is cut to 72 x 60: rows 0, 24; columns 0 and, flush with the border, 12.
-    assert store.table("offset").tolist() == [[0, 0], [0, 12], [24, 0], [24, 12], [0, 0]]
-    assert store.table("shape").tolist() == [[72, 60]] * 4 + [[48, 48]]
+    # 75 x 62 is cut to multiples: rows 0, 24; columns 0 and, flush with the border, 12 or 14.
+    cut = [75 - 75 % scale, 62 - 62 % scale]
+    left = cut[1] - 48
+    assert store.table("offset").tolist() == [[0, 0], [0, left], [24, 0], [24, left], [0, 0]]
+    assert store.table("shape").tolist() == [cut] * 4 + [[48, 48]]
     assert store.sources() == ["a.png"] * 4 + ["b.png"]
+    side = 48 // scale
     assert count == len(store) == 5
-    assert store.shapes == {"images": (5, 48, 48, 3), "lr": (5, 12, 12, 3)}
-    assert store.attributes["scale"] == 4 and store.attributes["crop_threshold"] == 2
+    assert store.shapes == {"images": (5, 48, 48, 3), "lr": (5, side, side, 3)}
+    assert store.attributes["scale"] == scale and store.attributes["crop_threshold"] == 4
     for index, (y, x) in enumerate(store.table("offset")):
         height, width = store.table("shape")[index]
         image = np.array(Image.open(tmp_path / store.sources()[index]))[:height, :width]
         np.testing.assert_array_equal(store[index], image[y : y + 48, x : x + 48])
-        small = imresize(image, 1 / 4)[y // 4 : y // 4 + 12, x // 4 : x // 4 + 12]
+        top, left = y // scale, x // scale
+        small = imresize(image, 1 / scale)[top : top + side, left : left + side]
         np.testing.assert_array_equal(store.read("lr", index), small)
     store.verify()
 
@@ -124,3 +130,13 @@ def test_scale_must_divide_the_rule(tmp_path: Path, size: int, step: int, scale:
     image = write(tmp_path, "a.png", 64, 64)
     with pytest.raises(ConfigError, match="must be 2 or more and divide both"):
         crop_images([image], tmp_path / "s.h5", size=size, step=step, threshold=0, scale=scale)
+
+
+def test_a_store_with_classes_does_not_become_gray(tmp_path: Path) -> None:
+    tables = {"labels": np.zeros(1, "<i8"), "classes": ["cat"]}
+    images = {"images": (1, 8, 8, 3)}
+    with create_store(tmp_path / "c.h5", images=images, tables=tables, attributes={}) as writer:
+        writer.put("images", 0, np.zeros((8, 8, 3), np.uint8))
+    with pytest.raises(DataError, match="holds images with classes, which a gray store has not"):
+        gray_store(tmp_path / "c.h5", tmp_path / "gray.h5")
+    assert names(tmp_path) == ["c.h5"]

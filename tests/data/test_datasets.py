@@ -236,16 +236,18 @@ def test_no_noise_at_sigma_zero(folder: Path) -> None:
     assert torch.equal(noisy, clean)
 
 
-def test_super_resolution_test_images(folder: Path) -> None:
+@pytest.mark.parametrize("scale", [2, 3, 4, 8])
+def test_super_resolution_test_images(folder: Path, scale: int) -> None:
     paths = sorted((folder / "images").iterdir())
-    dataset = SuperResolutionTest(paths, scale=4)
+    dataset = SuperResolutionTest(paths, scale=scale)
     assert dataset.names == ["chelsea", "coins"] and len(dataset) == 2
-    for index, (height, width) in enumerate([(300, 448), (300, 384)]):
+    for index, size in enumerate([(300, 451), (303, 384)]):
+        height, width = (side - side % scale for side in size)
         lr, hr = dataset[index]
-        assert hr.shape == (3, height, width) and lr.shape == (3, height // 4, width // 4)
+        assert hr.shape == (3, height, width) and lr.shape == (3, height // scale, width // scale)
         image = to_rgb(np.array(Image.open(paths[index])))[:height, :width]
         assert torch.equal(hr, to_tensor(image))
-        assert torch.equal(lr, to_tensor(imresize(image, 1 / 4)))
+        assert torch.equal(lr, to_tensor(imresize(image, 1 / scale)))
 
 
 def test_denoising_noise_is_fixed_by_seed_and_name(folder: Path, tmp_path: Path) -> None:

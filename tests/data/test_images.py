@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import shutil
 import struct
 import zlib
 from pathlib import Path
@@ -13,7 +14,9 @@ import pytest
 from damage import flips
 from PIL import Image
 
+from lwdna.data.folders import imagefolder
 from lwdna.data.images import find_images, image_size, read_image, to_gray, to_rgb, write_image
+from lwdna.data.layout import lay_out
 from lwdna.errors import DataError
 
 RNG = np.random.default_rng(0)
@@ -82,30 +85,38 @@ def test_opaque_alpha_is_dropped(tmp_path: Path, image: np.ndarray) -> None:
     np.testing.assert_array_equal(read_image(tmp_path / "a.png"), image)
 
 
+READ = pytest.mark.parametrize("read", [read_image, image_size])
+"""By the pixels, and by what a listing looks at before a training begins."""
+
+
+@READ
 @pytest.mark.parametrize("image", [RGB, GRAY], ids=["RGBA", "LA"])
-def test_transparency_is_refused(tmp_path: Path, image: np.ndarray) -> None:
+def test_transparency_is_refused(tmp_path: Path, image: np.ndarray, read: object) -> None:
     with_alpha(image, 254).save(tmp_path / "half.png")
     with pytest.raises(DataError, match=r"half\.png.*transparent"):
-        read_image(tmp_path / "half.png")
+        read(tmp_path / "half.png")
 
 
-def test_transparent_colour_is_refused_only_if_it_is_used(tmp_path: Path) -> None:
+@READ
+def test_transparent_colour_is_refused_only_if_it_is_used(tmp_path: Path, read: object) -> None:
     gray = np.full((4, 4), 7, dtype=np.uint8)
     Image.fromarray(gray).save(tmp_path / "used.png", transparency=7)
     Image.fromarray(gray).save(tmp_path / "unused.png", transparency=8)
     with pytest.raises(DataError, match="transparent"):
-        read_image(tmp_path / "used.png")
+        read(tmp_path / "used.png")
+    read(tmp_path / "unused.png")
     np.testing.assert_array_equal(read_image(tmp_path / "unused.png"), gray)
 
 
-def test_transparent_palette_is_refused(tmp_path: Path) -> None:
+@READ
+def test_transparent_palette_is_refused(tmp_path: Path, read: object) -> None:
     palette = Image.fromarray(RGB).quantize(8)
     palette.save(tmp_path / "a.png", transparency=0)
     with pytest.raises(DataError, match="transparent"):
-        read_image(tmp_path / "a.png")
+        read(tmp_path / "a.png")
 
 
-@pytest.mark.parametrize("read", [read_image, image_size])
+@READ
 @pytest.mark.parametrize("suffix", ["png", "tif", "pgm"])
 def test_16_bits_are_refused(tmp_path: Path, suffix: str, read: object) -> None:
     path = tmp_path / f"deep.{suffix}"
@@ -209,3 +220,38 @@ def test_nothing_to_list(tmp_path: Path) -> None:
         find_images(tmp_path)
     with pytest.raises(DataError, match="does not exist; make it"):
         find_images(tmp_path / "nowhere")
+
+
+LEFT_OUT = ("a.avif", "b.HEIC", "c.gif", "d.jxl")
+
+
+@pytest.mark.parametrize("form", ["folder", "zip", "classes"])
+def test_images_of_a_format_that_is_not_read_are_named(
+    tmp_path: Path, form: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    inner = tmp_path / "mine" / ("cat" if form == "classes" else "")
+    inner.mkdir(parents=True)
+    for name in (*LEFT_OUT, "notes.txt", ".hidden.gif"):
+        (inner / name).write_bytes(b"")
+    Image.fromarray(RGB).save(inner / "e.png")
+    (tmp_path / "out").mkdir()
+    if form == "classes":
+        imagefolder(tmp_path / "mine", tmp_path / "out/train.h5", split="train")
+    elif form == "zip":
+        shutil.make_archive(str(tmp_path / "mine"), "zip", tmp_path / "mine")
+        lay_out(tmp_path / "mine.zip", tmp_path / "out")
+    else:
+        lay_out(tmp_path / "mine", tmp_path / "out")
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    said = record.getMessage()
+    assert all(name in said for name in LEFT_OUT[:3]) and "and 1 more" in said
+    assert "notes" not in said and "hidden" not in said
+
+
+def test_a_folder_of_images_that_are_all_read_says_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    Image.fromarray(RGB).save(tmp_path / "e.png")
+    (tmp_path / "notes.txt").write_text("mine")
+    assert len(find_images(tmp_path)) == 1 and not caplog.records

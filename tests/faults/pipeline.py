@@ -257,7 +257,7 @@ class Tree:
 def sentences(output):
     """The errors that the steps have reported, or the workflow before it began, each once."""
     found = re.findall(r"^\d\d:\d\d:\d\d ERROR (.*)$", output, re.MULTILINE)
-    found += re.findall(r"^WorkflowError in .*:\n(.*)$", output, re.MULTILINE)
+    found += re.findall(r"^RefusedError:\n(.*)$", output, re.MULTILINE)
     return list(dict.fromkeys(found))
 
 

@@ -19,6 +19,7 @@ BLOCKS = ((24, 1), (32, 2))
 NETWORKS = {
     "EDSR": (lambda: build("EDSR", width=0.25, blocks=2), (2, 3, 8, 8)),
     "SRResNet": (lambda: build("SRResNet", width=0.5, blocks=2), (2, 3, 8, 8)),
+    "SRResNet x3": (lambda: build("SRResNet", width=0.5, blocks=1, scale=3), (2, 3, 8, 8)),
     "U-Net": (lambda: build("U-Net", width=0.5, depth=3), (2, 1, 8, 8)),
     "ResNet8": (lambda: build("ResNet8", width=1), (2, 3, 16, 16)),
     "MobileNetV3-small": (

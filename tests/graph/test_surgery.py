@@ -35,6 +35,7 @@ NETWORKS = {
     "U-Net": (lambda: build("U-Net", width=0.25, depth=4), (2, 1, 16, 16)),
     "EDSR": (lambda: build("EDSR", width=0.125, blocks=2), (2, 3, 4, 4)),
     "SRResNet": (lambda: build("SRResNet", width=0.25, blocks=2), (2, 3, 4, 4)),
+    "EDSR x3": (lambda: build("EDSR", width=0.125, blocks=1, scale=3), (2, 3, 4, 4)),
     "resnet18": (lambda: models.resnet18(num_classes=10), (2, 3, 32, 32)),
     "densenet121": (lambda: models.densenet121(num_classes=10), (2, 3, 32, 32)),
     "mobilenet_v3_small": (lambda: models.mobilenet_v3_small(num_classes=10), (2, 3, 32, 32)),

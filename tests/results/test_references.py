@@ -45,13 +45,14 @@ def measured(folder: Path, task: dict[str, Any], convention: str) -> dict[Any, A
     return row
 
 
-def test_bicubic_gives_the_bytes_of_matlab() -> None:
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_bicubic_gives_the_bytes_of_matlab(scale: int) -> None:
     small = np.random.default_rng(1).integers(0, 256, (2, 5, 7, 3), dtype=np.uint8)
-    found = Bicubic(4)(torch.from_numpy(small).movedim(-1, 1).float())
-    assert found.shape == (2, 3, 20, 28) and found.dtype == torch.float32
+    found = Bicubic(scale)(torch.from_numpy(small).movedim(-1, 1).float())
+    assert found.shape == (2, 3, 5 * scale, 7 * scale) and found.dtype == torch.float32
     for image, large in zip(small, found.movedim(1, -1).numpy(), strict=True):
-        assert np.array_equal(large, imresize(image, 4))
-    assert Bicubic(2)(torch.full((1, 1, 3, 4), 7.0)).unique().tolist() == [7]
+        assert np.array_equal(large, imresize(image, scale))
+    assert Bicubic(scale)(torch.full((1, 1, 3, 4), 7.0)).unique().tolist() == [7]
 
 
 @pytest.mark.parametrize("convention", ["denoising", "denoising-whole"])
@@ -63,13 +64,15 @@ def test_the_noisy_input_is_measured_as_networks_are(images: Path, convention: s
     assert (row["test_set"], row["images"], row["flops"], row["params"]) == ("mine", 2, 0, 0)
 
 
+@pytest.mark.parametrize("scale", [3, 4])
 @pytest.mark.parametrize("convention", ["sr-benchmark", "sr-div2k"])
-def test_bicubic_is_measured_as_networks_are(images: Path, convention: str) -> None:
-    row = measured(images, SUPER_RESOLUTION, convention)
-    arguments = conventions(convention, scale=4)
-    data: Any = dataset_of(SUPER_RESOLUTION, images)
+def test_bicubic_is_measured_as_networks_are(images: Path, convention: str, scale: int) -> None:
+    task = SUPER_RESOLUTION | {"scale": scale}
+    row = measured(images, task, convention)
+    arguments = conventions(convention, scale=scale)
+    data: Any = dataset_of(task, images)
     pairs = [
-        (imresize(low.numpy().transpose(1, 2, 0).astype(np.uint8), 4).transpose(2, 0, 1), high)
+        (imresize(low.numpy().transpose(1, 2, 0).astype(np.uint8), scale).transpose(2, 0, 1), high)
         for low, high in data
     ]
     for column, measure in (("psnr_db", psnr), ("ssim", ssim)):

@@ -41,7 +41,7 @@ class Case:
         self.evolution = Evolution(
             self.counted, self.grid, self.window, Plan(**{**PLAN, **plan}), seed=seed
         )
-        self.measure, self.path = noted, folder / "evolution.json"
+        self.measure, self.path = noted, folder / "evolution.csv"
 
     def by_chance(self, mask):
         return float(self.weights[~mask].sum()), 0.0
@@ -138,7 +138,7 @@ def test_a_search_that_was_killed_goes_on_to_the_same_candidates(tmp_path, at):
 
 def test_a_damaged_file_is_begun_anew(tmp_path, caplog):
     evolved = Case(tmp_path).run()
-    path = tmp_path / "evolution.json"
+    path = tmp_path / "evolution.csv"
     path.write_text(path.read_text()[:-20])
     assert Case(tmp_path).run() == evolved
     assert "cannot be read" in caplog.text

@@ -29,6 +29,7 @@ NETWORKS = {
     "DnCNN": (lambda: build("DnCNN", width=0.25, blocks=3), (2, 1, 8, 8)),
     "U-Net": (lambda: build("U-Net", width=0.25, depth=3), (2, 1, 8, 8)),
     "EDSR": (lambda: build("EDSR", width=0.125, blocks=2, scale=2), (2, 3, 6, 6)),
+    "EDSR x3": (lambda: build("EDSR", width=0.125, blocks=1, scale=3), (2, 3, 6, 6)),
 }
 
 
