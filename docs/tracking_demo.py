@@ -84,7 +84,9 @@ def models(
     config: Mapping[str, Any], experiment: Mapping[str, Any], backbone: str, folder: Path, seed: int
 ) -> tuple[Dimp, Dimp]:
     """A tracker of this seed, before and after its training."""
-    section, protocol = experiment["task"], config["protocols"][experiment["protocol"]]
+    # How a tracker is used later changes nothing of its training.
+    section = {key: value for key, value in experiment["task"].items() if key != "online"}
+    protocol = config["protocols"][experiment["protocol"]]
     task = task_for(section)
     weights = backbone.format(seed=seed)
     fresh, model = (task.model_on(lwdna.load(weights), seed=seed) for _ in range(2))

@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 
-from lwdna.data.images import to_rgb
 from lwdna.errors import ConfigError, DataError
 
 Array = NDArray[np.float64]
@@ -171,6 +170,14 @@ def _bilinear(image: NDArray[np.uint8], down: Array, across: Array) -> Array:
     return colours
 
 
+def _colours_of(photograph: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(H, W, 3); of a gray one three times the same memory, for thousands of videos share it."""
+    if photograph.ndim == 3 and photograph.shape[2] == 3:
+        return photograph
+    height, width = photograph.shape[:2]
+    return np.broadcast_to(photograph.reshape(height, width, 1), (height, width, 3))
+
+
 def _span(low: float, high: float, limit: int) -> slice:
     """Pixels that an interval touches, as far as they exist."""
     start = min(max(math.floor(low), 0), limit)
@@ -220,7 +227,7 @@ class SyntheticVideo:
         names = sorted(photographs)
         chosen = [names[i] for i in rng.permutation(len(names))]
         background, texture, cover = (
-            to_rgb(photographs[chosen[i % len(chosen)]]) for i in range(3)
+            _colours_of(photographs[chosen[i % len(chosen)]]) for i in range(3)
         )
         self._background = background
         room = np.array(background.shape[:2]) - (motion.height, motion.width) - 1
