@@ -79,13 +79,14 @@ def scores_of(features: Tensor, filters: Tensor) -> Tensor:
     Returns:
         (B, n, S, S'), one more than (H, W) for an even k.
     """
-    sequences, frames, _, *cells = features.shape
+    sequences, frames, _, height, width = features.shape
     kernel = filters.shape[-1]
     # A product of matrices for all places of the kernel, whose maps are then moved and added: a
     # convolution of a group for each sequence is ten times as slow on a CPU.
     moving = filters.flatten(2).transpose(1, 2)[:, None].flip(2)
     parts = (moving @ features.flatten(3)).flatten(0, 1)
-    size = [n + 2 * (kernel // 2) - kernel + 1 for n in cells]
+    more = 1 - kernel % 2
+    size = (height + more, width + more)
     return fold(parts, size, kernel, padding=_margin(kernel)).reshape(sequences, frames, *size)
 
 

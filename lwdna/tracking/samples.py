@@ -73,7 +73,7 @@ class Sampling:
         for name in values:
             require_known(name, known, f"Samples of videos have no setting '{name}';")
         jitters = {"train_jitter", "test_jitter"}
-        return cls(**{k: tuple(v) if k in jitters else v for k, v in values.items()})
+        return cls(**{k: tuple(v) if k in jitters else v for k, v in values.items()})  # type: ignore
 
 
 class VideoSet(NamedTuple):
