@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lwdna.data.images import read_image, to_gray
+from lwdna.data.images import read_image, to_gray, upright
 from lwdna.errors import ConfigError, DataError
 from lwdna.tasks.task import Task
 
@@ -33,6 +33,11 @@ def as_pixels(picture: Any) -> tuple[Pixels, str]:
         DataError: if the file cannot be read, or the array is none of gray or colour.
     """
     if isinstance(picture, str | os.PathLike):
+        if not upright(picture):
+            raise DataError(
+                f"The picture '{picture}' is stored on its side or mirrored, as its EXIF data say; "
+                "save it as it is to be seen."
+            )
         return read_image(Path(picture)), f"'{picture}'"
     name = "the picture"
     if isinstance(picture, Tensor):
@@ -95,12 +100,13 @@ def _check_scale(pixels: Pixels, name: str, task: Task) -> None:
     between = f"{opening(name)} has values from {lowest:g} to {highest:g}"
     if not (np.isfinite(lowest) and np.isfinite(highest)):
         raise DataError(f"{between}; give numbers on the scale 0-255.")
-    if 0 < highest <= 1 and lowest >= -1:
+    beyond = 0.0 if pixels.dtype == np.uint8 else task.beyond
+    # As far on the scale 0-1, or -1 to 1, noise may go beyond that.
+    if 0 < highest <= 1 + beyond / 255 and lowest >= -1 - beyond / 255:
         raise DataError(
             f"{between}, but the network takes the scale 0-255; multiply by 255, or give another "
             "picture if it is a mask."
         )
-    beyond = 0.0 if pixels.dtype == np.uint8 else task.beyond
     if lowest < -beyond or highest > 255 + beyond:
         raise DataError(
             f"{between}, but the network takes the scale 0-255; bring it to that scale (16 "

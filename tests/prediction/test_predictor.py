@@ -9,8 +9,10 @@ from torch import nn
 import lwdna
 from lwdna.data.images import write_image
 from lwdna.errors import ConfigError, DataError, LwdnaError
+from lwdna.networks.provenance import Trained, note_trained
 
 TASK = {"kind": "denoising", "sigma": 25}
+NOISE = 25 * np.random.default_rng(1).standard_normal((40, 56))
 PICTURE = np.random.default_rng(0).integers(0, 256, (40, 56), dtype=np.uint8)
 
 
@@ -33,6 +35,7 @@ def test_a_picture_may_come_as_anything_that_holds_one(predictor, tmp_path):
 
 REFUSED = {
     "the scale 0-1": (PICTURE / 255, "values from 0 to 1, but the network takes the scale 0-255"),
+    "noise on the scale 0-1": (PICTURE / 255 + NOISE / 255, "the network takes the scale 0-255"),
     "the scale -1 to 1": (PICTURE / 127.5 - 1, "from -1 to 1, but the network takes"),
     "16 bits": (PICTURE.astype(np.uint16) * 257, "to 65535, but the network .* divide by 257"),
     "not a number": (np.where(PICTURE > 9, PICTURE, np.nan), "from nan to nan"),
@@ -52,8 +55,33 @@ def test_pictures_that_would_come_out_badly_are_refused(predictor, case):
         predictor(picture)
 
 
+def test_a_picture_on_its_side_is_refused(predictor, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(PICTURE).save(tmp_path / "x.jpg", exif=exif)
+    with pytest.raises(DataError, match=r"x\.jpg' is stored on its side"):
+        predictor(tmp_path / "x.jpg")
+
+
+def test_a_network_of_ones_own_is_told_by_its_file(tmp_path):
+    """Also of which size its pictures are."""
+    task = {"kind": "classification", "mean": [0.5] * 3, "std": [0.5] * 3, "flip": False}
+    trained = Trained(task, {"channels": 3, "range": [0, 255], "size": [40, 56]}, ["a", "b"])
+
+    def make():
+        return nn.Sequential(nn.Conv2d(3, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+    model = make()
+    note_trained(model, trained)
+    lwdna.save(model, tmp_path / "x.safetensors")
+    predictor = lwdna.Predictor.load(tmp_path / "x.safetensors", network=make)
+    assert {guess.name for guess in predictor(PICTURE)} == {"a", "b"}
+    with pytest.raises(DataError, match="takes 40 x 56"):
+        predictor(PICTURE[:30])
+
+
 def test_noise_may_leave_the_scale_and_black_is_a_picture(predictor):
-    noisy = PICTURE + 25 * np.random.default_rng(1).standard_normal(PICTURE.shape)
+    noisy = PICTURE + NOISE
     assert noisy.min() < 0 and noisy.max() > 255
     assert predictor(noisy).shape == PICTURE.shape
     assert predictor(np.zeros((16, 16), np.uint8)).shape == (16, 16)
