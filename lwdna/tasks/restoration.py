@@ -85,6 +85,16 @@ def conventions_for(kind: str, convention: str | Convention | None, scale: int) 
     return convention
 
 
+_SIDE = 32
+"""Height and width of an image that every network takes, even one that halves it."""
+
+
+def _black(degraded: Tensor, clean: Tensor) -> tuple[Tensor, Tensor]:
+    """A black image like another, and its target: (C, h, w) and (C, s h, s w), of one size."""
+    side = _SIDE * (clean.shape[-1] // degraded.shape[-1])
+    return torch.zeros(len(degraded), _SIDE, _SIDE), torch.zeros(len(clean), side, side)
+
+
 @dataclass(frozen=True)
 class Restoration(Task):
     """Images on the 0-255 scale: L1 loss; PSNR in dB of the unrounded output, all channels.
@@ -171,8 +181,6 @@ class Restoration(Task):
             )
 
     def example(self, data: Any) -> Example | None:
-        """The first patch of a training; whole images are of any size."""
-        if not hasattr(data, "patch_size"):
-            return None
-        degraded, clean = data[0, 0]
+        """The first patch of a training, or a black image like the first of a test."""
+        degraded, clean = data[0, 0] if getattr(data, "patch_size", 0) else _black(*data[0])
         return Example(degraded[None], (1, *clean.shape), "let it return an image of that size")
