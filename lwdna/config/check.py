@@ -253,4 +253,4 @@ def _label(experiment: Experiment, several_scales: bool) -> str:
     # Of FILE:FUNCTION the function.
     label = str(network["name"]).rpartition(":")[2] + ("" if width == 1 else f" x{width:g}")
     enlarged = several_scales and KINDS[task["kind"]].enlarges and "scale" in task
-    return f"{label}, \u00d7{task['scale']}" if enlarged else label
+    return f"{label}, scale {task['scale']}" if enlarged else label

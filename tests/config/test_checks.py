@@ -178,7 +178,10 @@ def test_several_scales_are_told_apart_in_tables():
     other["task"]["scale"] = other["network"]["options"]["scale"] = 3
     config["experiments"]["thirds"] = other | {"train": "thirds", "test": ["thirds"]}
     checked = check(config)["experiments"]
-    assert [checked[name]["label"] for name in (EDSR, "thirds")] == ["EDSR, ×4", "EDSR, ×3"]
+    assert [checked[name]["label"] for name in (EDSR, "thirds")] == [
+        "EDSR, scale 4",
+        "EDSR, scale 3",
+    ]
     assert checked[UNET]["label"] == config["experiments"][UNET]["label"]
 
 
