@@ -169,15 +169,15 @@ def _check_experiment(
         if about.labelled:
             check_sizes(where, experiment["task"], dataset, section)
             shaped.append((dataset, section))
-    own = is_own(experiment["network"]["name"])
-    if not own:
-        check_network(f"{where}.network", experiment["network"], kind)
     for key in ("name", "dataset", "width"):
         demand(
             key not in experiment["network"]["options"],
             f"{where}.network.options",
             f"has '{key}', a key of the network",
         )
+    own = is_own(experiment["network"]["name"])
+    if not own:
+        check_network(f"{where}.network", experiment["network"], kind)
     for dataset, section in shaped:
         check_shape(where, experiment, dataset, section)
     check_scenes(where, experiment, config, folder)
