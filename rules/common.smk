@@ -11,6 +11,7 @@ from lwdna.workflow.cluster import before_planning, end_former_jobs
 from lwdna.workflow.code import code
 from lwdna.workflow.dates import refuse_wrong_dates
 from lwdna.workflow.ended import say_signals
+from lwdna.workflow.lacking import refuse_lacking, say_lacking
 from lwdna.workflow.references import References
 from lwdna.workflow.replicas import Replicas
 from lwdna.workflow.run import Run, runs_of
@@ -56,13 +57,19 @@ def begin():
 
 
 def planned():
-    """Compare the dates of what will be read with what is known of it."""
+    """Look at what will be read: it must be there, and as old as it was made."""
     with refusing():
+        refuse_lacking(SOURCES, workflow)
         refuse_wrong_dates(workflow)
 
 
+def foreseen():
+    """Say after a dry run what would not be there to be read."""
+    say_lacking(SOURCES, workflow)
+
+
 say_signals()
-before_planning(workflow, begin, planned=planned)
+before_planning(workflow, begin, planned=planned, foreseen=foreseen)
 
 
 wildcard_constraints:

@@ -59,13 +59,13 @@ def _check_reach(where: str, method: str, settings: Mapping[str, Any], shrinkage
         f"{where}.target_flops",
         f"is {target}, but FLOPs are counted one by one, such as 5.4e+9; a share is 'flops_ratio'",
     )
-    widen = 1 if isinstance(SHRINKAGES[shrinkage], Pruning) else settings.get("widen", 1)
+    widen = 1 if isinstance(SHRINKAGES[shrinkage], Pruning) else settings.get("widen")
+    if ratio is None or widen is None:
+        return  # a search of its own kind may say what it likes
     most = widen**2
-    per_cent = (
-        f"; a share and not per cent, such as {ratio / 100:g}" if ratio and ratio >= 10 else ""
-    )
+    per_cent = f"; a share and not per cent, such as {ratio / 100:g}" if ratio >= 10 else ""
     demand(
-        ratio is None or ratio <= most,
+        ratio <= most,
         f"{where}.flops_ratio",
         f"is {ratio}, more than {method} can reach: of a network widened by {widen:g} the FLOPs "
         f"are {most:g} times as many at most{per_cent}",

@@ -38,7 +38,6 @@ from lwdna.io.project import SCHEMA, paper_table
 from lwdna.networks.registry import TABLES_WITHOUT_BATCH_NORM
 from lwdna.networks.user_code import is_own
 from lwdna.tasks.kinds import KINDS, kinds_of_table, tables_of
-from lwdna.tasks.sections import NetworkSection
 
 
 def check(
@@ -75,11 +74,12 @@ def check(
     filled = {key for key, rule in known.items() if "default" in rule}
     for name, dataset in complete["datasets"].items():
         check_dataset(name, dataset, filled, folder)
+    several_scales = _scales(complete)
     for experiment in complete["experiments"].values():
         experiment.setdefault("seeds", complete["seeds"])
     for name, experiment in complete["experiments"].items():
         fill_in_network(f"experiments.{name}", experiment, complete["experiments"])
-        experiment.setdefault("label", _label(experiment["network"]))
+        experiment.setdefault("label", _label(experiment, several_scales))
         _fill_in_tables(f"experiments.{name}", experiment)
         experiment.setdefault(
             "count_batch_norm", not set(experiment["tables"]) & set(TABLES_WITHOUT_BATCH_NORM)
@@ -172,15 +172,15 @@ def _check_experiment(
         if about.labelled:
             check_sizes(where, experiment["task"], dataset, section)
             shaped.append((dataset, section))
-    own = is_own(experiment["network"]["name"])
-    if not own and not about.follows:
-        check_network(f"{where}.network", experiment["network"], kind)
     for key in ("name", "dataset", "width"):
         demand(
             key not in experiment["network"]["options"],
             f"{where}.network.options",
             f"has '{key}', a key of the network",
         )
+    own = is_own(experiment["network"]["name"])
+    if not own and not about.follows:
+        check_network(f"{where}.network", experiment["network"], kind)
     for dataset, section in shaped:
         check_shape(where, experiment, dataset, section)
     check_scenes(where, experiment, config, folder)
@@ -244,7 +244,16 @@ def _check_experiment(
         )
 
 
-def _label(network: NetworkSection) -> str:
+def _scales(config: Config) -> bool:
+    """Whether images are enlarged by several factors, which labels must tell apart."""
+    tasks = [experiment["task"] for experiment in config["experiments"].values()]
+    return len({task.get("scale") for task in tasks if KINDS[task["kind"]].enlarges}) > 1
+
+
+def _label(experiment: Experiment, several_scales: bool) -> str:
+    network, task = experiment["network"], experiment["task"]
     width = network["width"]
     # Of FILE:FUNCTION the function.
-    return str(network["name"]).rpartition(":")[2] + ("" if width == 1 else f" x{width:g}")
+    label = str(network["name"]).rpartition(":")[2] + ("" if width == 1 else f" x{width:g}")
+    enlarged = several_scales and KINDS[task["kind"]].enlarges and "scale" in task
+    return f"{label}, scale {task['scale']}" if enlarged else label

@@ -13,7 +13,7 @@ import pooch
 import requests
 
 from lwdna.data.archives import archive_of
-from lwdna.data.versions import Version, note_of, recorded, version_of
+from lwdna.data.versions import Version, note_of, recorded, version_of, what_lacks
 from lwdna.errors import DataError, LwdnaError, first_line
 from lwdna.io.atomic import write_text
 from lwdna.io.locks import lock
@@ -49,15 +49,11 @@ def require(path: PathLike, versions: dict[str, Version]) -> None:
         DataError: saying what is missing, from where it is had and where it goes; or that the
             archive has another checksum.
     """
+    lacking = what_lacks(path, versions)
+    if lacking is not None:
+        raise DataError(lacking)
     version = version_of(path, versions)
     file = archive_of(path) or Path(path)
-    if not file.exists():
-        what = "put the images there"
-        if version is not None and version.downloadable:
-            what = f"download it from {version.url} (licence: {version.licence})"
-        elif version is not None:
-            what = f"{version.url}: {version.how} (licence: {version.licence})"
-        raise DataError(f"'{file}' does not exist, and is not downloaded by itself; {what}.")
     if not file.is_file():
         return
     if version is not None and version.name == file.name and version.checksum:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,10 +78,23 @@ def read_versions(path: PathLike | None = None) -> dict[str, Version]:
     return versions
 
 
-def version_of(path: PathLike, versions: dict[str, Version]) -> Version | None:
+def version_of(path: PathLike, versions: Mapping[str, Version]) -> Version | None:
     """The row of the table that a path of the configuration is about, by name or folder."""
     path = archive_of(path) or Path(path)
     return versions.get(path.name) or versions.get(path.parent.name)
+
+
+def what_lacks(path: PathLike, versions: Mapping[str, Version]) -> str | None:
+    """A sentence on images that are not there: from where they are had, and where they go."""
+    file = archive_of(path) or Path(path)
+    if file.exists():
+        return None
+    version, what = version_of(path, versions), "put the images there"
+    if version is not None and version.downloadable:
+        what = f"download it from {version.url} (licence: {version.licence})"
+    elif version is not None:
+        what = f"{version.url}: {version.how} (licence: {version.licence})"
+    return f"'{file}' does not exist, and is not downloaded by itself; {what}."
 
 
 def recorded(path: PathLike) -> str | None:

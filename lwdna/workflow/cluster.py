@@ -31,18 +31,23 @@ _PATIENCE_S = 300
 
 
 def before_planning(
-    workflow: Any, begin: Callable[[], None], *, planned: Callable[[], None]
+    workflow: Any,
+    begin: Callable[[], None],
+    *,
+    planned: Callable[[], None],
+    foreseen: Callable[[], None],
 ) -> None:
     """Have something done in every run of a workflow, before it looks at what there is to do.
 
     Snakemake's ``onstart`` comes too late, when the jobs are planned; and that of a module is not
     called. It is done neither where nothing is run (``--dry-run``, ``--lint``, ``--report``,
-    ``--unlock``, ...), nor in the processes of jobs.
+    ``--unlock``, ...), nor in the processes of jobs. A dry run has something done at its end.
 
     Args:
         workflow: Snakemake's ``workflow``, in a Snakefile, which may be that of a module.
         begin: what is to be done; an exception ends the run.
         planned: what is to be done when the jobs are planned and none has begun; the same.
+        foreseen: what is to be done when a dry run has planned them.
     """
     execute = workflow.execute
 
@@ -57,7 +62,10 @@ def before_planning(
                 onstart(log)
 
             workflow._onstart = started
-        return execute(*arguments, executor_plugin=executor_plugin, **settings)
+        done = execute(*arguments, executor_plugin=executor_plugin, **settings)
+        if workflow.is_main_process and executor_plugin.common_settings.dryrun_exec:
+            foreseen()
+        return done
 
     workflow.execute = executed
 

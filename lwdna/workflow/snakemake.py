@@ -91,7 +91,7 @@ def base_of(config: Mapping[str, Any], default: str | os.PathLike[str]) -> str:
 class RefusedError(WorkflowError):  # type: ignore[misc]
     """What a user can act on, which Snakemake prints without the lines of the Snakefile."""
 
-    __traceback__ = property(lambda self: None)  # type: ignore[assignment]
+    __traceback__ = property(lambda _: None, lambda *_: None)  # type: ignore[assignment]
 
 
 @contextmanager

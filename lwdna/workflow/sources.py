@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from lwdna.data.archives import archive_of
 from lwdna.data.catalog import DATASET_KINDS, IMAGE_KINDS, DatasetKind, DatasetSection
-from lwdna.data.versions import Version, recorded
+from lwdna.data.versions import Version, recorded, what_lacks
 from lwdna.workflow.run import Wildcards
 from lwdna.workflow.words import as_json, options, repeated
 
@@ -77,6 +77,28 @@ class Sources:
         file = archive_of(source) or Path(source)
         # What is neither there nor downloaded is for the step to explain.
         return str(file) if file.is_file() or str(file) in self.downloads else []
+
+    def lacking(self, jobs: Iterable[Any]) -> list[str]:
+        """A sentence for each folder or archive that is neither there nor downloaded.
+
+        Args:
+            jobs: of Snakemake; those that read such a thing have wildcards for it.
+        """
+        asked = {
+            (job.wildcards.dataset, job.wildcards.split)
+            for job in jobs
+            if {"dataset", "split"} <= set(job.wildcards.keys())
+        }
+        found: dict[str, None] = {}
+        for dataset, split in sorted(asked):
+            source = self.source_of(dataset, split)
+            if (
+                isinstance(source, str)
+                and str(archive_of(source) or Path(source)) not in self.downloads
+            ):
+                sentence = what_lacks(source, self.versions)
+                found |= {} if sentence is None else {sentence: None}
+        return list(found)
 
     def listing(self, wildcards: Wildcards) -> str:
         """What is in the folder that a dataset names, so that a change of it is noticed."""

@@ -168,6 +168,23 @@ def test_a_scale_of_3_goes_through_the_configuration():
     assert config["experiments"][EDSR]["task"]["scale"] == 3
 
 
+def test_several_scales_are_told_apart_in_tables():
+    config = changed({of(EDSR, "label"): None})
+    assert check(config)["experiments"][EDSR]["label"] == "EDSR"
+    photographs = copy.deepcopy(config["datasets"]["photographs"])
+    photographs["crop"]["scale"] = 3
+    config["datasets"]["thirds"] = photographs
+    other = copy.deepcopy(config["experiments"][EDSR])
+    other["task"]["scale"] = other["network"]["options"]["scale"] = 3
+    config["experiments"]["thirds"] = other | {"train": "thirds", "test": ["thirds"]}
+    checked = check(config)["experiments"]
+    assert [checked[name]["label"] for name in (EDSR, "thirds")] == [
+        "EDSR, scale 4",
+        "EDSR, scale 3",
+    ]
+    assert checked[UNET]["label"] == config["experiments"][UNET]["label"]
+
+
 def test_files_of_ours_are_taken_and_pytorch_is_not_loaded():
     files = [ROOT / "config.yaml", *sorted((ROOT / "config").glob("*.yaml"))]
     files = [str(file) for file in files if file.name != "schema.yaml"]

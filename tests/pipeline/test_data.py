@@ -134,6 +134,18 @@ def test_what_is_had_by_hand_is_asked_for(project, tmp_path):
     assert status != 0 and "'data/Set5' does not exist" in output
     assert "put the 5 images of benchmark/Set5/HR there" in output
     assert "Traceback" not in output
+    status, output = snakemake(project, "-n", "results/images/set5/test", config=config)
+    assert status == 0 and "Before this can run: 'data/Set5' does not exist" in output
+
+
+def test_nothing_runs_before_all_images_are_there(project, tmp_path):
+    config = configured(tmp_path, downloading)
+    targets = ("results/images/photographs/test", "results/images/set5/test")
+    status, output = snakemake(project, *targets, config=config)
+    assert status != 0 and "'data/Set5' does not exist" in output and "Traceback" not in output
+    assert not (project / "results").exists()
+    status, output = snakemake(project, targets[0], config=config)
+    assert status == 0, output
 
 
 def large(folder, names=("train", "test")):

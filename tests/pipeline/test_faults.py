@@ -134,7 +134,7 @@ def test_two_runs_in_one_folder_are_refused(copy):
         (lambda c: c["experiments"]["digits"].pop("teacher"), "baseline-kd but no 'teacher'"),
         (lambda c: c["experiments"]["digits"].update(tables=[2]), "which is for denoising"),
         (lambda c: c["datasets"]["photographs"].pop("test"), "lacks 'test'"),
-        (lambda c: c["experiments"].update({"../x": {}}), "a name is letters, digits"),
+        (lambda c: c["experiments"].update({"../x": {}}), "give text of letters, digits"),
         (lambda c: c.update({5: 1}), "no key '5' at the top level"),
         (lambda c: c["experiments"]["digits"]["network"].pop("dataset"), "lacks 'dataset'"),
         (
@@ -238,7 +238,10 @@ def test_two_runs_in_one_folder_are_refused(copy):
             lambda c: c["experiments"]["denoising"].update(strip={"center": [1, 2]}),
             "no key 'center' at experiments.denoising.strip: did you mean 'centre'",
         ),
-        (lambda c: c["experiments"]["digits"].update(test=["digits", "digits"]), "non-unique"),
+        (
+            lambda c: c["experiments"]["digits"].update(test=["digits", "digits"]),
+            "'digits' twice; give a list",
+        ),
         (
             lambda c: c["experiments"]["digits"]["methods"].append("from-scratch"),
             "experiments.digits.methods has from-scratch, which is lw-dna itself where shrink has "
