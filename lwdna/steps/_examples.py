@@ -63,6 +63,12 @@ lwdna train --weights small.safetensors \\
 lwdna evaluate trained.safetensors --test digits results/data/digits/test.h5 \\
     {_DIGITS} \\
     --output metrics.csv""",
+    "apply": """\
+lwdna apply trained.safetensors picture.png folder --output restored
+lwdna apply trained.safetensors noisy.png --reference clean.png --output restored""",
+    "import": """\
+lwdna import resnet20.pth --network '{"name": "ResNet20", "dataset": "cifar10"}' \\
+    --output resnet20.safetensors""",
     "reference": f"""\
 lwdna reference --test photographs results/images/photographs/test \\
     {_DENOISING} \\
