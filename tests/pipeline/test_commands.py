@@ -145,5 +145,8 @@ def test_a_step_says_what_it_wrote_and_nothing_else(tmp_path):
     arguments = ["--train", "train.h5", "--test", "test.h5", "--train-fraction", "0.1"]
     status, text = lwdna("digits", *arguments, cwd=tmp_path)
     assert status == 0 and text.strip().endswith("Wrote 'train.h5', 'test.h5'."), text
+    # What is in a folder goes by the name of that.
+    status, text = lwdna("images", "coffee", "--output", "mine", cwd=tmp_path)
+    assert status == 0 and text.strip().endswith("Wrote 'mine'."), text
     status, text = lwdna("explain", "ResNet8")
     assert status == 0 and "Wrote" not in text
