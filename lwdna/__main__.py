@@ -67,8 +67,8 @@ COMMANDS = {
 PIPELINE = (
     *("download", "images", "crop", "gray", "digits", "pack", *SEARCHES),
     *("sequences", "follow", "evaluate-boxes", "submission", "success", "boxes-strip"),
-    *("reference", "table", "channels", "latents", "agreement", "strip", "replicate"),
-    "replication-table",
+    *("reference", "table", "channels", "latents", "searches", "agreement", "strip"),
+    *("replicate", "replication-table"),
 )
 """Those that are called by the pipeline, and seldom by people."""
 
@@ -93,8 +93,9 @@ class Steps(click.Group):
         command = copy.copy(made)
         command.name = cmd_name
         command.callback = _saying_what_it_wrote(made)
-        lines = EXAMPLES[cmd_name].splitlines()
-        command.epilog = "\n".join(("\b", "Example:", *(f"  {line}" for line in lines)))
+        if cmd_name in EXAMPLES:
+            lines = EXAMPLES[cmd_name].splitlines()
+            command.epilog = "\n".join(("\b", "Example:", *(f"  {line}" for line in lines)))
         return command
 
     def resolve_command(
@@ -127,8 +128,11 @@ class Steps(click.Group):
 
 
 def _saying_what_it_wrote(command: click.Command) -> Callable[..., None]:
-    """What a command does; at the end it names its products, but for what is inside folders that
-    it was given, such as checkpoints."""
+    """What a command does; at the end it names its products.
+
+    What is in the folder of its ``--output`` goes by the name of that, and what is in another, such
+    as that of checkpoints, is no product.
+    """
     callback = command.callback
 
     @wraps(callback)  # type: ignore[arg-type]
@@ -137,13 +141,17 @@ def _saying_what_it_wrote(command: click.Command) -> Callable[..., None]:
         callback(**given)  # type: ignore[misc]
         values = click.get_current_context().params
         folders = {
-            values[parameter.name]
+            values[parameter.name]: parameter.name == "output"
             for parameter in command.params
             if isinstance(parameter.type, click.Path) and not parameter.type.file_okay
         }
-        products = [f"'{path}'" for path in written if not folders.intersection(path.parents)]
+        products = []
+        for path in written:
+            around = next((folder for folder in folders if folder in path.parents), path)
+            if folders.get(around, True) and around not in products:
+                products.append(around)
         if products:
-            logger.info("Wrote %s.", ", ".join(products))
+            logger.info("Wrote %s.", ", ".join(f"'{path}'" for path in products))
 
     return said
 

@@ -73,6 +73,8 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
                         os.fsync(file.fileno())
             temporary.chmod(0o777 & ~_umask())
             temporary.rename(target)
+            for inside in [path for path in written if temporary in path.parents]:
+                del written[inside]
             written[target] = None
         except OSError as error:
             if error.errno in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}:

@@ -3,6 +3,7 @@
 import io
 import re
 import shlex
+from pathlib import Path
 
 import click
 import pandas as pd
@@ -12,6 +13,7 @@ from running import ROOT, lwdna, run_python
 
 from lwdna.__main__ import COMMANDS, PIPELINE, Steps
 from lwdna.steps._examples import EXAMPLES
+from lwdna.steps._paths import ToRead
 
 
 def test_help_lists_every_step_without_pytorch():
@@ -108,7 +110,10 @@ EACH = [
 
 
 @pytest.mark.parametrize("line", EACH, ids=lambda line: line[:30])
-def test_every_example_is_understood(line):
+def test_every_example_is_understood(line, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    # What they read is not there.
+    monkeypatch.setattr(ToRead, "convert", lambda self, value, *_: Path(value))
     name, *rest = shlex.split(line)
     command = Steps().get_command(None, name)
     threads = torch.get_num_threads()
@@ -140,5 +145,8 @@ def test_a_step_says_what_it_wrote_and_nothing_else(tmp_path):
     arguments = ["--train", "train.h5", "--test", "test.h5", "--train-fraction", "0.1"]
     status, text = lwdna("digits", *arguments, cwd=tmp_path)
     assert status == 0 and text.strip().endswith("Wrote 'train.h5', 'test.h5'."), text
+    # What is in a folder goes by the name of that.
+    status, text = lwdna("images", "coffee", "--output", "mine", cwd=tmp_path)
+    assert status == 0 and text.strip().endswith("Wrote 'mine'."), text
     status, text = lwdna("explain", "ResNet8")
     assert status == 0 and "Wrote" not in text
