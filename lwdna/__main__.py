@@ -60,8 +60,8 @@ COMMANDS = {
 
 PIPELINE = (
     *("download", "images", "crop", "gray", "digits", "pack", *SEARCHES),
-    *("reference", "table", "channels", "latents", "agreement", "strip", "replicate"),
-    "replication-table",
+    *("reference", "table", "channels", "latents", "searches", "agreement", "strip"),
+    *("replicate", "replication-table"),
 )
 """Those that are called by the pipeline, and seldom by people."""
 
