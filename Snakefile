@@ -35,5 +35,6 @@ rule all:
     input:
         TARGETS.tables(),
         TARGETS.agreement(),
+        TARGETS.widths(),
         TARGETS.figures(),
     localrule: True

@@ -28,5 +28,6 @@ rule table4:
 rule figures:
     input:
         TARGETS.agreement(),
+        TARGETS.widths(),
         TARGETS.figures(),
     localrule: True

@@ -20,7 +20,7 @@ from lwdna.networks.weights import read_provenance
 from lwdna.rivals.dhp_record import read_latents
 
 PRINTED = {"table", "training_logs", "remaining_channels", "strip", "latents", "agreement"}
-PRINTED |= {"searches"}
+PRINTED |= {"searches", "widths"}
 """The rules that make tables and figures."""
 
 
@@ -170,7 +170,7 @@ def test_criteria_are_compared(finished):
 
 def test_figures_show_something(finished):
     names = ["training-logs", "remaining-channels", "strip-denoising", "strip-super-resolution"]
-    names += ["latents-digits", "agreement", "searches"]
+    names += ["latents-digits", "agreement", "searches", "widths"]
     for name in names:
         picture = np.asarray(Image.open(finished / f"results/figures/{name}.png").convert("L"))
         assert picture.shape[1] >= 900 and picture.std() > 5
