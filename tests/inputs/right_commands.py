@@ -93,6 +93,19 @@ RIGHT = {
             *(*labels("trained.safetensors"), "--output", "metrics.csv"),
         ),
     ],
+    "adaptive": [
+        (
+            *("trained.safetensors", "--task", json.dumps(TASK), "--train", "train.h5"),
+            *("--test", "test.h5", "--widths", "1", "--widths", "0.5", "--sizes", "24"),
+            *("--calibration", "1", "--output", "widths.csv"),
+        ),
+    ],
+    "widths": [
+        (
+            *("widths.csv", *labels("widths.csv"), *EXPERIMENTS, "--output", "widths.png"),
+            *("--csv", "grid.csv", "--markdown", "grid.md", "--html", "grid.html"),
+        ),
+    ],
     "reference": [
         (
             *("--task", json.dumps(DENOISING), "--test", "set", "images"),
@@ -141,8 +154,16 @@ LEFT_OUT = {
     "agreement": "takes many networks",
     "export": "asks ONNX",
     "metapruning": "takes longer",
+    "supernet": "takes as long",
+    "searches": "is made of what a search gives",
     "import": "asks for weights of PyTorch",
     "track": "asks for a tracker",
+    "sequences": "takes videos",
+    "follow": "asks for a tracker",
+    "evaluate-boxes": "is made of what that gives",
+    "submission": "is made of what that gives",
+    "success": "is made of what that gives",
+    "boxes-strip": "is made of what that gives",
 }
 
 
