@@ -63,6 +63,10 @@ lwdna train --weights small.safetensors \\
 lwdna evaluate trained.safetensors --test digits results/data/digits/test.h5 \\
     {_DIGITS} \\
     --output metrics.csv""",
+    "apply": f"""\
+lwdna apply {_RUNS}/lw-dna/seed0/weights.safetensors noisy/ --output restored
+lwdna apply {_RUNS}/lw-dna/seed0/weights.safetensors clean/*.png --degrade --output shown
+lwdna apply trained.safetensors cat.jpg --resize --output classes""",
     "reference": f"""\
 lwdna reference --test photographs results/images/photographs/test \\
     {_DENOISING} \\
@@ -134,6 +138,10 @@ lwdna track video.mp4 --model tracker.safetensors --init-box 120,80,60,40 --boxe
     "plan": """\
 lwdna plan --configfile config/paper.yaml
 lwdna plan table1 --configfile config/paper.yaml --config datasets=cifar10 --csv plan.csv""",
+    "import": """\
+lwdna import dncnn.pth --network '{"name": "DnCNN", "options": {"blocks": 4, "channels": 16}}' \\
+    --task '{"kind": "denoising", "sigma": 25}' --output dncnn.safetensors
+lwdna import net.pth --network net.py:make_network --output net.safetensors""",
     "export": """\
 lwdna export small.safetensors --to onnx
 lwdna export small.safetensors --to torch --output small.pt2""",

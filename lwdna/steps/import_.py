@@ -62,7 +62,6 @@ def main(
     fill(model, read_state(file, part), f"'{file}'")
     note_trained(model, trained)
     save(model, path)
-    logger.info("Wrote %s: %s with the weights of %s", path, network["name"], file)
     if trained is None:
         logger.info("It does not say what it was trained for, which `lwdna apply` asks: --task.")
 

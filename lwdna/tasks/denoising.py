@@ -19,6 +19,10 @@ MEDIAN_OF_NORMAL = 0.6745
 """Of the absolute value of a normal variable of standard deviation 1."""
 
 
+CUT_OFF = 0.05
+"""A share of values at the ends of the scale that few pictures have once there is noise on them."""
+
+
 @dataclass(frozen=True)
 class Denoising(Restoration):
     """Noisy and clean gray images."""
@@ -45,7 +49,8 @@ class Denoising(Restoration):
         return max(super().beyond, 10 * float(self.key("sigma")))
 
     def doubt(self, inputs: Tensor) -> str:
-        """Noise that is far from sigma, as the differences of neighbours in (C, H, W) tell it."""
+        """Noise of (C, H, W) far from sigma, by the differences of neighbours, or cut off."""
+        ends = float(((inputs == 0) | (inputs == 255)).float().mean())
         rows, columns = (side // 2 * 2 for side in inputs.shape[1:])
         if not (rows and columns):
             return ""
@@ -53,9 +58,14 @@ class Denoising(Restoration):
         across = (corners[0] - corners[1] - corners[2] + corners[3]) / 2
         found = float(across.abs().median()) / MEDIAN_OF_NORMAL
         sigma = float(self.key("sigma"))
-        if sigma / 2 <= found <= 2 * sigma:
-            return ""
-        return f"its noise looks like sigma {found:.0f}, but the network was trained on {sigma:g}"
+        if not sigma / 2 <= found <= 2 * sigma:
+            return f"its noise looks like sigma {found:.0f}, but the network learned {sigma:g}"
+        if ends > CUT_OFF:
+            return (
+                f"its noise was cut off ({ends:.0%} of the values are 0 or 255), but the network "
+                "learned noise that was not"
+            )
+        return ""
 
     def reference(self) -> nn.Module:
         """The noisy image itself."""

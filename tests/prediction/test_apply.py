@@ -228,9 +228,13 @@ def test_a_picture_without_the_noise_of_the_training_is_warned_of(trained, tmp_p
     draw("gray", 64, 64).save(tmp_path / "x.png")
     output = ("--output", tmp_path / "out")
     status, text = run("apply", weights, tmp_path / "x.png", *output)
-    assert status == 0 and "noise looks like sigma" in text and "trained on 25" in text
+    assert status == 0 and "noise looks like sigma" in text and "the network learned 25" in text
     status, text = run("apply", weights, tmp_path / "x.png", *output, "--degrade")
-    assert status == 0 and "noise looks like" not in text
+    assert status == 0 and "may come out badly" not in text
+    noise = 25 * np.random.default_rng(0).standard_normal((64, 64))
+    write_image(tmp_path / "x.png", (220 + noise).clip(0, 255).astype(np.uint8))
+    status, text = run("apply", weights, tmp_path / "x.png", *output)
+    assert status == 0 and "noise was cut off (" in text
 
 
 @pytest.fixture(autouse=True)
