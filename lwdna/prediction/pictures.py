@@ -95,12 +95,13 @@ def _check_scale(pixels: Pixels, name: str, task: Task) -> None:
     between = f"{opening(name)} has values from {lowest:g} to {highest:g}"
     if not (np.isfinite(lowest) and np.isfinite(highest)):
         raise DataError(f"{between}; give numbers on the scale 0-255.")
-    if 0 < highest <= 1 and lowest >= -1:
+    beyond = 0.0 if pixels.dtype == np.uint8 else task.beyond
+    # As far on the scale 0-1, or -1 to 1, noise may go beyond that.
+    if 0 < highest <= 1 + beyond / 255 and lowest >= -1 - beyond / 255:
         raise DataError(
             f"{between}, but the network takes the scale 0-255; multiply by 255, or give another "
             "picture if it is a mask."
         )
-    beyond = 0.0 if pixels.dtype == np.uint8 else task.beyond
     if lowest < -beyond or highest > 255 + beyond:
         raise DataError(
             f"{between}, but the network takes the scale 0-255; bring it to that scale (16 "

@@ -67,19 +67,20 @@ _compared = bundle(
     ),
     click.option("--convention", type=click.Choice(list(PRESETS)), help="How PSNR is taken."),
 )
-
-
-@click.command()
-@_network
-@click.argument("pictures", type=ANY_PATH, nargs=-1, required=True)
-@_compared
-@click.option(
+_top = click.option(
     "--top",
     type=click.IntRange(min=1),
     default=5,
     show_default=True,
     help="Likeliest classes to write.",
 )
+
+
+@click.command()
+@_network
+@click.argument("pictures", type=ANY_PATH, nargs=-1, required=True)
+@_compared
+@_top
 @click.option("--output", type=FOLDER, required=True, help="Folder to write to.")
 def main(
     *,

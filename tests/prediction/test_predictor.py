@@ -11,6 +11,7 @@ from lwdna.data.images import write_image
 from lwdna.errors import ConfigError, DataError, LwdnaError
 
 TASK = {"kind": "denoising", "sigma": 25}
+NOISE = 25 * np.random.default_rng(1).standard_normal((40, 56))
 PICTURE = np.random.default_rng(0).integers(0, 256, (40, 56), dtype=np.uint8)
 
 
@@ -33,6 +34,7 @@ def test_a_picture_may_come_as_anything_that_holds_one(predictor, tmp_path):
 
 REFUSED = {
     "the scale 0-1": (PICTURE / 255, "values from 0 to 1, but the network takes the scale 0-255"),
+    "noise on the scale 0-1": (PICTURE / 255 + NOISE / 255, "the network takes the scale 0-255"),
     "the scale -1 to 1": (PICTURE / 127.5 - 1, "from -1 to 1, but the network takes"),
     "16 bits": (PICTURE.astype(np.uint16) * 257, "to 65535, but the network .* divide by 257"),
     "not a number": (np.where(PICTURE > 9, PICTURE, np.nan), "from nan to nan"),
@@ -53,7 +55,7 @@ def test_pictures_that_would_come_out_badly_are_refused(predictor, case):
 
 
 def test_noise_may_leave_the_scale_and_black_is_a_picture(predictor):
-    noisy = PICTURE + 25 * np.random.default_rng(1).standard_normal(PICTURE.shape)
+    noisy = PICTURE + NOISE
     assert noisy.min() < 0 and noisy.max() > 255
     assert predictor(noisy).shape == PICTURE.shape
     assert predictor(np.zeros((16, 16), np.uint8)).shape == (16, 16)
