@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from lwdna.data.archives import File, Member, require_utf8
 from lwdna.errors import DataError
@@ -118,6 +118,16 @@ def image_size(path: PathLike | Member, *, cmyk: bool = False) -> tuple[int, int
             image.load()
             _simplified(image, path)
         return image.height, image.width
+
+
+def upright(path: PathLike) -> bool:
+    """Whether an image file is to be shown as it is stored, by the orientation in its EXIF data.
+
+    Raises:
+        DataError: if the header is damaged or of a kind that :func:`read_image` refuses.
+    """
+    with _opened(Path(path)) as image:
+        return image.getexif().get(ExifTags.Base.Orientation, 1) in {0, 1}
 
 
 def write_image(path: PathLike, image: NDArray[np.uint8]) -> None:

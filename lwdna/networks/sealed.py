@@ -79,14 +79,17 @@ def read_sealed(
     except (ValueError, OSError) as error:
         raise CheckpointError(
             f"'{path}' is not a whole safetensors file ({error}); give one that {source} wrote, "
-            "or, if this was one, delete it and make it again."
+            "or, if this was one, delete it and make it again. Weights of other programs are "
+            "converted by `lwdna import`."
         ) from error
     with whole_metadata(path):
         about: dict[str, Any] = parse_json(metadata.get("lwdna", "{}"))
         if (about.get("format"), about.get("version")) != kind:
+            says = f"says {about.get('format')}, version {about.get('version')}"
             raise CheckpointError(
-                f"'{path}' is not {what} saved by this version of lwdna; use a file that {source} "
-                "wrote, or delete it and make it again."
+                f"'{path}' is not {what} saved by this version of lwdna (its header "
+                f"{says if 'format' in about else 'says nothing of that'}); use a file that "
+                f"{source} wrote, or convert weights by `lwdna import`."
             )
         if about.pop("digest") != seal(about, state):
             raise CheckpointError(

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lwdna.data.images import read_image, to_gray
+from lwdna.data.images import read_image, to_gray, upright
 from lwdna.errors import ConfigError, DataError
 from lwdna.tasks.task import Task
 
@@ -33,6 +33,11 @@ def as_pixels(picture: Any) -> tuple[Pixels, str]:
         DataError: if the file cannot be read, or the array is none of gray or colour.
     """
     if isinstance(picture, str | os.PathLike):
+        if not upright(picture):
+            raise DataError(
+                f"The picture '{picture}' is stored on its side or mirrored, as its EXIF data say; "
+                "save it as it is to be seen."
+            )
         return read_image(Path(picture)), f"'{picture}'"
     name = "the picture"
     if isinstance(picture, Tensor):

@@ -197,12 +197,12 @@ class Predictor:
                 )
         if not labelled or "crop" in self.task.section:
             return None
-        if spec is not None and spec.dataset is not None and size is None:
+        size = size or self.takes.get("size")
+        if size is None and spec is not None and spec.dataset is not None:
             side = dataset_shape(spec.dataset).size
             size = (side, side)
         if size is None and shrinkage is not None:
             size = shrinkage.inputs[0][-2:]
-        size = size or self.takes.get("size")
         if size is None:
             raise ConfigError(
                 f"{self._name} does not say of what size its pictures are; say it: --input, such "

@@ -15,6 +15,7 @@ from lwdna.data.bicubic import imresize
 from lwdna.data.folders import imagefolder
 from lwdna.data.images import read_image, to_rgb, write_image
 from lwdna.io.checksummed_csv import read_csv
+from lwdna.networks.sealed import write_sealed
 from lwdna.tasks.task import test_dataset as dataset_of
 from lwdna.training.evaluation import evaluate
 
@@ -139,6 +140,8 @@ def test_classes_are_those_that_evaluate_measures(task, trained, tmp_path):
 
 REFUSED = {
     "weights that do not tell": ([], "does not say what it was trained for.* say it: --task"),
+    "weights of others": ([], "is not a whole safetensors file .* converted by `lwdna import`"),
+    "a tracker": ([], "is not a network saved by .* says lwdna-tracker, version 1"),
     "another task": (
         ["--task", json.dumps({"kind": "denoising", "sigma": 50})],
         "was trained for .*'sigma': 25.* leave that out",
@@ -169,6 +172,10 @@ def test_what_is_wrong_is_one_sentence_and_nothing_is_written(case, trained, tmp
     write_image("other/plaette.png", np.zeros((8, 8), np.uint8))
     if case == "weights that do not tell":
         lwdna.save(lwdna.build("DnCNN", blocks=2, channels=4), weights)
+    elif case == "weights of others":
+        torch.save(lwdna.load(weights).state_dict(), weights)
+    elif case == "a tracker":
+        write_sealed(weights, {"format": "lwdna-tracker", "version": 1}, {"x": torch.zeros(1)})
     elif case == "colour for gray":
         draw("colour", 40, 40).save(folder / "colour.bmp")
     elif case == "a mask":

@@ -9,6 +9,7 @@ from torch import nn
 import lwdna
 from lwdna.data.images import write_image
 from lwdna.errors import ConfigError, DataError, LwdnaError
+from lwdna.networks.provenance import Trained, note_trained
 
 TASK = {"kind": "denoising", "sigma": 25}
 NOISE = 25 * np.random.default_rng(1).standard_normal((40, 56))
@@ -52,6 +53,31 @@ def test_pictures_that_would_come_out_badly_are_refused(predictor, case):
     picture, said = REFUSED[case]
     with pytest.raises(DataError, match=said):
         predictor(picture)
+
+
+def test_a_picture_on_its_side_is_refused(predictor, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(PICTURE).save(tmp_path / "x.jpg", exif=exif)
+    with pytest.raises(DataError, match=r"x\.jpg' is stored on its side"):
+        predictor(tmp_path / "x.jpg")
+
+
+def test_a_network_of_ones_own_is_told_by_its_file(tmp_path):
+    """Also of which size its pictures are."""
+    task = {"kind": "classification", "mean": [0.5] * 3, "std": [0.5] * 3, "flip": False}
+    trained = Trained(task, {"channels": 3, "range": [0, 255], "size": [40, 56]}, ["a", "b"])
+
+    def make():
+        return nn.Sequential(nn.Conv2d(3, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+    model = make()
+    note_trained(model, trained)
+    lwdna.save(model, tmp_path / "x.safetensors")
+    predictor = lwdna.Predictor.load(tmp_path / "x.safetensors", network=make)
+    assert {guess.name for guess in predictor(PICTURE)} == {"a", "b"}
+    with pytest.raises(DataError, match="takes 40 x 56"):
+        predictor(PICTURE[:30])
 
 
 def test_noise_may_leave_the_scale_and_black_is_a_picture(predictor):
