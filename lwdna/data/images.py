@@ -202,6 +202,11 @@ def _opened(path: File) -> Iterator[Image.Image]:
         raise DataError(
             f"'{path}' is not an image that can be read; replace it by an intact file ({_ALLOWED})."
         ) from error
+    except Image.DecompressionBombError as error:
+        raise DataError(
+            f"The image '{path}' has more pixels than an image can be trusted to have ({error}); "
+            "cut it into parts, or leave it out."
+        ) from error
     except Exception as error:
         # A decoder raises whatever it stumbles over: SyntaxError, struct.error, IndexError, ...
         raise DataError(

@@ -44,6 +44,7 @@ def _unpack(archive: Path, output: Path) -> None:
         for name in progress(names, description="unpack", unit="image"):
             image = tree.file(name)
             target = output / image.name
+            image_size(image)
             if target.exists():
                 raise DataError(
                     f"The archive '{archive}' holds two images called '{image.name}'; name the "
@@ -51,4 +52,3 @@ def _unpack(archive: Path, output: Path) -> None:
                 )
             with image.open("rb") as file:
                 target.write_bytes(file.read())
-            image_size(target)

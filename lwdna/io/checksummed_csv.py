@@ -62,17 +62,32 @@ def read_csv(path: str | os.PathLike[str]) -> str:
     try:
         header, *rows = _parsed(Path(path).read_text(encoding="utf-8")) or [[]]
         if header[-1:] != [COLUMN]:
-            raise ValueError(f"its last column is not '{COLUMN}'")
+            raise _ForeignError(f"its last column is not '{COLUMN}'")
         if not rows:
             raise ValueError("it has no row")
         bare = [row[:-1] for row in (header, *rows)]
         if {row[-1] if row else "" for row in rows} != {_checksum(bare)}:
             raise ValueError("it has changed since it was written")
-    except (OSError, ValueError, csv.Error) as error:
+    except (_ForeignError, OSError, UnicodeError, csv.Error) as error:
+        raise DataError(
+            f"'{path}' is no CSV file of this program ({_reason(error)}); give another file, or, "
+            "if it was one, it is damaged: delete it and run again."
+        ) from error
+    except ValueError as error:
         raise DataError(
             f"'{path}' is not a whole CSV file of this program ({error}); delete it and run again."
         ) from error
     return _text(bare)
+
+
+class _ForeignError(Exception):
+    """A file that another program wrote, which is nobody's to delete."""
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return "it is not text" if isinstance(error, UnicodeError) else str(error)
 
 
 def _parsed(text: str) -> list[list[str]]:

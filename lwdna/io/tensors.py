@@ -16,6 +16,9 @@ from torch import Tensor
 HEADER_BYTES = 16 * 2**20
 """The longest header that is read: names, shapes and metadata. Ours have less than 1 MiB."""
 
+_PYTORCH = (b"PK\x03\x04", b"\x80\x02")
+"""What files of ``torch.save`` begin with, as a zip and as they were before."""
+
 
 def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str, Tensor]]:
     """Metadata and tensors of a safetensors file, on the CPU, as copies of what is in the file.
@@ -27,7 +30,10 @@ def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str
         OSError: if it cannot be read.
     """
     with Path(path).open("rb") as start:
-        length = int.from_bytes(start.read(8), "little")
+        first = start.read(8)
+    if first.startswith(_PYTORCH):
+        raise ValueError("it is of PyTorch's own format, which `lwdna import` converts")
+    length = int.from_bytes(first, "little")
     if length > HEADER_BYTES:
         raise ValueError(f"its header would have {length:,} bytes")
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import math
 from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from lwdna.tasks.sections import ProtocolSection, TaskSection
+
+logger = logging.getLogger(__name__)
 
 Command: TypeAlias = Callable[..., Any]
 Option: TypeAlias = Callable[[Command], Command]
@@ -264,7 +267,10 @@ def figure_of(argument: str) -> Option:
     def decorate(command: Command) -> Command:
         @wraps(command)
         def drawn(*, runs: Runs, **given: Any) -> Any:
-            return command(tables=read_tables(given.pop(argument), runs), **given)
+            paths = given.pop(argument)
+            if not paths:
+                logger.warning("No %s were given, so the figure shows none.", argument.upper())
+            return command(tables=read_tables(paths, runs), **given)
 
         return click.argument(argument, type=FILE, nargs=-1)(runs_of_files(figure(drawn)))
 

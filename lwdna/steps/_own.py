@@ -1,4 +1,4 @@
-"""What a network of the user's own is asked before it is trained: does it fit, has it changed?"""
+"""What a network is asked before it is trained or measured: does it fit, has it changed?"""
 
 from __future__ import annotations
 
@@ -40,20 +40,21 @@ def builder_for(network: NetworkSection) -> Callable[..., nn.Module]:
 
 
 def check_own(task: Task, model: nn.Module, data: Any, shape: Sequence[int] | None) -> None:
-    """Refuse images that a network of the user's own does not take, or gives something else for.
+    """Refuse images that a network does not take, or gives something else for.
 
     Args:
         task: says what the network should make of the data.
-        model: run on one image, on its device; a network by its name is left alone.
+        model: run on one image, on its device; a network by its name only where images have no
+            one size.
         data: a training or test set.
         shape: ``(1, C, H, W)`` for which FLOPs are counted, where it is known.
 
     Raises:
         ConfigError: saying what the images are, and what the network does with them.
     """
-    example = None if provenance_of(model).spec is not None else task.example(data)
-    if example is None:
-        return
+    example, spec = task.example(data), provenance_of(model).spec
+    if example is None or (spec is not None and example.one_size):
+        return  # images of one size are compared with what the network was built for
     image = example.image
     if example.one_size and shape is not None and tuple(shape[1:]) != tuple(image.shape[1:]):
         raise ConfigError(
@@ -62,9 +63,10 @@ def check_own(task: Task, model: nn.Module, data: Any, shape: Sequence[int] | No
         )
     made = _run_on(model, image)
     if made != _by(example.output):
+        advice = example.advice if spec is None else "give one that was made for this task"
         raise ConfigError(
             f"Of an image ({_by(image.shape)}) the network makes {made}, but the task needs "
-            f"{_by(example.output)}; {example.advice}."
+            f"{_by(example.output)}; {advice}."
         )
 
 

@@ -12,11 +12,12 @@ from lwdna.errors import ConfigError, require_known
 from lwdna.networks.own import load
 from lwdna.results.strips import SIZE, Image, plot_strip, region_of
 from lwdna.steps._options import FILE, READ, bundle, images, own_network, scale, task
+from lwdna.steps._own import check_own
 from lwdna.tasks.kinds import kind_of
 from lwdna.tasks.metrics import psnr
 from lwdna.tasks.references import reference_network
 from lwdna.tasks.restoration import conventions_for, input_multiple, to_bytes
-from lwdna.tasks.task import test_dataset
+from lwdna.tasks.task import task_for, test_dataset
 from lwdna.training.evaluation import infer_example
 
 _restored = bundle(
@@ -90,7 +91,9 @@ def _restore(
     inputs, target = data[number]
     reference = kind_of(task).reference
     models = {} if reference is None else {reference.title: reference_network(task)}
-    models |= {caption: load(path, network) for caption, path in weights}
+    for caption, path in weights:
+        models[caption] = load(path, network)
+        check_own(task_for(task), models[caption], data, None)
     shown = {"Ground truth": to_bytes(target)}
     quality = {}
     arguments = conventions_for(task["kind"], convention, target.shape[-1] // inputs.shape[-1])

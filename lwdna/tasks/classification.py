@@ -200,7 +200,12 @@ class Classification(Task):
         """Images must have the size and the classes that the network was built for."""
         if spec is None:
             return
-        shape = dataset_shape(spec.dataset or "")
+        if spec.dataset is None:
+            raise ConfigError(
+                f"{spec.name} restores images, and the task is to classify them; give a network "
+                "that was made for this task."
+            )
+        shape = dataset_shape(spec.dataset)
         wanted = (shape.size, shape.size, spec.options.get("num_classes", shape.classes))
         if data.shape != wanted:
             raise ConfigError(

@@ -17,7 +17,10 @@ from lwdna.__main__ import lwdna
 from lwdna.errors import LwdnaError, first_line, says_memory_is_full
 
 LIMIT = 30
-"""Seconds after which a command is taken to hang; most need hundredths of one."""
+"""Seconds of work after which a command is taken to hang; most need hundredths of one."""
+
+PATIENCE = 300
+"""Seconds on the clock after which one hangs that does not work at all."""
 
 LONGEST = 1200
 """Characters of a sentence that somebody reads."""
@@ -59,7 +62,7 @@ def outcome_of(call: Callable[[], Any]) -> Outcome:
         try:
             call()
         except HangError:
-            return Outcome("hang", f"no end after {LIMIT} s")
+            return Outcome("hang", f"no end after {LIMIT} s of work")
         except (LwdnaError, click.UsageError) as error:
             text = error.format_message() if isinstance(error, click.UsageError) else str(error)
             return Outcome("sentence", text)
@@ -96,11 +99,15 @@ def bounded() -> Iterator[None]:
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     former = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(LIMIT)
+    worked = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, LIMIT)
+    signal.alarm(PATIENCE)
     resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, hard))
     try:
         yield
     finally:
         signal.alarm(0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, worked)
         signal.signal(signal.SIGALRM, former)
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))

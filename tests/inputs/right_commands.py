@@ -99,10 +99,10 @@ RIGHT = {
             *("--output", "reference.csv"),
         ),
     ],
-    "complexity": [("--table", "1", str(PAPER / "table1.csv"), "--output", "complexity.csv")],
+    "complexity": [("--table", "1", "paper.csv", "--output", "complexity.csv")],
     "table": [
         (
-            *("1", "metrics.csv", *EXPERIMENTS, "--paper", str(PAPER / "table1.csv")),
+            *("1", "metrics.csv", *EXPERIMENTS, "--paper", "paper.csv"),
             *("--complexity", "complexity.csv"),
             *("--csv", "table.csv", "--markdown", "table.md", "--html", "table.html"),
         ),
@@ -121,6 +121,14 @@ RIGHT = {
     ],
     "explain": [("ResNet8", "--dataset", "digits", "--width", "0.25")],
     "info": [("small.safetensors",)],
+    "apply": [("denoiser.safetensors", "images/0.png", "--output", "applied")],
+    "dhp": [
+        (*search("found", "latents"), "--flops-ratio", "0.9", "--lambda", "0.1"),
+    ],
+    "autoslim": [
+        (*search("slim", "trajectory"), *"--flops-ratio 0.9 --images 2 --held-out 0.4".split()),
+    ],
+    "latents": [("found-record", *"--layers 1 --epochs 0 --output latents.png".split())],
     "zoo": [("--dataset", "cifar10")],
 }
 """By command. Not here is what asks a server, another program, or minutes."""
@@ -130,16 +138,19 @@ LEFT_OUT = {
     "plan": "asks Snakemake",
     "replicate": "takes minutes, for a network of the paper",
     "replication-table": "is made of what that gives",
-    "latents": "is made of what a search gives",
     "agreement": "takes many networks",
     "export": "asks ONNX",
-    "dhp": "takes longer",
-    "autoslim": "takes longer",
+    "metapruning": "takes longer",
+    "import": "asks for weights of PyTorch",
+    "track": "asks for a tracker",
 }
 
 
 def lay_out(folder):
-    """The images that the first commands read."""
+    """The images that the first commands read, and a few rows of the paper."""
+    lines = (PAPER / "table1.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+    few = [lines[0], *(line for line in lines if "ResNet56" in line)]
+    (folder / "paper.csv").write_text("".join(few), encoding="utf-8")
     draws = np.random.default_rng(20210620)
     for name in ("classes/a", "classes/b", "images"):
         (folder / name).mkdir(parents=True)
