@@ -1,4 +1,4 @@
-"""The files of the project that lie beside the package; one that is installed alone has none."""
+"""The files of the project that the package reads: beside it in a clone, else inside it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from pathlib import Path
 
 from lwdna.errors import DataError, first_line
 
-ROOT = Path(__file__).parents[2]
-"""Where the Snakefile lies, in a clone of the project."""
+_CLONE, _SHIPPED = Path(__file__).parents[2], Path(__file__).parents[1] / "project"
+
+ROOT = _SHIPPED if _SHIPPED.is_dir() else _CLONE
+"""Where the files lie: in a clone beside the Snakefile, of a package that was installed alone in
+it, where ``setup.py`` puts them."""
 
 SCHEMA = ROOT / "config/schema.yaml"
 """What a configuration may say."""
