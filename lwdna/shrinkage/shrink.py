@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lwdna.errors import ConfigError, require_function
+from lwdna.errors import ConfigError, require_function, shown
 from lwdna.graph.channels import ChannelGraph
 from lwdna.graph.complexity import MaskedComplexity
 from lwdna.graph.complexity import complexity as count_complexity
@@ -239,7 +239,13 @@ def own_scores(
     """
     with _seeded(model, settings.seed):
         given = criterion(graph, duplicate(model), loss_fn, settings)
-    scores = np.array(given, dtype=np.float64)
+    try:
+        scores = np.array(given, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"A criterion gave {shown(given)}; let it return a finite number for each of the "
+            f"{graph.elements} elements of the channel graph."
+        ) from error
     shaped = scores.shape == (graph.elements,)
     if not shaped or not np.isfinite(scores).all():
         what = "that are not all finite" if shaped else f"of shape {scores.shape}"

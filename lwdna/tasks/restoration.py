@@ -85,15 +85,14 @@ def conventions_for(kind: str, convention: str | Convention | None, scale: int) 
     return convention
 
 
-_CORNER = 32
-"""Height and width of a part of an image that every network takes, even one that halves it."""
+_SIDE = 32
+"""Height and width of an image that every network takes, even one that halves it."""
 
 
-def _corner(degraded: Tensor, clean: Tensor) -> tuple[Tensor, Tensor]:
-    """A part of an image and of its target, (C, h, w) and (C, s h, s w); none of a small one."""
-    scale = clean.shape[-1] // degraded.shape[-1]
-    side = _CORNER if min(degraded.shape[-2:]) >= _CORNER else 0
-    return degraded[:, :side, :side], clean[:, : scale * side, : scale * side]
+def _black(degraded: Tensor, clean: Tensor) -> tuple[Tensor, Tensor]:
+    """A black image like another, and its target: (C, h, w) and (C, s h, s w), of one size."""
+    side = _SIDE * (clean.shape[-1] // degraded.shape[-1])
+    return torch.zeros(len(degraded), _SIDE, _SIDE), torch.zeros(len(clean), side, side)
 
 
 @dataclass(frozen=True)
@@ -182,8 +181,6 @@ class Restoration(Task):
             )
 
     def example(self, data: Any) -> Example | None:
-        """The first patch of a training, or a part of the first image of a test."""
-        degraded, clean = data[0, 0] if hasattr(data, "patch_size") else _corner(*data[0])
-        if not degraded.numel():
-            return None
+        """The first patch of a training, or a black image like the first of a test."""
+        degraded, clean = data[0, 0] if hasattr(data, "patch_size") else _black(*data[0])
         return Example(degraded[None], (1, *clean.shape), "let it return an image of that size")
