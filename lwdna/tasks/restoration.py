@@ -182,5 +182,5 @@ class Restoration(Task):
 
     def example(self, data: Any) -> Example | None:
         """The first patch of a training, or a black image like the first of a test."""
-        degraded, clean = data[0, 0] if hasattr(data, "patch_size") else _black(*data[0])
+        degraded, clean = data[0, 0] if getattr(data, "patch_size", 0) else _black(*data[0])
         return Example(degraded[None], (1, *clean.shape), "let it return an image of that size")
