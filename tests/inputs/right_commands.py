@@ -121,7 +121,7 @@ RIGHT = {
     ],
     "explain": [("ResNet8", "--dataset", "digits", "--width", "0.25")],
     "info": [("small.safetensors",)],
-    "apply": [("denoiser.safetensors", "images/0.png", "--output", "applied")],
+    "apply": [("denoiser.safetensors", "images/0.png", "--gray", "--output", "applied")],
     "dhp": [
         (*search("found", "latents"), "--flops-ratio", "0.9", "--lambda", "0.1"),
     ],
@@ -141,6 +141,7 @@ LEFT_OUT = {
     "agreement": "takes many networks",
     "export": "asks ONNX",
     "metapruning": "takes longer",
+    "searches": "is made of what many searches give",
     "import": "asks for weights of PyTorch",
     "track": "asks for a tracker",
 }
