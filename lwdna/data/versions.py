@@ -49,14 +49,11 @@ def read_versions(path: PathLike | None = None) -> dict[str, Version]:
     """Read the table of datasets, by name.
 
     Args:
-        path: of the table; by default :data:`lwdna.io.project.VERSIONS`, which a package that was
-            installed alone does not have: then nothing is known.
+        path: of the table; by default :data:`lwdna.io.project.VERSIONS`.
 
     Raises:
         DataError: if the table is missing or a row of it is wrong.
     """
-    if path is None and not VERSIONS.exists():
-        return {}
     path = Path(path or VERSIONS)
     versions: dict[str, Version] = {}
     try:

@@ -14,6 +14,9 @@ from lwdna.graph.complexity import MaskedComplexity
 from lwdna.graph.sets import ChannelSet
 from lwdna.shrinkage.portions import Scores, portions, round_up
 
+_A_SHARE = 1000
+"""A target that is so many times below what can be reached is no number of FLOPs, but a share."""
+
 
 def floors(sets: list[ChannelSet], rho: float, tau: float) -> list[int]:
     """How many elements of each latent vector survive at least: floor(rho n), at least 1."""
@@ -102,7 +105,12 @@ def check_target(
             f"that the network keeps its {most:,} FLOPs.{_frozen(graph)}{_tied(graph)}"
             f"{_held(graph)}"
         )
-    if target_flops > most:
+    if target_flops < least / _A_SHARE:
+        advice = (
+            "Give FLOPs in that interval; a share of the network's own, or per cent of them, is "
+            "given as flops_ratio, such as 0.5."
+        )
+    elif target_flops > most:
         advice = "Give a target in that interval, or widen the network."
     else:
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 import lwdna
-from lwdna.errors import ConfigError
+from lwdna.errors import BudgetError, ConfigError
 from lwdna.graph.channels import ChannelGraph
 from lwdna.graph.labels import GROUPS, Groups
 from lwdna.graph.widening import check_factor
@@ -94,7 +94,14 @@ def widen(asked: ToShrink, groups: Groups = "whole") -> Widened:
         raise click.UsageError("Give either --target-flops or --flops-ratio.")
     name, dataset = asked["network"], asked["dataset"]
     example = example_of(name, dataset, asked["shapes"])
-    width = asked["width"] * check_factor(2 if asked["widen"] is None else asked["widen"])
+    factor = check_factor(2 if asked["widen"] is None else asked["widen"])
+    if flops_ratio is not None and flops_ratio > 2 * factor**2:
+        raise BudgetError(
+            f"A flops_ratio of {flops_ratio:g} is {flops_ratio:g} times the network's own FLOPs, "
+            f"and at {factor:g} times its width it has no more than some {factor**2:g} times them; "
+            f"give a share, which for {flops_ratio:g} per cent is {flops_ratio / 100:g}."
+        )
+    width = asked["width"] * factor
     build = builder(example, groups)
     spec: NetworkSection = {"name": name, "width": asked["width"], "options": asked["options"]}
     if dataset is not None:

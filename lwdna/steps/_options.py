@@ -185,7 +185,9 @@ class ToShrink(Written):
     seed: int
 
 
-_target_flops = click.option("--target-flops", type=click.FloatRange(1), help="Budget in FLOPs.")
+_target_flops = click.option(
+    "--target-flops", type=click.FloatRange(0, min_open=True), help="Budget in FLOPs."
+)
 _channels = click.option("--channels", type=WRITTEN, help="CSV to write: channels by layer.")
 
 

@@ -134,9 +134,9 @@ RIGHT = {
     ],
     "explain": [("ResNet8", "--dataset", "digits", "--width", "0.25")],
     "info": [("small.safetensors",)],
-    "apply": [("denoiser.safetensors", "images/0.png", "--output", "applied")],
+    "apply": [("denoiser.safetensors", "images/0.png", "--gray", "--output", "applied")],
     "dhp": [
-        (*search("found", "latents"), "--flops-ratio", "0.9", "--lambda", "0.1"),
+        (*search("found", "latents"), *"--flops-ratio 3.6 --lambda 0.1 --stop-limit 1".split()),
     ],
     "autoslim": [
         (*search("slim", "trajectory"), *"--flops-ratio 0.9 --images 2 --held-out 0.4".split()),
