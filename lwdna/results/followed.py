@@ -26,6 +26,9 @@ ANIMATED = ".webp"
 _RATE = 12
 """Frames a second of an animation."""
 
+_WIDTH = 480
+"""Pixels that frames of an animation are about as wide as, at least."""
+
 Array = NDArray[np.float64]
 
 
@@ -158,7 +161,7 @@ def animate_frames(
     """
     path = Path(output)
     require_known(path.suffix, (ANIMATED,), f"'{path}' is no animation;")
-    frames = [Image.fromarray(_drawn(video, index, found)) for index in range(len(video))]
+    frames = [Image.fromarray(_drawn(video, index, found, _WIDTH)) for index in range(len(video))]
     if not frames:
         raise ConfigError(f"'{video.name}' has no frame; show another video.")
     with atomic(path) as temporary:
@@ -173,14 +176,21 @@ def animate_frames(
         )
 
 
-def _drawn(video: Video, index: int, found: Mapping[str, Mapping[str, Array]]) -> NDArray[np.uint8]:
-    """A frame with the truth, where there is one, and a box of each method."""
+def _drawn(
+    video: Video, index: int, found: Mapping[str, Mapping[str, Array]], width: int = 0
+) -> NDArray[np.uint8]:
+    """A frame with the truth, where there is one, and a box of each method.
+
+    A frame that is narrower than ``width`` is shown several times as large.
+    """
     image = video.frame(index)
+    zoom = max(1, round(width / image.shape[1]))
+    image = image.repeat(zoom, 0).repeat(zoom, 1)
     boxes = [(video.boxes[index], GREEN)]
     for name, by_video in found.items():
         red, green, blue = (round(255 * part) for part in rgb_of(METHODS[name].colour))
         boxes.append((by_video[video.name][index], (red, green, blue)))
     for box, colour in boxes:
         if np.isfinite(box).all():
-            image = with_box(image, box.tolist(), colour)
+            image = with_box(image, (zoom * box).tolist(), colour)
     return image
