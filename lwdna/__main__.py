@@ -97,8 +97,8 @@ class Steps(click.Group):
         command = copy.copy(made)
         command.name = cmd_name
         command.callback = _saying_what_it_wrote(made)
-        if cmd_name in EXAMPLES:
-            lines = EXAMPLES[cmd_name].splitlines()
+        lines = EXAMPLES.get(cmd_name, "").splitlines()
+        if lines:
             command.epilog = "\n".join(("\b", "Example:", *(f"  {line}" for line in lines)))
         return command
 

@@ -16,6 +16,7 @@ from lwdna.io.checksummed_csv import write_rows
 from lwdna.networks.own import load
 from lwdna.networks.provenance import provenance_of
 from lwdna.networks.registry import input_shape
+from lwdna.steps._device import device_of
 from lwdna.steps._json import Json
 from lwdna.steps._networks import check_fits, example_for
 from lwdna.steps._options import (
@@ -34,8 +35,6 @@ from lwdna.steps._own import check_own
 from lwdna.tasks.kinds import measures
 from lwdna.tasks.restoration import input_multiple
 from lwdna.tasks.task import task_for
-from lwdna.training.cards import dealt
-from lwdna.training.devices import pick_accelerator
 from lwdna.training.evaluation import evaluate
 
 logger = logging.getLogger(__name__)
@@ -84,9 +83,7 @@ def main(
     *, networks: dict[str, Any], tests: dict[str, Any], accelerator: str, output: Path
 ) -> None:
     """Measure the networks in WEIGHTS; write one row for each of them and test set."""
-    with dealt(accelerator, 1):
-        rows = _rows(networks, tests, pick_accelerator(accelerator))
-    write_rows(output, rows)
+    write_rows(output, _rows(networks, tests, device_of(accelerator)))
 
 
 def _rows(networks: dict[str, Any], tests: dict[str, Any], device: str) -> list[dict[str, Any]]:

@@ -14,13 +14,13 @@ from lwdna.io.atomic import require_writable
 from lwdna.io.logs import progress
 from lwdna.io.tensors import digest
 from lwdna.networks.own import maker
+from lwdna.steps._device import device_of
 from lwdna.steps._options import FILE, FOLDER, accelerator, bundle, own_network, seed, task, threads
 from lwdna.tracking.box_files import write_archive, write_times
 from lwdna.tracking.dimp import load, read_backbone
 from lwdna.tracking.following import follow_all, read_online, videos_of
 from lwdna.tracking.online import Tracker
 from lwdna.training.checkpoints import name_of
-from lwdna.training.devices import pick_accelerator
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ def main(*, tracker: dict[str, Any], files: dict[str, Path], description: str, s
         "online": used,
         "seed": seed,
     }
-    following = Tracker(model.to(pick_accelerator(tracker["accelerator"])), read_online(used), seed)
+    following = Tracker(model.to(device_of(tracker["accelerator"])), read_online(used), seed)
     videos = videos_of(open_sets(files["test"]))
     frames = sum(map(len, videos))
     with progress(total=frames, description=description, unit="frame") as bar:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from contextlib import ExitStack
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -157,6 +158,13 @@ def test_a_folder_of_someone_else_is_refused(tmp_path, monkeypatch):
     (tmp_path / f"lwdna-gpus-{os.getuid()}").symlink_to(tmp_path)
     with pytest.raises(LwdnaError, match="another user's, or no folder"), dealt("gpu", 1):
         pass
+
+
+def test_no_step_takes_a_gpu_but_one_that_it_was_dealt():
+    """They would all take the first one."""
+    steps = Path(cards.__file__).parents[1] / "steps"
+    found = {path.name for path in steps.glob("*.py") if "pick_accelerator(" in path.read_text()}
+    assert found == {"_device.py"}
 
 
 LISTED = """\
