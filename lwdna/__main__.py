@@ -67,8 +67,8 @@ COMMANDS = {
 PIPELINE = (
     *("download", "images", "crop", "gray", "digits", "pack", *SEARCHES),
     *("sequences", "follow", "evaluate-boxes", "submission", "success", "boxes-strip"),
-    *("reference", "table", "channels", "latents", "agreement", "strip", "replicate"),
-    "replication-table",
+    *("reference", "table", "channels", "latents", "searches", "agreement", "strip"),
+    *("replicate", "replication-table"),
 )
 """Those that are called by the pipeline, and seldom by people."""
 

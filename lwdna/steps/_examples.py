@@ -104,6 +104,11 @@ lwdna channels results/shrink/digits/lw-dna/seed0/channels.csv --output channels
     "latents": """\
 lwdna latents results/shrink/digits/dhp/seed0/latents.h5 --layers 2 --layers 7 \\
     --epochs 0 --epochs 5 --output latents.png --animation latents.gif""",
+    "searches": """\
+lwdna searches results/shrink/digits/autoslim/seed0/trajectory.csv --output searches.png \\
+    --labels '{"results/shrink/digits/autoslim/seed0/trajectory.csv":
+    {"experiment": "digits", "method": "autoslim", "seed": 0}}' \\
+    --experiments '{"digits": {"label": "ResNet14"}}'""",
     "agreement": f"""\
 lwdna agreement gradient.safetensors random.safetensors \\
     --labels '{{"gradient.safetensors": {{"experiment": "a", "method": "lw-dna", "seed": 0}},
