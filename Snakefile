@@ -36,6 +36,7 @@ rule all:
     input:
         TARGETS.tables(),
         TARGETS.agreement(),
+        TARGETS.widths(),
         TARGETS.figures(),
         TARGETS.submissions(),
     localrule: True

@@ -45,6 +45,9 @@ COMMANDS = {
     "training-logs": "Draw the training and testing logs (Fig. 1).",
     "channels": "Draw the percentage of remaining channels (Fig. 2).",
     "latents": "Draw the distribution of latent vectors during the search by DHP (Fig. 3).",
+    "supernet": "Train a network at all widths, as AutoSlim does, or write that of a search.",
+    "adaptive": "Measure a trained network at several widths and sizes of its images.",
+    "widths": "Make a table and a figure of networks measured at several widths.",
     "searches": "Draw what searches by AutoSlim and MetaPruning noted, step by step.",
     "agreement": "Compare the channels that different criteria keep.",
     "success": "Draw success and precision of trackers.",
@@ -68,6 +71,7 @@ PIPELINE = (
     *("download", "images", "crop", "gray", "digits", "pack", *SEARCHES),
     *("sequences", "follow", "evaluate-boxes", "submission", "success", "boxes-strip"),
     *("reference", "table", "channels", "latents", "searches", "agreement", "strip"),
+    *("supernet", "widths"),
     *("replicate", "replication-table"),
 )
 """Those that are called by the pipeline, and seldom by people."""

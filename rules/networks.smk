@@ -218,3 +218,102 @@ rule reference:
         "python -m lwdna --log {log:q} reference --task {params.task:q}"
         " --test {wildcards.dataset:q} {input.test:q} --convention {params.convention:q}"
         " --output {output.metrics:q}"
+
+
+rule supernet:
+    input:
+        train=RUN.train_images,
+        own=RUN.own_sources,
+        test=RUN.first_test,
+        # The search has trained it.
+        network=paths.NETWORK,
+    output:
+        paths.SHARED,
+    log:
+        "results/logs/supernet/{experiment}/{shrinkage}/seed{seed}.log",
+    benchmark:
+        "results/benchmarks/supernet/{experiment}/{shrinkage}/seed{seed}.tsv"
+    wildcard_constraints:
+        shrinkage="autoslim",
+    conda:
+        "../envs/lwdna.yaml"
+    threads: 1
+    resources:
+        mem_mb=words.growing(16000),
+        gpu=0,
+    params:
+        network=RUN.wide_network,
+        settings=RUN.search_options,
+        task=RUN.task,
+        protocol=RUN.search_protocol,
+        checkpoints=paths.CHECKPOINTS.where(method="autoslim-search"),
+        convention=RUN.first_convention,
+        batch_norm=RUN.count_batch_norm,
+        device=words.devices,
+    message:
+        "Take the network of all widths of {wildcards.experiment}, seed {wildcards.seed}"
+    shell:
+        "python -m lwdna --log {log:q} supernet {params.network:q} {params.settings:q}"
+        " --task {params.task:q} --protocol {params.protocol:q}"
+        " --train {input.train:q} --test {input.test:q}"
+        " --checkpoints {params.checkpoints:q} --seed {wildcards.seed}"
+        " {params.convention:q} {params.batch_norm} {params.device} --threads {threads}"
+        " --description '{wildcards.experiment} supernet {wildcards.seed}'"
+        " --output {output:q}"
+
+
+rule adaptive:
+    input:
+        weights=paths.WEIGHTS,
+        train=RUN.train_images,
+        own=RUN.own_sources,
+        test=RUN.first_test,
+    output:
+        paths.WIDTHS,
+    log:
+        "results/logs/adaptive/{experiment}/{method}/seed{seed}.log",
+    benchmark:
+        "results/benchmarks/adaptive/{experiment}/{method}/seed{seed}.tsv"
+    wildcard_constraints:
+        method=pattern(name for name in METHODS if steps_of(name)),
+    conda:
+        "../envs/lwdna.yaml"
+    threads: 1
+    resources:
+        mem_mb=words.growing(4000),
+        gpu=0,
+    params:
+        network=RUN.own_network,
+        task=RUN.task,
+        grid=RUN.grid,
+        batch_norm=RUN.count_batch_norm,
+        device=words.accelerator,
+    message:
+        "Measure a network of {wildcards.experiment} at several widths, seed {wildcards.seed}"
+    shell:
+        "python -m lwdna --log {log:q} adaptive {input.weights:q} {params.network:q}"
+        " --task {params.task:q} --train {input.train:q} --test {input.test:q} {params.grid:q}"
+        " {params.batch_norm} {params.device} --seed {wildcards.seed} --threads {threads}"
+        " --output {output:q}"
+
+
+use rule adaptive as adaptive_supernet with:
+    input:
+        weights=paths.SHARED,
+        train=RUN.train_images,
+        own=RUN.own_sources,
+        test=RUN.first_test,
+    output:
+        paths.SHARED_WIDTHS,
+    log:
+        "results/logs/adaptive/{experiment}/{shrinkage}-supernet/seed{seed}.log",
+    benchmark:
+        "results/benchmarks/adaptive/{experiment}/{shrinkage}-supernet/seed{seed}.tsv"
+    wildcard_constraints:
+        shrinkage="autoslim",
+    params:
+        network=RUN.own_network,
+        task=RUN.task,
+        grid=RUN.shared_widths,
+        batch_norm=RUN.count_batch_norm,
+        device=words.accelerator,

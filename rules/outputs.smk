@@ -247,6 +247,49 @@ rule searches:
         " --experiments {params.experiments:q} {params.scale:q} {params.outputs:q}"
 
 
+rule widths:
+    input:
+        measured=TARGETS.measured(),
+        code=code(BASE),
+    output:
+        csv=paths.WIDTHS_TABLE.where(format="csv"),
+        markdown=paths.WIDTHS_TABLE.where(format="md"),
+        html=report(
+            paths.WIDTHS_TABLE.where(format="html"),
+            caption="../report/widths.rst",
+            category="Tables",
+            labels={"table": "One network at many widths"},
+        ),
+        png=report(
+            paths.WIDTHS_FIGURE.where(format="png"),
+            caption="../report/widths.rst",
+            category="Figures",
+            labels={"figure": "One network at many widths"},
+        ),
+        svg=paths.WIDTHS_FIGURE.where(format="svg"),
+    log:
+        "results/logs/widths.log",
+    benchmark:
+        "results/benchmarks/widths.tsv"
+    localrule: True
+    conda:
+        "../envs/lwdna.yaml"
+    threads: 1
+    resources:
+        mem_mb=words.growing(1000),
+    params:
+        labels=lambda wildcards, input: runs_of(input.measured),
+        experiments=TARGETS.measured_experiments,
+        scale=RUN.scale,
+    message:
+        "Show networks at several widths"
+    shell:
+        "python -m lwdna --log {log:q} widths {input.measured:q} --labels {params.labels:q}"
+        " --experiments {params.experiments:q} {params.scale:q}"
+        " --csv {output.csv:q} --markdown {output.markdown:q} --html {output.html:q}"
+        " --output {output.png:q} --output {output.svg:q}"
+
+
 rule agreement:
     input:
         networks=TARGETS.kept_channels(),

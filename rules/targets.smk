@@ -34,5 +34,6 @@ rule table5:
 rule figures:
     input:
         TARGETS.agreement(),
+        TARGETS.widths(),
         TARGETS.figures(),
     localrule: True

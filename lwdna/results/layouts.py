@@ -193,13 +193,13 @@ def _own(name: str, kind: TaskKind) -> Layout:
     return Layout(
         title=name.replace("-", " ").capitalize(),
         caption=f"What the experiments of {name} gave; the paper has no such table.",
-        measures=tuple(_measure(column) for column in kind.measures.values()),
+        measures=tuple(measure_of(column) for column in kind.measures.values()),
         keys=_TRAINED if kind.labelled else _TESTED,
         against=METHODS["baseline-kd" if kind.distils else "baseline"].title,
     )
 
 
-def _measure(column: str) -> Measure:
+def measure_of(column: str) -> Measure:
     """A measure, its title made from its column where none is written down."""
     name, _, unit = column.rpartition("_")
     if column in _KNOWN or unit not in _UNITS:

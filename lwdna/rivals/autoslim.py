@@ -32,7 +32,7 @@ from lwdna.graph.operations import BATCH_NORMS
 from lwdna.graph.slicing import SlicedNetwork
 from lwdna.io import tensors
 from lwdna.networks.narrowing import Derivation
-from lwdna.rivals.held_out import hold_out
+from lwdna.rivals.held_out import Part, hold_out
 from lwdna.rivals.measuring import Measure, measures
 from lwdna.rivals.sandwich import Sandwich
 from lwdna.rivals.search import Effort, Found
@@ -44,6 +44,7 @@ from lwdna.shrinkage.starts import begin
 from lwdna.tasks.task import Task, task_for
 from lwdna.tasks.trees import mapped
 from lwdna.training import checkpoints
+from lwdna.training.checkpoints import Row
 from lwdna.training.devices import pick_accelerator
 from lwdna.training.loop import Training, train
 from lwdna.training.protocol import Protocol
@@ -154,11 +155,8 @@ def search(
     seed = training["seed"]
     task = task_for(training["task"])
     learnt, held = hold_out(training["train_data"], settings.held_out, seed)
-    training["train_data"] = learnt
-    training["key"] = {**(training.get("key") or {}), "autoslim": settings.training}
     sliced = SlicedNetwork(graph, wide)
-    sandwich = Sandwich(sliced, grid, passes=settings.passes, seed=seed, soft=task.kind.distils)
-    history = train(wide, passes=sandwich, **training)
+    history = _learn(sliced, grid, settings, learnt, training)
 
     wide.to(pick_accelerator(training.get("accelerator", "auto")))
     images = min(settings.images, length(held))
@@ -192,6 +190,30 @@ def search(
         inputs = (inputs for inputs, _ in batches_of(learnt, size, seed))
         recalibrate(shrunk.model, islice(inputs, settings.calibration))
     return Found(shrunk=shrunk, history=history, record=trajectory)
+
+
+def shared(
+    model: nn.Module,
+    example_input: Tensor | Sequence[Tensor],
+    settings: Settings,
+    **training: Unpack[Training],
+) -> nn.Module:
+    """The network that learns at all widths, on the CPU: of a search that was made, at once.
+
+    Args:
+        model: as of :func:`search`.
+        example_input: ``(B, C, H, W)``.
+        settings: as of :func:`search`.
+        training: likewise.
+
+    Raises:
+        ConfigError, TrainingError, GraphError: as of :func:`search`.
+    """
+    wide = copy.deepcopy(model)
+    graph = ChannelGraph(wide, example_input)
+    learnt, _ = hold_out(training["train_data"], settings.held_out, training["seed"])
+    _learn(SlicedNetwork(graph, wide), grid_of(graph, settings), settings, learnt, training)
+    return wide.cpu()
 
 
 def effort(
@@ -238,6 +260,22 @@ class AutoSlim:
     )
     run = staticmethod(search)
     effort = staticmethod(effort)
+
+
+def _learn(
+    sliced: SlicedNetwork, grid: Grid, settings: Settings, learnt: Part, training: Training
+) -> list[Row]:
+    """Train at all widths, or go on with it; changes what the training says of its data and key."""
+    training["train_data"] = learnt
+    training["key"] = {**(training.get("key") or {}), "autoslim": settings.training}
+    sandwich = Sandwich(
+        sliced,
+        grid,
+        passes=settings.passes,
+        seed=training["seed"],
+        soft=task_for(training["task"]).kind.distils,
+    )
+    return train(sliced.model, passes=sandwich, **training)
 
 
 def grid_of(graph: ChannelGraph, settings: Settings) -> Grid:

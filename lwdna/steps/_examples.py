@@ -104,6 +104,20 @@ lwdna channels results/shrink/digits/lw-dna/seed0/channels.csv --output channels
     "latents": """\
 lwdna latents results/shrink/digits/dhp/seed0/latents.h5 --layers 2 --layers 7 \\
     --epochs 0 --epochs 5 --output latents.png --animation latents.gif""",
+    "supernet": f"""\
+lwdna supernet ResNet20 --dataset digits --flops-ratio 0.5 --held-out 0.2 \\
+    {_DIGITS} \\
+    {_PROTOCOL} \\
+    {_STORES} \\
+    --checkpoints checkpoints --output supernet.safetensors""",
+    "adaptive": f"""\
+lwdna adaptive supernet.safetensors --widths 1 --widths 0.5 --sizes 32 --sizes 24 \\
+    {_DIGITS} \\
+    {_STORES} --output widths.csv""",
+    "widths": f"""\
+lwdna widths widths.csv --output widths.png \\
+    --labels '{{"widths.csv": {{"experiment": "digits", "method": "autoslim", "seed": 0}}}}' \\
+    --experiments '{{"digits": {{"label": "ResNet14"}}}}' {_FILES.format("widths")}""",
     "searches": """\
 lwdna searches results/shrink/digits/autoslim/seed0/trajectory.csv --output searches.png \\
     --labels '{"results/shrink/digits/autoslim/seed0/trajectory.csv":

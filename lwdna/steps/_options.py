@@ -296,8 +296,11 @@ class TrainingRun(TypedDict):
     devices: int
 
 
-def training_run(description: str) -> Option:
-    """The options of every step that trains, as ``run``."""
+def training_run(description: str, *, history: bool = True) -> Option:
+    """The options of every step that trains, as ``run``; ``history`` if it writes one."""
+    written = click.option(
+        "--history", type=WRITTEN, required=True, help="CSV to write: one row an epoch."
+    )
     return bundle(
         "run",
         task,
@@ -310,9 +313,7 @@ def training_run(description: str) -> Option:
             required=True,
             help="Where an interrupted run goes on.",
         ),
-        click.option(
-            "--history", type=WRITTEN, required=True, help="CSV to write: one row an epoch."
-        ),
+        *([written] if history else []),
         click.option("--convention", help="How PSNR is taken after each epoch."),
         click.option("--description", default=description, help="Name on the progress bar."),
         click.option(

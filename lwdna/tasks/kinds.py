@@ -190,6 +190,10 @@ def kinds_of_table(table: Table) -> str:
     return " and ".join(name for name in KINDS if table in tables_of(name))
 
 
+BEFORE = "_before"
+"""Ends the name of a column with what was measured before batch norm was recalibrated."""
+
+
 def measures() -> dict[str, str]:
     """Every measure of a test, and its column in the table of metrics.
 

@@ -99,11 +99,18 @@ RECORD = Place(f"{_SHRUNK}/{{record}}")
 """What a search notes on the way: DHP the latent vectors of each epoch, AutoSlim each removal,
 MetaPruning each iteration."""
 
+SHARED = Place(f"{_SHRUNK}/shared.safetensors")
+"""The network that learned at all widths, in which AutoSlim searches."""
+SHARED_WIDTHS = Place(f"{_SHRUNK}/widths.csv")
+"""What it measures at some of them."""
+
 _RUN = "results/runs/{experiment}/{method}"
 WEIGHTS = Place(f"{_RUN}/seed{{seed}}/weights.safetensors")
 """A trained network."""
 HISTORY = Place(f"{_RUN}/seed{{seed}}/history.csv")
 """Loss and test results, epoch by epoch."""
+WIDTHS = Place(f"{_RUN}/seed{{seed}}/widths.csv")
+"""What a trained network measures at several widths and sizes of its images."""
 METRICS = Place(f"{_RUN}/metrics.csv")
 """Every seed of a method, measured on every test set."""
 BOXES = Place(f"{_RUN}/seed{{seed}}/boxes/{{dataset}}.zip")
@@ -131,6 +138,8 @@ REPLICATION = Place("results/complexity/table{number}.{format}")
 """The complexity columns of one of the paper's tables."""
 
 TABLE = Place("results/tables/{table}.{format}")
+WIDTHS_TABLE = Place("results/tables/widths.{format}")
+WIDTHS_FIGURE = Place("results/figures/widths.{format}")
 AGREEMENT = Place("results/tables/agreement.{format}")
 AGREEMENT_FIGURE = Place("results/figures/agreement.{format}")
 TRAINING_LOGS = Place("results/figures/training-logs.{format}")

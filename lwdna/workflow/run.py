@@ -26,7 +26,7 @@ from lwdna.tasks.kinds import TaskKind, kind_of
 from lwdna.tasks.sections import NetworkSection
 from lwdna.workflow import paths
 from lwdna.workflow.paths import Place
-from lwdna.workflow.words import as_json, growing, options
+from lwdna.workflow.words import as_json, growing, options, repeated
 
 _TRAIN = {
     "train": paths.STORE.where(split="train"),
@@ -336,6 +336,18 @@ class Run:
         if shrunk:
             return ["--weights", str(shrunk), *maker("--network", section["network"]), *words]
         return ["--network", as_json(network), *words]
+
+    def grid(self, wildcards: Wildcards) -> list[str]:
+        """Widths and sizes at which a network is measured that MutualNet trained."""
+        settings = self.section(wildcards)[str(steps_of(wildcards.method))]
+        least = settings["least_width"]
+        widths = sorted({round(1 - (1 - least) * n / 3, 4) for n in range(4)}, reverse=True)
+        words = repeated("--widths", widths) + repeated("--sizes", settings["sizes"])
+        return [*words, *options(settings, ("divisor",)), *self.first_convention(wildcards)]
+
+    def shared_widths(self, wildcards: Wildcards) -> list[str]:
+        """Widths at which the network is measured that AutoSlim slims."""
+        return repeated("--widths", (1, 0.75, 0.5, 0.25)) + self.first_convention(wildcards)
 
     def weights(self, wildcards: Wildcards) -> list[str]:
         """The trained networks of a method, one for each seed."""

@@ -14,6 +14,7 @@ from lwdna.config.methods import (
     SHRINKAGES,
     shrink_settings,
     shrinkages_of,
+    steps_of,
 )
 from lwdna.config.paper import shows
 from lwdna.io.project import paper_table
@@ -65,6 +66,26 @@ class Targets:
         """The comparison of the criteria, if there is one."""
         return _each(paths.AGREEMENT, TABLE_FORMATS) if self.compared() else []
 
+    def widths(self) -> list[str]:
+        """The table of networks at many widths, if there is one."""
+        return _each(paths.WIDTHS_TABLE, TABLE_FORMATS) if self.measured() else []
+
+    def measured(self) -> list[str]:
+        """What networks measure at many widths: those of MutualNet and AutoSlim, of one seed."""
+        found = []
+        for name, section in self.run.selected.items():
+            of = {"experiment": name, "seed": self._seeds(name)[0]}
+            if "autoslim" in shrinkages_of(section["methods"]):
+                found.append(paths.SHARED_WIDTHS.at(shrinkage="autoslim", **of))
+            mutual = [m for m in section["methods"] if steps_of(m) == "mutualnet"]
+            found += [paths.WIDTHS.at(method=method, **of) for method in mutual]
+        return found
+
+    def measured_experiments(self, wildcards: Wildcards) -> str:
+        """The experiments that these are of, for the command line."""
+        names = {paths.read(path)[1]["experiment"]: None for path in self.measured()}
+        return self._shown(names, "label")
+
     def figures(self) -> list[str]:
         """Every figure."""
         places = [
@@ -79,6 +100,7 @@ class Targets:
             *(paths.LATENTS_FIGURE.where(experiment=name) for name in self.searched()),
             *([paths.AGREEMENT_FIGURE] if self.compared() else []),
             *([paths.SEARCHES_FIGURE] if self.records() else []),
+            *([paths.WIDTHS_FIGURE] if self.measured() else []),
         ]
         return [path for place in places for path in _each(place, FIGURE_FORMATS)]
 

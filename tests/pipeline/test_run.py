@@ -25,7 +25,7 @@ from lwdna.tracking.following import videos_of
 
 PRINTED = {"table", "training_logs", "remaining_channels", "strip", "latents", "agreement"}
 PRINTED |= {"success", "boxes_strip"}
-PRINTED |= {"searches"}
+PRINTED |= {"searches", "widths"}
 """The rules that make tables and figures."""
 
 
@@ -204,7 +204,8 @@ def test_criteria_are_compared(finished):
 
 def test_figures_show_something(finished):
     names = ["training-logs", "remaining-channels", "strip-denoising", "strip-super-resolution"]
-    names += ["latents-digits", "agreement", "searches", "success-tracking", "boxes-tracking"]
+    names += ["latents-digits", "agreement", "searches", "widths"]
+    names += ["success-tracking", "boxes-tracking"]
     for name in names:
         picture = np.asarray(Image.open(finished / f"results/figures/{name}.png").convert("L"))
         assert picture.shape[1] >= 900 and picture.std() > 5

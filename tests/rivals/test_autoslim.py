@@ -31,8 +31,9 @@ from lwdna.graph.channels import ChannelGraph
 from lwdna.graph.complexity import MaskedComplexity
 from lwdna.graph.slicing import SlicedNetwork
 from lwdna.graph.surgery import cut
+from lwdna.io.tensors import digest
 from lwdna.rivals import measuring
-from lwdna.rivals.autoslim import AutoSlim, Settings, search
+from lwdna.rivals.autoslim import AutoSlim, Settings, search, shared
 from lwdna.rivals.held_out import hold_out
 from lwdna.rivals.sandwich import Sandwich
 from lwdna.rivals.widths import Grid, Widths
@@ -164,6 +165,17 @@ def test_another_budget_goes_on_with_the_shared_weights(found, tmp_path):
     larger = run(tmp_path, hook=fail, target_flops=0.5 * FLOPS)
     assert larger.shrunk.kept == found.shrunk.kept
     assert larger.record.removals == removals
+
+
+def test_the_network_of_all_widths_is_that_of_the_search(tmp_path):
+    """Trained anew where there is no search, and at hand, without an image read, where there is."""
+    ours = searching(shared, settings)
+    made = ours(tmp_path / "none")
+    run(tmp_path / "search")
+    read = []
+    again = ours(tmp_path / "search", hook=lambda *key: read.append(key))
+    assert digest(again.state_dict()) == digest(made.state_dict()) and not read
+    assert digest(network().state_dict()) != digest(made.state_dict())
 
 
 def test_another_way_to_count_begins_the_removals_anew(tmp_path):
