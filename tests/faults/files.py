@@ -47,12 +47,12 @@ class Damage:
             return [files[int(self.place * len(files))]]
         if self.kind != "checkpoint":
             return [folder / self.name]
-        if self.name == "finished":
+        if self.name in {"finished", "measured"}:
             # The training itself is not taken away, only its products.
             run = CHECKPOINTS[self.stage]
             golden = tree.source.folder / "results/checkpoints" / run
             shutil.copytree(golden, folder / "results/checkpoints" / run)
-            wanted = ["checkpoint.safetensors"]
+            wanted = ["checkpoint.safetensors" if self.name == "finished" else "*.csv"]
         else:
             shutil.copytree(self.interrupted, folder / "results/checkpoints/digits/baseline")
             wanted = {

@@ -61,7 +61,11 @@ def configuration():
     experiments = config["experiments"]
     del experiments["super-resolution"]
     digits = experiments["digits"]
-    digits |= {"methods": ["baseline", "baseline-kd", "lw-dna", "uniform"], "tables": [1]}
+    digits |= {"methods": ["baseline", "baseline-kd", "mutualnet", "lw-dna", "uniform"]}
+    digits |= {"tables": [1], "mutualnet": {"sizes": [32, 24], "divisor": 1}}
+    digits["metapruning"] = {"protocol": "classification", "held_out": 0.2, "calibration": 16}
+    digits["metapruning"] |= {"population": 4, "iterations": 3, "parents": 2, "window": 0.1}
+    digits["metapruning"] |= {"mutants": 1, "crossovers": 1, "tries": 40}
     dncnn = {"network": "DnCNN", "batch_size": 2, "patch_size": 16}
     config["replication"] = {
         **{"seeds": [0], "width": 2, "images": "photographs"},
@@ -90,9 +94,12 @@ LIGHT = (
 )
 """What is made without PyTorch, in seconds."""
 
-SHRUNK = ("digits/lw-dna", "digits/dhp", "digits/uniform", "denoising/lw-dna")
+SEARCHED = {"dhp": "latents.h5", "autoslim": "trajectory.csv", "metapruning": "evolution.csv"}
+"""Searches, and what they note on the way."""
+SHRUNK = ("digits/lw-dna", "digits/l1", "digits/uniform", "denoising/lw-dna")
+SHRUNK += tuple(f"digits/{name}" for name in SEARCHED)
 TRAINED = ("digits/baseline", "digits/baseline-kd", "digits/lw-dna", "digits/uniform")
-TRAINED += ("denoising/baseline", "denoising/lw-dna")
+TRAINED += ("digits/mutualnet", "denoising/baseline", "denoising/lw-dna")
 
 TARGETS = (
     *LIGHT,
@@ -103,7 +110,11 @@ TARGETS = (
         for name in SHRUNK
         for file in ("network.safetensors", "network.json", "channels.csv")
     ),
-    *(f"results/shrink/digits/dhp/seed0/{name}" for name in ("history.csv", "latents.h5")),
+    *(
+        f"results/shrink/digits/{search}/seed0/{name}"
+        for search, noted in SEARCHED.items()
+        for name in ("history.csv", noted)
+    ),
     *(
         f"results/runs/{run}/{name}"
         for run in TRAINED

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass, field
 
-from pipeline import ARCHIVE, FIGURES, TRAINED
+from pipeline import ARCHIVE, FIGURES, SEARCHED, TRAINED
 
 SHRUNK = "results/shrink/{}/seed0"
 HISTORY = "history.csv"
@@ -24,9 +24,13 @@ STAGES = {
         f"shrink {name}": tuple(f"{SHRUNK.format(name)}/{n}" for n in NETWORK)
         for name in ("digits/lw-dna", "digits/uniform", "denoising/lw-dna")
     },
-    "search": tuple(
-        f"{SHRUNK.format('digits/dhp')}/{n}" for n in (*NETWORK, HISTORY, "latents.h5")
-    ),
+    **{
+        f"search {name}": tuple(
+            f"{SHRUNK.format(f'digits/{name}')}/{n}" for n in (*NETWORK, HISTORY, noted)
+        )
+        for name, noted in SEARCHED.items()
+    },
+    "prune": tuple(f"{SHRUNK.format('digits/l1')}/{n}" for n in NETWORK),
     **{
         stage: (f"{folder}/weights.safetensors", f"{folder}/{HISTORY}")
         for stage, folder in TRAIN.items()
@@ -52,7 +56,7 @@ LIGHT = (
 """The stages that need no PyTorch, which are struck as often as all others together."""
 
 CHECKPOINTS = {
-    "search": "digits/dhp-search",
+    **{f"search {name}": f"digits/{name}-search" for name in SEARCHED},
     "train teacher": "digits/teacher",
     **{f"train {run}": run for run in TRAINED},
 }
@@ -63,7 +67,7 @@ SUBJECTS = [
     ("archive", ARCHIVE, "pack train"),
     ("archive", ARCHIVE, "pack test"),
     ("store", "results/data/digits/train.h5", "shrink digits/lw-dna"),
-    ("store", "results/data/digits/train.h5", "search"),
+    *(("store", "results/data/digits/train.h5", f"search {name}") for name in SEARCHED),
     ("store", "results/data/digits/train.h5", "train digits/baseline"),
     ("store", "results/data/digits/test.h5", "evaluate digits/baseline"),
     ("store", "results/data/photographs/colour.h5", "gray"),
@@ -76,6 +80,7 @@ SUBJECTS = [
     ("weights", f"{SHRUNK.format('digits/lw-dna')}/{NETWORK[0]}", "train digits/lw-dna"),
     ("weights", f"{SHRUNK.format('digits/uniform')}/{NETWORK[0]}", "agreement"),
     ("weights", f"{TEACHER}/weights.safetensors", "train digits/baseline-kd"),
+    ("weights", f"{TRAIN['train digits/baseline']}/weights.safetensors", "prune"),
     ("weights", f"{TRAIN['train denoising/lw-dna']}/weights.safetensors", "strip"),
     *(
         ("weights", f"{TRAIN[f'train {run}']}/weights.safetensors", f"evaluate {run}")
@@ -92,7 +97,9 @@ SUBJECTS = [
     ("checkpoint", "previous", "train digits/baseline"),
     ("checkpoint", "both", "train digits/baseline"),
     ("checkpoint", "finished", "train denoising/baseline"),
-    ("checkpoint", "finished", "search"),
+    *(("checkpoint", "finished", f"search {name}") for name in SEARCHED),
+    # What was measured by the second phase of a search.
+    *(("checkpoint", "measured", f"search {name}") for name in ("autoslim", "metapruning")),
     ("bookkeeping", ".snakemake/metadata", "tables"),
 ]
 
