@@ -63,6 +63,8 @@ lwdna train --weights small.safetensors \\
 lwdna evaluate trained.safetensors --test digits results/data/digits/test.h5 \\
     {_DIGITS} \\
     --output metrics.csv""",
+    "apply": """\
+lwdna apply trained.safetensors photographs --output restored --degrade --gray""",
     "reference": f"""\
 lwdna reference --test photographs results/images/photographs/test \\
     {_DENOISING} \\
@@ -153,6 +155,8 @@ lwdna track video.mp4 --model tracker.safetensors --init-box 120,80,60,40 --boxe
     "plan": """\
 lwdna plan --configfile config/paper.yaml
 lwdna plan table1 --configfile config/paper.yaml --config datasets=cifar10 --csv plan.csv""",
+    "import": """\
+lwdna import weights.pth --network ResNet20 --output resnet20.safetensors""",
     "export": """\
 lwdna export small.safetensors --to onnx
 lwdna export small.safetensors --to torch --output small.pt2""",

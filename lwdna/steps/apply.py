@@ -73,7 +73,13 @@ _compared = bundle(
 @_network
 @click.argument("pictures", type=ANY_PATH, nargs=-1, required=True)
 @_compared
-@click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="Classes.")
+@click.option(
+    "--top",
+    type=click.IntRange(min=1),
+    default=5,
+    show_default=True,
+    help="How many classes to name.",
+)
 @click.option("--output", type=FOLDER, required=True, help="Folder to write to.")
 def main(
     *,

@@ -93,6 +93,19 @@ RIGHT = {
             *(*labels("trained.safetensors"), "--output", "metrics.csv"),
         ),
     ],
+    "adaptive": [
+        (
+            *("trained.safetensors", "--task", json.dumps(TASK), "--train", "train.h5"),
+            *("--test", "test.h5", "--widths", "1", "--widths", "0.5", "--sizes", "24"),
+            *("--calibration", "1", "--output", "widths.csv"),
+        ),
+    ],
+    "widths": [
+        (
+            *("widths.csv", *labels("widths.csv"), *EXPERIMENTS, "--output", "widths.png"),
+            *("--csv", "grid.csv", "--markdown", "grid.md", "--html", "grid.html"),
+        ),
+    ],
     "reference": [
         (
             *("--task", json.dumps(DENOISING), "--test", "set", "images"),
@@ -135,6 +148,9 @@ LEFT_OUT = {
     "export": "asks ONNX",
     "dhp": "takes longer",
     "autoslim": "takes longer",
+    "metapruning": "takes longer",
+    "supernet": "takes as long",
+    "searches": "is made of what a search gives",
 }
 
 
