@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from lwdna.graph.channels import ChannelGraph, Mask, keeps
+from lwdna.graph.channels import ChannelGraph, Elements, Mask, keeps
 from lwdna.graph.meta import on_meta
 from lwdna.graph.surgery import groups_left, put_tensors, tensors_of
 
@@ -122,18 +122,21 @@ class SlicedNetwork:
     def _sliced(self, mask: Mask) -> _Slices:
         indices: dict[str, Indices] = {}
         shapes = {}
+        # Most tensors share their elements with others: a convolution, its norm, what reads both.
+        known: dict[bytes, tuple[int, Tensor | int | None]] = {}
         found: list[tuple[int, Tensor | int]]
         for name, whole in tensors_of(self._whole).items():
             shape, found = list(whole.shape), []
             for axis, elements in enumerate(self.graph.axes.get(name, ())):
                 if elements is None:
                     continue
-                stays = keeps(mask, elements)
-                kept = np.flatnonzero(stays)
-                if len(kept) < len(elements):
-                    first = stays[: len(kept)].all()
-                    found.append((axis, len(kept) if first else torch.from_numpy(kept)))
-                    shape[axis] = len(kept)
+                key = elements.tobytes()
+                if key not in known:
+                    known[key] = _kept(mask, elements)
+                left, index = known[key]
+                if index is not None:
+                    found.append((axis, index))
+                    shape[axis] = left
             indices[name] = found
             shapes[name] = torch.empty(shape, dtype=whole.dtype, device="meta")
         return _Slices(
@@ -142,6 +145,15 @@ class SlicedNetwork:
             groups_left(self._whole, self.graph.kept(mask)),
             self.graph.remembered(mask),
         )
+
+
+def _kept(mask: Mask, elements: Elements) -> tuple[int, Tensor | int | None]:
+    """How many of some elements ``(n,)`` stay, and which, if not all of them do: see `Indices`."""
+    stays = keeps(mask, elements)
+    kept = np.flatnonzero(stays)
+    if len(kept) == len(elements):
+        return len(kept), None
+    return len(kept), len(kept) if stays[: len(kept)].all() else torch.from_numpy(kept)
 
 
 def sliced(whole: Tensor, indices: Indices) -> Tensor:
