@@ -39,7 +39,7 @@ def looks_of(names: Collection[str]) -> Mapping[str, Look]:
     Args:
         names: of methods; the teacher's; ``NAME-search``. Others are left out.
     """
-    spare = iter(_SPARE)
+    spare = (colour for colour in _SPARE if colour not in _COUNTS)
     looks = {}
     for name in (known for known in _TITLES if known in names):
         own = METHODS[name].colour if name in METHODS else ""

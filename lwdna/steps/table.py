@@ -11,6 +11,7 @@ import pandas as pd
 
 from lwdna.config.sections import Experiment
 from lwdna.results.layouts import layout_of
+from lwdna.results.parts import Part
 from lwdna.results.printed import read_paper
 from lwdna.results.rendering import write_table
 from lwdna.results.tables import make_table
@@ -32,6 +33,13 @@ _references = click.option(
 @experiments
 @_references
 @click.option("--paper", type=FILE, help="The paper's numbers.")
+@click.option(
+    "--part",
+    type=click.Choice([part.value for part in Part]),
+    default=Part.RUNS.value,
+    show_default=True,
+    help="Rows to show: what was run, or all of the paper's.",
+)
 @click.option("--complexity", type=FILE, required=True, help="Our counts of the baselines.")
 @scale
 @table_files
@@ -42,6 +50,7 @@ def main(
     experiments: dict[str, Any],
     references: dict[str, Any],
     paper: Path | None,
+    part: str,
     complexity: Path,
     scale: str,
     files: dict[str, Any],
@@ -62,7 +71,7 @@ def main(
         experiments=experiments,
         scale=scale,
     )
-    write_table(table, frame, scale, **files)
+    write_table(table, frame, scale, part=Part(part), **files)
 
 
 def _read_references(

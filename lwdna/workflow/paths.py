@@ -17,7 +17,7 @@ TABLES: Mapping[str, Table] = {
 """The tables by the names of their files."""
 
 CONSTRAINTS = {
-    "format": "csv|md|html|png|svg|gif|webp",
+    "format": "csv|md|html|tex|png|svg|pdf|gif|webp",
     "job": ".+",
     "number": "|".join(map(str, PAPER_TABLES)),
     "record": "|".join(re.escape(search.record) for search in SEARCHES.values()),
@@ -131,6 +131,9 @@ REPLICATION = Place("results/complexity/table{number}.{format}")
 """The complexity columns of one of the paper's tables."""
 
 TABLE = Place("results/tables/{table}.{format}")
+"""What ran of a table."""
+PAPER_ROWS = Place("results/tables/{table}-paper.{format}")
+"""The rows of a table of the paper."""
 AGREEMENT = Place("results/tables/agreement.{format}")
 AGREEMENT_FIGURE = Place("results/figures/agreement.{format}")
 TRAINING_LOGS = Place("results/figures/training-logs.{format}")

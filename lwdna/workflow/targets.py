@@ -15,7 +15,7 @@ from lwdna.config.methods import (
     shrink_settings,
     shrinkages_of,
 )
-from lwdna.config.paper import shows
+from lwdna.config.paper import PAPER_TABLES, shows
 from lwdna.io.project import paper_table
 from lwdna.tasks.kinds import Table
 from lwdna.workflow import paths
@@ -24,8 +24,8 @@ from lwdna.workflow.references import References
 from lwdna.workflow.run import Run, Wildcards, maker
 from lwdna.workflow.words import as_json, options, repeated
 
-TABLE_FORMATS = ("csv", "md", "html")
-FIGURE_FORMATS = ("png", "svg")
+TABLE_FORMATS = ("csv", "md", "html", "tex")
+FIGURE_FORMATS = ("png", "svg", "pdf")
 
 FIRST_TABLES = (1, 2, 3, 4)
 """Tables that are made of any configuration, if only to say that nothing was run."""
@@ -57,9 +57,13 @@ class Targets:
             for name, table in paths.TABLES.items()
             if only == table or (only is None and (table in FIRST_TABLES or table in asked))
         ]
-        return [
-            path for name in wanted for path in _each(paths.TABLE.where(table=name), TABLE_FORMATS)
+        places = [
+            place.where(table=name)
+            for name in wanted
+            for place in (paths.TABLE, paths.PAPER_ROWS)
+            if place is paths.TABLE or paths.TABLES[name] in PAPER_TABLES
         ]
+        return [path for place in places for path in _each(place, TABLE_FORMATS)]
 
     def agreement(self) -> list[str]:
         """The comparison of the criteria, if there is one."""
@@ -94,6 +98,10 @@ class Targets:
     def table_labels(self, wildcards: Wildcards) -> dict[str, str]:
         """What a table is called in the report."""
         return {"table": f"Table {self.table_name(wildcards)}"}
+
+    def paper_labels(self, wildcards: Wildcards) -> dict[str, str]:
+        """What the paper's rows of a table are called there."""
+        return {"table": f"Table {self.table_name(wildcards)}: the paper's rows"}
 
     def table_metrics(self, wildcards: Wildcards) -> list[str]:
         """The metrics of the experiments of a table, of every method that is to be run."""

@@ -153,7 +153,7 @@ def test_a_filter_leaves_rules_but_no_results():
     assert whole.compared() and part.agreement() == part.kept_channels() == []
     figures = {path.split("/")[-1] for path in part.figures()}
     stems = ("training-logs", "remaining-channels", "strip-dncnn")
-    assert figures == {f"{stem}.{kind}" for stem in stems for kind in ("png", "svg")}
+    assert figures == {f"{stem}.{kind}" for stem in stems for kind in ("png", "svg", "pdf")}
 
 
 def test_a_table_is_made_of_its_experiments():
