@@ -198,7 +198,7 @@ def _plot_log(
     axes.margins(x=0.03)
     axes.set_xlabel("Epoch")
     axes.set_ylabel(title)
-    few = max(2, min(10, round(_letters(axes) / 3)))
+    few = max(2, min(10, round(_letters(axes) / 3.6)))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=few, min_n_ticks=1))
 
 

@@ -27,19 +27,22 @@ _references = click.option(
 )
 
 
-@click.command()
-@click.argument("name", type=click.Choice([str(table) for table in tables()]))
-@click.argument("metrics", type=FILE, nargs=-1)
-@experiments
-@_references
-@click.option("--paper", type=FILE, help="The paper's numbers.")
-@click.option(
+_part = click.option(
     "--part",
     type=click.Choice([part.value for part in Part]),
     default=Part.RUNS.value,
     show_default=True,
     help="Rows to show: what was run, or all of the paper's.",
 )
+
+
+@click.command()
+@click.argument("name", type=click.Choice([str(table) for table in tables()]))
+@click.argument("metrics", type=FILE, nargs=-1)
+@experiments
+@_references
+@click.option("--paper", type=FILE, help="The paper's numbers.")
+@_part
 @click.option("--complexity", type=FILE, required=True, help="Our counts of the baselines.")
 @scale
 @table_files
