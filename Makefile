@@ -24,7 +24,6 @@ $(VENV)/ready-dev: $(VENV)/ready requirements-dev.txt
 
 run: $(VENV)/ready ## Set up, run the whole pipeline on config.yaml, write the report.
 	$(SNAKEMAKE) --cores $(CORES) $(ARGS)
-	@$(SNAKEMAKE) --quiet --report results/report.html
 	@echo 'Done: results/report.html, results/tables/, results/figures/'
 
 complexity: $(VENV)/ready ## Shrink every LW-DNA network of the paper again: results/complexity/.

@@ -38,4 +38,5 @@ rule all:
         TARGETS.agreement(),
         TARGETS.figures(),
         TARGETS.submissions(),
+        paths.REPORT,
     localrule: True

@@ -90,6 +90,30 @@ use rule table as paper_rows with:
         "Make the paper's rows of Table {params.name}"
 
 
+rule report_page:
+    input:
+        **TARGETS.report(),
+        code=code(BASE),
+    output:
+        paths.REPORT,
+    log:
+        "results/logs/report.log",
+    localrule: True
+    conda:
+        "../envs/lwdna.yaml"
+    threads: 1
+    resources:
+        mem_mb=words.growing(1000),
+    params:
+        shown=TARGETS.report_words,
+        scale=RUN.scale,
+    message:
+        "Write the report"
+    shell:
+        "python -m lwdna --log {log:q} report {params.shown:q} --benchmarks results/benchmarks"
+        " {params.scale:q} --output {output:q}"
+
+
 rule training_logs:
     input:
         histories=TARGETS.histories(),

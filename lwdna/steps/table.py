@@ -27,6 +27,7 @@ _references = click.option(
 )
 
 
+
 _part = click.option(
     "--part",
     type=click.Choice([part.value for part in Part]),

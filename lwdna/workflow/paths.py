@@ -143,6 +143,8 @@ SUCCESS = Place("results/figures/success-{experiment}.{format}")
 BOXES_STRIP = Place("results/figures/boxes-{experiment}.{format}")
 LATENTS_FIGURE = Place("results/figures/latents-{experiment}.{format}")
 SEARCHES_FIGURE = Place("results/figures/searches.{format}")
+REPORT = Place("results/report.html")
+"""One page of all of them."""
 
 LOG = Place("results/logs/{job}.log")
 """What a job said. Rules write it out, for people who read them."""

@@ -24,7 +24,7 @@ from lwdna.tracking.dimp import PerFrame
 from lwdna.tracking.following import videos_of
 
 PRINTED = {"table", "paper_rows", "training_logs", "remaining_channels", "strip", "latents"}
-PRINTED |= {"agreement", "searches", "success", "boxes_strip"}
+PRINTED |= {"agreement", "searches", "success", "boxes_strip", "report_page"}
 """The rules that make tables and figures."""
 
 
