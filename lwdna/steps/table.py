@@ -27,7 +27,6 @@ _references = click.option(
 )
 
 
-
 _part = click.option(
     "--part",
     type=click.Choice([part.value for part in Part]),
