@@ -278,6 +278,7 @@ rule searches:
             labels={"figure": "On the way of the searches"},
         ),
         paths.SEARCHES_FIGURE.where(format="svg"),
+        paths.SEARCHES_FIGURE.where(format="pdf"),
     log:
         "results/logs/figures/searches.log",
     benchmark:

@@ -64,12 +64,11 @@ def main(
     """
     table = next(table for table in tables() if str(table) == name)
     about = layout_of(table).paper
+    measured = [read_tables(metrics), *_read_references(references, experiments)]
     frame = make_table(
         table,
         paper=None if paper is None else read_paper(paper, about.columns if about else ()),
-        metrics=pd.concat(
-            [read_tables(metrics), *_read_references(references, experiments)], ignore_index=True
-        ),
+        metrics=pd.concat(measured, ignore_index=True),
         complexity=read_tables([complexity]),
         experiments=experiments,
         scale=scale,

@@ -121,6 +121,8 @@ class Targets:
             place = paths.LATENTS_FIGURE.where(experiment=name)
             title = f"Latent vectors during the search: {label[name]}"
             figures += [(title, place, "png"), (f"{title}, epoch by epoch", place, "gif")]
+        if self.records():
+            figures.append(("On the way of the searches", paths.SEARCHES_FIGURE, "png"))
         if self.compared():
             figures.append(("Agreement of the criteria", paths.AGREEMENT_FIGURE, "png"))
         return [(title, place.at(format=kind)) for title, place, kind in figures]
