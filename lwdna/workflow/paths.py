@@ -150,6 +150,8 @@ LOG = Place("results/logs/{job}.log")
 """What a job said. Rules write it out, for people who read them."""
 BENCHMARK = Place("results/benchmarks/{job}.tsv")
 """What a job took; the same."""
+BENCHMARKS = Place("results/benchmarks")
+"""The folder of these, which the report sums up."""
 
 PLACES = {name: value for name, value in list(globals().items()) if isinstance(value, Place)}
 """Every place, by its name here."""
