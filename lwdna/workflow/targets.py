@@ -117,6 +117,13 @@ class Targets:
         for name in self.restoring():
             place = paths.STRIP.where(experiment=name)
             figures.append((f"Restored image: {label[name]}", place, "png"))
+        for name in self.followed():
+            success, boxes = (
+                place.where(experiment=name) for place in (paths.SUCCESS, paths.BOXES_STRIP)
+            )
+            figures.append((f"Success and precision: {label[name]}", success, "png"))
+            title = f"Objects followed: {label[name]}"
+            figures += [(title, boxes, "png"), (f"{title}, moving", boxes, "webp")]
         for name in self.searched():
             place = paths.LATENTS_FIGURE.where(experiment=name)
             title = f"Latent vectors during the search: {label[name]}"
