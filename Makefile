@@ -8,7 +8,7 @@ SNAKEMAKE := PATH="$$PWD/$(BIN):$$PATH" snakemake
 PYTEST := PATH="$$PWD/$(BIN):$$PATH" python -m pytest --numprocesses auto --dist worksteal
 
 .DEFAULT_GOAL := run
-.PHONY: run complexity zoo test test-all test-conda test-slurm test-faults test-inputs test-gpu lint format config-docs clean help
+.PHONY: run complexity zoo test test-all test-conda test-slurm test-faults test-inputs test-gpu lint format docs config-docs clean help
 
 $(VENV)/ready: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -22,9 +22,12 @@ $(VENV)/ready-dev: $(VENV)/ready requirements-dev.txt
 	$(PIP) -r requirements-dev.txt
 	@touch $@
 
+$(VENV)/ready-docs: $(VENV)/ready requirements-docs.txt
+	$(PIP) -r requirements-docs.txt
+	@touch $@
+
 run: $(VENV)/ready ## Set up, run the whole pipeline on config.yaml, write the report.
 	$(SNAKEMAKE) --cores $(CORES) $(ARGS)
-	@$(SNAKEMAKE) --quiet --report results/report.html
 	@echo 'Done: results/report.html, results/tables/, results/figures/'
 
 complexity: $(VENV)/ready ## Shrink every LW-DNA network of the paper again: results/complexity/.
@@ -67,6 +70,10 @@ format: $(VENV)/ready-dev ## Format the code.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile rules workflow/Snakefile
+
+docs: $(VENV)/ready-docs ## Build the site of the documentation with a reference: build/site/README.html.
+	$(BIN)/python -m sphinx --quiet --fail-on-warning -b html -c docs/site . build/site
+	@echo 'Done: build/site/README.html'
 
 config-docs: $(VENV)/ready ## Write config/README.md, the reference of the configuration, anew.
 	$(BIN)/python docs/config_readme.py

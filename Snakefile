@@ -39,4 +39,5 @@ rule all:
         TARGETS.widths(),
         TARGETS.figures(),
         TARGETS.submissions(),
+        paths.REPORT,
     localrule: True

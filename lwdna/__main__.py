@@ -53,6 +53,7 @@ COMMANDS = {
     "success": "Draw success and precision of trackers.",
     "boxes-strip": "Draw and animate frames with the boxes of trackers.",
     "strip": "Draw a restored image: whole, ground truth, input, restored by each network.",
+    "report": "Write one page with the tables and figures of a run.",
     "replicate": "Shrink a network of the paper again, at its published FLOPs.",
     "replication-table": "Put the sizes of networks shrunk again beside the paper's.",
     "complexity": "Count FLOPs and parameters by the paper's convention.",

@@ -3,7 +3,14 @@
 Rules that are done in seconds are `localrule`: on a cluster, they run beside Snakemake.
 """
 
-from lwdna.config.methods import METHODS, PRUNINGS, SEARCHES, SHRINKAGES, TEACHER, steps_of
+from lwdna.config.methods import (
+    METHODS,
+    PRUNINGS,
+    SEARCHES,
+    SHRINKAGES,
+    TEACHER,
+    steps_of,
+)
 from lwdna.data.versions import read_versions
 from lwdna.io.locks import hold
 from lwdna.workflow import paths, words

@@ -37,6 +37,7 @@ rule complexity_table:
     output:
         csv=paths.REPLICATION.where(format="csv"),
         markdown=paths.REPLICATION.where(format="md"),
+        latex=paths.REPLICATION.where(format="tex"),
         html=report(
             paths.REPLICATION.where(format="html"),
             caption="../report/complexity.rst",
@@ -58,6 +59,7 @@ rule complexity_table:
     shell:
         "python -m lwdna --log {log:q} replication-table {wildcards.number} {input.results:q}"
         " --csv {output.csv:q} --markdown {output.markdown:q} --html {output.html:q}"
+        " --latex {output.latex:q}"
 
 
 rule complexity_columns:

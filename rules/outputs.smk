@@ -34,6 +34,7 @@ rule table:
     output:
         csv=paths.TABLE.where(format="csv"),
         markdown=paths.TABLE.where(format="md"),
+        latex=paths.TABLE.where(format="tex"),
         html=report(
             paths.TABLE.where(format="html"),
             caption="../report/table.rst",
@@ -55,15 +56,62 @@ rule table:
         experiments=TARGETS.table_experiments,
         paper=lambda wildcards, input: ["--paper", input.paper] if input.paper else [],
         references=TARGETS.table_references,
+        part="runs",
         scale=RUN.scale,
     message:
         "Make Table {params.name}"
     shell:
         "python -m lwdna --log {log:q} table {params.name} {input.metrics:q}"
         " --experiments {params.experiments:q} {params.paper:q}"
-        " --references {params.references:q}"
+        " --references {params.references:q} --part {params.part}"
         " --complexity {input.complexity:q} {params.scale:q}"
         " --csv {output.csv:q} --markdown {output.markdown:q} --html {output.html:q}"
+        " --latex {output.latex:q}"
+
+
+use rule table as paper_rows with:
+    output:
+        csv=paths.PAPER_ROWS.where(format="csv"),
+        markdown=paths.PAPER_ROWS.where(format="md"),
+        latex=paths.PAPER_ROWS.where(format="tex"),
+        html=report(
+            paths.PAPER_ROWS.where(format="html"),
+            caption="../report/table.rst",
+            category="Tables",
+            labels=TARGETS.paper_labels,
+        ),
+    log:
+        "results/logs/table/{table}-paper.log",
+    benchmark:
+        "results/benchmarks/table/{table}-paper.tsv"
+    params:
+        part="paper",
+    message:
+        "Make the paper's rows of Table {params.name}"
+
+
+rule report_page:
+    input:
+        **TARGETS.report(),
+        code=code(BASE),
+    output:
+        paths.REPORT,
+    log:
+        "results/logs/report.log",
+    localrule: True
+    conda:
+        "../envs/lwdna.yaml"
+    threads: 1
+    resources:
+        mem_mb=words.growing(1000),
+    params:
+        shown=TARGETS.report_words,
+        scale=RUN.scale,
+    message:
+        "Write the report"
+    shell:
+        "python -m lwdna --log {log:q} report {params.shown:q} --benchmarks results/benchmarks"
+        " {params.scale:q} --output {output:q}"
 
 
 rule training_logs:
@@ -78,6 +126,7 @@ rule training_logs:
             labels={"figure": "Fig. 1: training and testing logs"},
         ),
         paths.TRAINING_LOGS.where(format="svg"),
+        paths.TRAINING_LOGS.where(format="pdf"),
     log:
         "results/logs/figures/training-logs.log",
     benchmark:
@@ -112,6 +161,7 @@ rule remaining_channels:
             labels={"figure": "Fig. 2: remaining channels by layer"},
         ),
         paths.REMAINING_CHANNELS.where(format="svg"),
+        paths.REMAINING_CHANNELS.where(format="pdf"),
     log:
         "results/logs/figures/remaining-channels.log",
     benchmark:
@@ -148,6 +198,7 @@ rule strip:
             labels={"figure": "Restored image: {experiment}"},
         ),
         paths.STRIP.where(format="svg"),
+        paths.STRIP.where(format="pdf"),
     log:
         "results/logs/figures/strip-{experiment}.log",
     benchmark:
@@ -185,6 +236,7 @@ rule latents:
             labels={"figure": "Fig. 3: latent vectors of {experiment}"},
         ),
         svg=paths.LATENTS_FIGURE.where(format="svg"),
+        pdf=paths.LATENTS_FIGURE.where(format="pdf"),
         animation=report(
             paths.LATENTS_FIGURE.where(format="gif"),
             caption="../report/latents.rst",
@@ -210,6 +262,7 @@ rule latents:
     shell:
         "python -m lwdna --log {log:q} latents {input.record:q} {params.chosen} {params.scale:q}"
         " --title {params.title:q} --output {output.png:q} --output {output.svg:q}"
+        " --output {output.pdf:q}"
         " --animation {output.animation:q}"
 
 
@@ -225,6 +278,7 @@ rule searches:
             labels={"figure": "On the way of the searches"},
         ),
         paths.SEARCHES_FIGURE.where(format="svg"),
+        paths.SEARCHES_FIGURE.where(format="pdf"),
     log:
         "results/logs/figures/searches.log",
     benchmark:
@@ -254,6 +308,7 @@ rule widths:
     output:
         csv=paths.WIDTHS_TABLE.where(format="csv"),
         markdown=paths.WIDTHS_TABLE.where(format="md"),
+        latex=paths.WIDTHS_TABLE.where(format="tex"),
         html=report(
             paths.WIDTHS_TABLE.where(format="html"),
             caption="../report/widths.rst",
@@ -267,6 +322,7 @@ rule widths:
             labels={"figure": "One network at many widths"},
         ),
         svg=paths.WIDTHS_FIGURE.where(format="svg"),
+        pdf=paths.WIDTHS_FIGURE.where(format="pdf"),
     log:
         "results/logs/widths.log",
     benchmark:
@@ -287,7 +343,9 @@ rule widths:
         "python -m lwdna --log {log:q} widths {input.measured:q} --labels {params.labels:q}"
         " --experiments {params.experiments:q} {params.scale:q}"
         " --csv {output.csv:q} --markdown {output.markdown:q} --html {output.html:q}"
+        " --latex {output.latex:q}"
         " --output {output.png:q} --output {output.svg:q}"
+        " --output {output.pdf:q}"
 
 
 rule agreement:
@@ -297,6 +355,7 @@ rule agreement:
     output:
         csv=paths.AGREEMENT.where(format="csv"),
         markdown=paths.AGREEMENT.where(format="md"),
+        latex=paths.AGREEMENT.where(format="tex"),
         html=report(
             paths.AGREEMENT.where(format="html"),
             caption="../report/agreement.rst",
@@ -310,6 +369,7 @@ rule agreement:
             labels={"figure": "Agreement of the criteria"},
         ),
         svg=paths.AGREEMENT_FIGURE.where(format="svg"),
+        pdf=paths.AGREEMENT_FIGURE.where(format="pdf"),
     log:
         "results/logs/agreement.log",
     benchmark:
@@ -330,4 +390,6 @@ rule agreement:
         "python -m lwdna --log {log:q} agreement {input.networks:q} --labels {params.labels:q}"
         " --experiments {params.experiments:q} {params.scale:q}"
         " --csv {output.csv:q} --markdown {output.markdown:q} --html {output.html:q}"
+        " --latex {output.latex:q}"
         " --output {output.png:q} --output {output.svg:q}"
+        " --output {output.pdf:q}"

@@ -139,6 +139,7 @@ rule success:
             labels={"figure": "Success and precision: {experiment}"},
         ),
         paths.SUCCESS.where(format="svg"),
+        paths.SUCCESS.where(format="pdf"),
     log:
         "results/logs/figures/success-{experiment}.log",
     benchmark:
@@ -178,6 +179,7 @@ rule boxes_strip:
             labels={"figure": "Objects followed: {experiment}"},
         ),
         svg=paths.BOXES_STRIP.where(format="svg"),
+        pdf=paths.BOXES_STRIP.where(format="pdf"),
         animation=report(
             paths.BOXES_STRIP.where(format="webp"),
             caption="../report/boxes.rst",
@@ -204,7 +206,8 @@ rule boxes_strip:
     shell:
         "python -m lwdna --log {log:q} boxes-strip {params.boxes:q} --test {input.test:q}"
         " --task {params.task:q} --title {params.title:q} {params.scale:q}"
-        " --output {output.png:q} --output {output.svg:q} --animation {output.animation:q}"
+        " --output {output.png:q} --output {output.svg:q} --output {output.pdf:q}"
+        " --animation {output.animation:q}"
 
 
 rule submissions:

@@ -30,7 +30,7 @@ WHEN_CALLED = {
     ("follow",): ("torch", "h5py", "scipy"),
     ("evaluate-boxes",): ("torch", "scipy"),
     ("success", "boxes-strip"): ("torch", "matplotlib", "scipy"),
-    ("table",): ("pandas",),
+    ("table", "report"): ("pandas",),
     ("training-logs", "channels", "searches", "widths"): ("pandas", "matplotlib"),
     ("latents",): ("pandas", "matplotlib", "h5py"),
     ("strip",): ("torch", "matplotlib"),

@@ -106,8 +106,8 @@ class Method:
     note: str = ""
     """What it is, at the foot of a table; of those that the paper does not have."""
     colour: str = "#888888"
-    """In figures, from the palette of Okabe and Ito, which colour-blind readers can tell apart, or
-    where that ends from Tol's."""
+    """In figures, from the palette of Okabe and Ito, which colour-blind readers can tell apart, but
+    for its yellow, which is faint on white; where that ends, from Tol's."""
     marker: str = "P"
     """In figures that compare shrinkages."""
 
@@ -159,7 +159,7 @@ METHODS: Mapping[str, Method] = {
             # How wide the largest network is, its own section says.
             shares=("target_flops", "flops_ratio"),
         ),
-        colour="#117733",
+        colour="#332288",
         marker="X",
     ),
     "autoslim-kd": Method(

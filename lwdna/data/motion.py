@@ -195,7 +195,6 @@ class SyntheticVideo:
     Attributes:
         name: "synthetic-" and the index.
         photographs: as given.
-        shown: (N,), the share of the object that is in the frame and not covered, 0-1.
 
     Raises:
         DataError: if there are too few photographs, or one is too small.
@@ -249,7 +248,7 @@ class SyntheticVideo:
 
     @cached_property
     def shown(self) -> Array:
-        """(N,): the share of the object that is in the frame and not covered."""
+        """(N,): the share of the object that is in the frame and not covered, 0-1."""
         return np.array([self._shown(frame) for frame in range(len(self))])
 
     @cached_property

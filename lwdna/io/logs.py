@@ -70,8 +70,9 @@ def setup(log: str | None = None) -> None:
         handlers=handlers,
         force=True,
     )
-    # It reports which program writes an animation.
-    logging.getLogger("matplotlib.animation").setLevel(logging.WARNING)
+    # They report which program writes an animation, and each part of a font that a PDF holds.
+    for chatty in ("matplotlib.animation", "fontTools"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     logging.captureWarnings(True)
     if again:
         logger.info("Run again on %s; what is above was said before.", f"{datetime.now():%Y-%m-%d}")

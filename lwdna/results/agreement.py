@@ -31,8 +31,10 @@ from lwdna.config.methods import COMPARABLE, METHODS, SHRINKAGES
 from lwdna.errors import CheckpointError
 from lwdna.networks.weights import read_provenance
 from lwdna.results.figures import LAYERS, number_layers
-from lwdna.results.markdown import PageFiles, page, points, table, write_page
-from lwdna.results.panels import Output, panels_of
+from lwdna.results.markdown import PageFiles, write_page
+from lwdna.results.markdown import to_markdown as as_markdown
+from lwdna.results.pages import Block, Column, Grid, Page, Points
+from lwdna.results.panels import Output, draw_panels
 from lwdna.results.tables import Experiments
 
 COLUMNS = ("rank_correlation", "overlap", "overlap_by_chance")
@@ -178,6 +180,11 @@ _NOTES = (
 
 
 def to_markdown(frame: pd.DataFrame, scale: str = "") -> str:
+    """:func:`to_page` in Markdown."""
+    return as_markdown(to_page(frame, scale))
+
+
+def to_page(frame: pd.DataFrame, scale: str = "") -> Page:
     """The table of :func:`compare` for people."""
     about = (
         "Which channels do two shrinkages of a network keep? "
@@ -185,7 +192,8 @@ def to_markdown(frame: pd.DataFrame, scale: str = "") -> str:
         "Overlap (Jaccard) of the channels kept from the same latent vectors: 1 if they keep the "
         "same channels; beside it that of independent choices of as many channels by layer."
     )
-    titles = ("Network", "First", "Second", "Seeds", "Rank correlation", "Overlap", "By chance")
+    names = [Column(title, number=False) for title in ("Network", "First", "Second")]
+    numbered = map(Column, ("Seeds", "Rank correlation", "Overlap", "By chance"))
     rows = []
     for row in frame.to_dict("records"):
         second = (
@@ -193,22 +201,21 @@ def to_markdown(frame: pd.DataFrame, scale: str = "") -> str:
         )
         numbers = [_cell(row[column]) for column in COLUMNS]
         rows.append((row["label"], METHODS[row["first"]].title, second, row["seeds"], *numbers))
-    shown = (
-        table(titles, rows, "lllrrrr")
-        if rows
-        else "Not run: no experiment of this configuration has two such shrinkages."
-    )
-    return page("Agreement of the criteria", about, shown, points(_NOTES), scale=scale)
+    shown: Block = "Not run: no experiment of this configuration has two such shrinkages."
+    if rows:
+        shown = Grid.of([*names, *numbered], rows).without_empty()
+    return Page("Agreement of the criteria", (about, shown, Points(_NOTES)), scale)
 
 
 def write_agreement(frame: pd.DataFrame, scale: str = "", **files: Unpack[PageFiles]) -> None:
-    """Write the table of :func:`compare` as CSV, Markdown and HTML, each atomically.
+    """Write the table of :func:`compare` as CSV, Markdown, HTML and LaTeX, each
+    atomically.
 
     Raises:
         LwdnaError: if a file cannot be written.
     """
     data = frame.to_csv(index=False, lineterminator="\n")
-    write_page(to_markdown(frame, scale), data, **files)
+    write_page(to_page(frame, scale), data, **files)
 
 
 def _cell(value: float | None) -> str:
@@ -229,13 +236,13 @@ def plot_agreement(
 
     Args:
         networks: what was kept.
-        outputs: paths that end in ``.png`` or ``.svg``; one file is written for each.
+        outputs: paths that end in ``.png``, ``.svg`` or ``.pdf``; one file is written for each.
         experiments: those to show, by name; ``label`` of each is used.
         scale: the banner at the bottom, or empty.
         title: of the figure.
 
     Raises:
-        ConfigError: if the ending of an output is neither ``.png`` nor ``.svg``.
+        ConfigError: if an output ends in something else.
         LwdnaError: if a file cannot be written.
     """
     shown = [name for name in experiments if any(name == key[0] for key in networks)]
@@ -250,12 +257,13 @@ def plot_agreement(
     others = [METHODS[way].title for way in ways if not SHRINKAGES[way].latent]
     of = f" Of {', '.join(others)}: share of the network it began with." if others else ""
     footer = [f"{about} out.{of}", scale]
-    with panels_of(
-        outputs, title, legend, footer, panels=len(shown), columns=1, height=3.0
-    ) as grid:
+
+    def draw(grid: list[Axes]) -> None:
         for axes, name in zip(grid, shown, strict=True):
             _plot(axes, {key[1:]: kept for key, kept in networks.items() if key[0] == name})
             axes.set_title(str(experiments[name].get("label", name)))
+
+    draw_panels(outputs, title, legend, footer, draw, panels=len(shown), columns=1, height=3.0)
 
 
 def _plot(axes: Axes, networks: Mapping[tuple[str, int], Kept]) -> None:

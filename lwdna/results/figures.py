@@ -1,4 +1,4 @@
-"""Figures 1 and 2 of the supplement, and what all figures share, as PNG and SVG.
+"""Figures 1 and 2 of the supplement, and what all figures share, as PNG, SVG and PDF.
 
 Every figure carries the label of the scale it was made at. Equal data give equal bytes, and
 neither pyplot nor the settings of the caller are touched.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
@@ -17,7 +18,7 @@ from matplotlib.ticker import MaxNLocator
 from lwdna.config.methods import METHODS
 from lwdna.errors import DataError
 from lwdna.results.looks import Look, looks_of
-from lwdna.results.panels import INK, Output, panels_of
+from lwdna.results.panels import INK, Output, draw_panels
 from lwdna.results.tables import Experiments
 
 _LOGS = "Training and testing log"
@@ -36,8 +37,8 @@ _UNITS = ("", "_percent", "_db")
 
 _MEANS = "Mean over n seeds; where n > 1, their range is drawn too."
 
-_NUMBERED_LAYERS = 40
-"""The most layers that each get a number below a panel of the full width."""
+_NUMBERS = 0.55
+"""Of layers, below a panel, for each letter that would fit there."""
 
 LAYERS = "Layers are numbered in the order of the network"
 """What numbers of layers are, for the footer: the same in all figures, and rows of channels.csv."""
@@ -60,14 +61,14 @@ def plot_training_logs(
             ``method`` and ``seed`` added; ``epoch`` and ``test_top1_error_percent`` (or
             ``test_psnr_db``, or ``test_loss``), and the same of ``train_`` where there is one.
             Columns without the unit at their end are understood too.
-        outputs: paths that end in ``.png`` or ``.svg``; one file is written for each.
+        outputs: paths that end in ``.png``, ``.svg`` or ``.pdf``; one file is written for each.
         experiments: those to show, by name; of each ``label``, and ``methods``, which may name
             the teacher and searches too (:mod:`lwdna.results.looks`); all, where it has none.
         scale: the banner at the bottom, or empty.
 
     Raises:
         DataError: if a column is missing.
-        ConfigError: if the ending of an output is neither ``.png`` nor ``.svg``.
+        ConfigError: if an output ends in something else.
         LwdnaError: if a file cannot be written.
     """
     if len(histories):
@@ -90,11 +91,14 @@ def plot_training_logs(
         legend.append(Line2D([], [], color=INK, linestyle="-", marker="o", label="testing"))
         legend.append(Line2D([], [], color=INK, linestyle="--", label="training"))
     footer = [_MEANS if shown else "", _not_run(experiments, shown), scale]
-    with panels_of(
-        outputs, _LOGS, legend, footer, panels=len(shown), columns=columns, height=3.3
-    ) as grid:
+
+    def draw(grid: list[Axes]) -> None:
         for axes, name in zip(grid, shown, strict=True):
             _plot_log(axes, runs[name], experiments[name], looks)
+
+    draw_panels(
+        outputs, _LOGS, legend, footer, draw, panels=len(shown), columns=columns, height=3.3
+    )
 
 
 def plot_remaining_channels(
@@ -111,13 +115,13 @@ def plot_remaining_channels(
             number of output channels of the baseline, of the widened and of the shrunk network, in
             the order of the layers; and ``frozen``, whether a layer may lose none. Where that is
             not said, layers that lost none for any seed are taken to be frozen.
-        outputs: paths that end in ``.png`` or ``.svg``; one file is written for each.
+        outputs: paths that end in ``.png``, ``.svg`` or ``.pdf``; one file is written for each.
         experiments: those to show, by name; ``label`` of each is used.
         scale: the banner at the bottom, or empty.
 
     Raises:
         DataError: if a column is missing, or a layer had no channel.
-        ConfigError: if the ending of an output is neither ``.png`` nor ``.svg``.
+        ConfigError: if an output ends in something else.
         LwdnaError: if a file cannot be written.
     """
     if len(channels):
@@ -144,12 +148,14 @@ def plot_remaining_channels(
         legend.append(Line2D([], [], color=INK, linestyle="--", label="baseline"))
     about = f"{_MEANS} {LAYERS}; those that can lose no channel are left out."
     footer = [about if shown else "", _not_run(experiments, shown), scale]
-    with panels_of(
-        outputs, _REMAINING, legend, footer, panels=len(shown), columns=columns, height=2.6
-    ) as grid:
+
+    def draw(grid: list[Axes]) -> None:
         for axes, name in zip(grid, shown, strict=True):
-            most = _NUMBERED_LAYERS // columns
-            _plot_channels(axes, layers[name], experiments[name], most)
+            _plot_channels(axes, layers[name], experiments[name])
+
+    draw_panels(
+        outputs, _REMAINING, legend, footer, draw, panels=len(shown), columns=columns, height=2.6
+    )
 
 
 def _plot_log(
@@ -192,7 +198,8 @@ def _plot_log(
     axes.margins(x=0.03)
     axes.set_xlabel("Epoch")
     axes.set_ylabel(title)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    few = max(2, min(10, round(_letters(axes) / 3.6)))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=few, min_n_ticks=1))
 
 
 def _asked_for(histories: pd.DataFrame, name: str, experiment: Mapping[str, Any]) -> pd.DataFrame:
@@ -235,7 +242,6 @@ def _plot_channels(
     axes: Axes,
     rows: pd.DataFrame,
     experiment: Mapping[str, Any],
-    most_numbers: int,
 ) -> None:
     """One panel of Figure 2."""
     if rows.empty:
@@ -261,17 +267,27 @@ def _plot_channels(
     axes.set_ylim(0, 1.05 * max(100.0, float(kept["max"].max())))
     axes.set_ylabel("Channels [%]")
     axes.grid(visible=False, axis="x")
-    number_layers(axes, kept.index.tolist(), most_numbers)
+    number_layers(axes, kept.index.tolist())
 
 
-def number_layers(axes: Axes, numbers: Sequence[int], most: int = _NUMBERED_LAYERS) -> None:
+def number_layers(axes: Axes, numbers: Sequence[int]) -> None:
     """Number the layers below a panel: each of them, or where there are too many, some."""
     axes.set_xlim(min(numbers) - 0.6, max(numbers) + 0.6)
     axes.set_xlabel("Layer")
+    most = _letters(axes) * _NUMBERS
     if max(numbers) - min(numbers) < most:
         axes.set_xticks(numbers)
     else:
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=12, min_n_ticks=1))
+        few = max(2, min(12, round(most / 3)))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=few, min_n_ticks=1))
+
+
+def _letters(axes: Axes) -> float:
+    """How many letters would fit below a panel, roughly."""
+    place = axes.get_subplotspec()
+    columns = place.get_gridspec().ncols if place else 1
+    points = 72 * axes.figure.get_figwidth() / columns  # type: ignore[union-attr]
+    return float(points / mpl.rcParams["font.size"])
 
 
 def _seeds(runs: pd.DataFrame) -> str:

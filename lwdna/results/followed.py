@@ -18,7 +18,7 @@ from lwdna.config.methods import METHODS
 from lwdna.data.sequences import Video
 from lwdna.errors import ConfigError, require_known
 from lwdna.io.atomic import atomic
-from lwdna.results.panels import FAINT, INK, Output, panels_of
+from lwdna.results.panels import FAINT, INK, Output, draw_panels
 from lwdna.tracking.drawing import GREEN, with_box
 from lwdna.tracking.metrics import OVERLAPS, PIXELS, Ope
 
@@ -59,20 +59,19 @@ def plot_success(
 
     Args:
         tests: by name of a test set, what each method was like.
-        outputs: paths that end in ``.png`` or ``.svg``; one file is written for each.
+        outputs: paths that end in ``.png``, ``.svg`` or ``.pdf``; one file is written for each.
         title: of the figure.
         note: how it was measured, for the small print.
         scale: the banner at the bottom, or empty.
 
     Raises:
-        ConfigError: if the ending of an output is neither ``.png`` nor ``.svg``.
+        ConfigError: if an output ends in something else.
         LwdnaError: if a file cannot be written.
     """
     shown = {one.method: one for several in tests.values() for one in several}
     legend = [Line2D([], [], color=one.colour, label=one.title) for one in shown.values()]
-    with panels_of(
-        outputs, title, legend, [note, scale], panels=2 * len(tests), columns=2, height=3.0
-    ) as grid:
+
+    def draw(grid: list[Axes]) -> None:
         for row, (name, several) in enumerate(tests.items()):
             success, precision = grid[2 * row : 2 * row + 2]
             _label(success, f"{name}: success", "Overlap threshold", "Frames above [%]")
@@ -82,6 +81,9 @@ def plot_success(
                 within = 100 * np.mean([run.precisions for run in one.runs], 0)
                 success.plot(OVERLAPS, above, color=one.colour)
                 precision.plot(PIXELS, within, color=one.colour)
+
+    count = 2 * len(tests)
+    draw_panels(outputs, title, legend, [note, scale], draw, panels=count, columns=2, height=3.0)
 
 
 def _label(axes: Axes, title: str, x: str, y: str) -> None:
@@ -107,7 +109,7 @@ def plot_frames(
     Args:
         videos: to show, of ``columns`` frames each, at equal distances.
         found: by name of a method, its boxes (N, 4) by name of a video.
-        outputs: paths that end in ``.png`` or ``.svg``; one file is written for each.
+        outputs: paths that end in ``.png``, ``.svg`` or ``.pdf``; one file is written for each.
         title: of the figure.
         prefix: what stands before the methods' names.
         note: which videos and frames these are, for the small print.
@@ -115,7 +117,7 @@ def plot_frames(
         columns: frames of a video.
 
     Raises:
-        ConfigError: if the ending of an output is neither ``.png`` nor ``.svg``.
+        ConfigError: if an output ends in something else.
         LwdnaError: if a file cannot be written.
     """
     legend = [Line2D([], [], color="#{:02x}{:02x}{:02x}".format(*GREEN), label="truth")]
@@ -126,23 +128,27 @@ def plot_frames(
     height, width = videos[0].frame(0).shape[:2]
     footer = [note, scale]
     tall = 10.0 / columns * height / width + 0.15
-    with panels_of(
-        outputs,
-        title,
-        legend,
-        footer,
-        panels=columns * len(videos),
-        columns=columns,
-        height=tall,
-        gap=0.1,
-    ) as grid:
+
+    def draw(grid: list[Axes]) -> None:
         for position, axes in enumerate(grid):
             video = videos[position // columns]
             last = len(video) - 1
             index = round(last * (position % columns) / (columns - 1))
             axes.imshow(_drawn(video, index, found), interpolation="nearest")
             axes.set_axis_off()
-            axes.set_title(f"frame {index + 1}", color=INK, fontsize=8, fontweight="normal")
+            axes.set_title(f"frame {index + 1}", color=INK, fontsize="small", fontweight="normal")
+
+    draw_panels(
+        outputs,
+        title,
+        legend,
+        footer,
+        draw,
+        panels=columns * len(videos),
+        columns=columns,
+        height=tall,
+        gap=0.1,
+    )
 
 
 def animate_frames(

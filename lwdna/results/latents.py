@@ -7,7 +7,6 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib.style
 import numpy as np
 from matplotlib.animation import FuncAnimation, PillowWriter
 from matplotlib.axes import Axes
@@ -20,7 +19,7 @@ from lwdna.config.methods import METHODS
 from lwdna.errors import ConfigError
 from lwdna.io.atomic import atomic
 from lwdna.results.figures import LAYERS
-from lwdna.results.panels import INK, STYLE, Output, panels_of
+from lwdna.results.panels import INK, SCREEN, Output, draw_panels, style_of
 from lwdna.rivals.dhp_record import LatentRecord
 
 _BINS = 40
@@ -42,7 +41,7 @@ def plot_histograms(
 
     Args:
         record: of the search.
-        outputs: paths that end in ``.png`` or ``.svg``; one file is written for each.
+        outputs: paths that end in ``.png``, ``.svg`` or ``.pdf``; one file is written for each.
         layers: numbers of layers in the order of the network, from 1: the latent vector is the
             one that controls the output channels of the layer.
         epochs: numbers of finished epochs; those after the end of the search stay empty.
@@ -51,22 +50,15 @@ def plot_histograms(
 
     Raises:
         DataError: if there is no such layer.
-        ConfigError: if the ending of an output is neither ``.png`` nor ``.svg``.
+        ConfigError: if an output ends in something else.
         LwdnaError: if a file cannot be written.
     """
     vectors = [record.of_layer(number) for number in layers]
     last = max(record.latents)
     legend = [Line2D([], [], color=INK, linestyle="--", linewidth=1, label="threshold T")]
     footer = [f"The search ended in epoch {last}; epoch 0 is the start. {LAYERS}.", scale]
-    with panels_of(
-        outputs,
-        title,
-        legend,
-        footer,
-        panels=len(layers) * len(epochs),
-        columns=len(layers),
-        height=1.7,
-    ) as grid:
+
+    def draw(grid: list[Axes]) -> None:
         for position, axes in enumerate(grid):
             epoch, column = epochs[position // len(layers)], position % len(layers)
             axes.set_title(f"Layer {layers[column]}, epoch {epoch}")
@@ -75,6 +67,17 @@ def plot_histograms(
                 axes.set_xlabel(_VALUE)
             if column == 0:
                 axes.set_ylabel(_COUNT)
+
+    draw_panels(
+        outputs,
+        title,
+        legend,
+        footer,
+        draw,
+        panels=len(layers) * len(epochs),
+        columns=len(layers),
+        height=1.7,
+    )
 
 
 def animate_histograms(
@@ -96,7 +99,7 @@ def animate_histograms(
     """
     check_animation(output)
     vectors = [record.of_layer(number) for number in layers]
-    with matplotlib.style.context(["default", STYLE]):
+    with style_of(SCREEN):
         figure = Figure(figsize=(10, 3.2), dpi=_DPI)
         figure.set_layout_engine("constrained", rect=(0, 0.06, 1, 0.94))
         figure.text(0.01, 0.02, scale, fontsize=8, color=INK)
@@ -138,8 +141,8 @@ def _plot(
         # Above the bars, which get room for it.
         axes.set_ylim(top=1.25 * axes.get_ylim()[1])
         axes.text(
-            0.98, 0.97, f"{small} of {len(vector)} below T", transform=axes.transAxes,
-            ha="right", va="top", fontsize=9,
+            0.98, 0.97, f"{small}/{len(vector)} below T", transform=axes.transAxes,
+            ha="right", va="top", fontsize="small",
         )  # fmt: skip
     else:
         axes.text(

@@ -28,7 +28,7 @@ _TITLES = {
 
 _SPARE = (
     *("#882255", "#44AA99", "#332288", "#DDCC77", "#117733", "#AA4499", "#661100", "#6699CC"),
-    *("#999933", "#CC6677", "#88CCEE", "#AAAAAA"),
+    *("#999933", "#CC6677", "#88CCEE", "#AAAAAA", "#BBCC33", "#EE8866", "#AA7744"),
 )
 """For what has no colour of its own: the palette of Paul Tol for colour-blind readers."""
 
@@ -39,7 +39,7 @@ def looks_of(names: Collection[str]) -> Mapping[str, Look]:
     Args:
         names: of methods; the teacher's; ``NAME-search``. Others are left out.
     """
-    spare = iter(_SPARE)
+    spare = (colour for colour in _SPARE if colour not in _COUNTS)
     looks = {}
     for name in (known for known in _TITLES if known in names):
         own = METHODS[name].colour if name in METHODS else ""

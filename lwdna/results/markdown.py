@@ -1,14 +1,17 @@
-"""Pages for people: their tables in Markdown, and the same in HTML."""
+"""Pages for people: in Markdown, the same in HTML, and their tables in LaTeX."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from os import PathLike
+from pathlib import Path
 from typing import TypedDict, Unpack
 
 from markdown import markdown as render
 
 from lwdna.io.atomic import write_text
+from lwdna.results.latex import to_latex
+from lwdna.results.pages import Block, Grid, Heading, Page, Points
 
 _HEAD = """<head>
 <meta charset="utf-8">
@@ -21,10 +24,21 @@ th { border-bottom: 2px solid #444; }
 </head>"""
 
 
-def page(title: str, *blocks: str, scale: str = "") -> str:
-    """A page: its title, the label of a run that is not at the paper's scale, and what follows."""
-    label = [f"**{escape(scale)}**"] if scale else []
-    return "\n\n".join([f"# {title}", *label, *blocks]) + "\n"
+def to_markdown(page: Page) -> str:
+    """A page in Markdown."""
+    label = [f"**{escape(page.scale)}**"] if page.scale else []
+    return "\n\n".join([f"# {page.title}", *label, *map(_block, page.blocks)]) + "\n"
+
+
+def _block(block: Block) -> str:
+    if isinstance(block, Heading):
+        return f"## {block.text}"
+    if isinstance(block, Points):
+        return points(block.texts)
+    if isinstance(block, Grid):
+        align = "".join("r" if column.number else "l" for column in block.columns)
+        return table(block.columns, block.rows, align)
+    return block
 
 
 def table(titles: Sequence[object], rows: Iterable[Iterable[object]], align: str) -> str:
@@ -55,27 +69,35 @@ def points(texts: Iterable[str]) -> str:
 
 
 def to_html(markdown: str) -> str:
-    """A page of HTML that stands alone, from one of :func:`page`."""
-    # Names come from the configuration: they are text, not markup.
-    escaped = markdown.replace("&", "&amp;").replace("<", "&lt;")
-    body = render(escaped, extensions=["tables"])
+    """A page of HTML that stands alone, from one of :func:`to_markdown`."""
+    body = to_body(markdown)
     return f'<!DOCTYPE html>\n<html lang="en">\n{_HEAD}\n<body>\n{body}\n</body>\n</html>\n'
 
 
+def to_body(markdown: str) -> str:
+    """The same for a place in another page."""
+    # Names come from the configuration: they are text, not markup.
+    escaped = markdown.replace("&", "&amp;").replace("<", "&lt;")
+    return render(escaped, extensions=["tables"])
+
+
 class PageFiles(TypedDict):
-    """The three files of a page."""
+    """The files of a page."""
 
     csv: str | PathLike[str]
     markdown: str | PathLike[str]
     html: str | PathLike[str]
+    latex: str | PathLike[str]
 
 
-def write_page(text: str, data: str, **files: Unpack[PageFiles]) -> None:
-    """Write a page in Markdown and HTML, and its data as CSV, each atomically.
+def write_page(page: Page, data: str, **files: Unpack[PageFiles]) -> None:
+    """Write a page in Markdown, HTML and LaTeX, and its data as CSV, each atomically.
 
     Raises:
         LwdnaError: if a file cannot be written.
     """
+    text = to_markdown(page)
     write_text(files["html"], to_html(text))
+    write_text(files["latex"], to_latex(page, Path(files["latex"]).stem))
     write_text(files["csv"], data)
     write_text(files["markdown"], text)

@@ -1,6 +1,7 @@
-"""Tables as files: CSV, Markdown and HTML of what :mod:`lwdna.results.tables` puts together.
+"""Tables as files: CSV, Markdown, HTML and LaTeX of what :mod:`lwdna.results.tables` puts together.
 
-For people, a cell without a number says ``not run`` or ``not counted``.
+For people, a cell without a number says ``not run`` or ``not counted``, and a column that says
+nothing in any row is left out.
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ from lwdna.results.layouts import (
     Measure,
     layout_of,
 )
-from lwdna.results.markdown import PageFiles, page, points, table, write_page
+from lwdna.results.markdown import PageFiles, write_page
+from lwdna.results.markdown import to_markdown as as_markdown
+from lwdna.results.pages import Block, Column, Grid, Heading, Page, Points
+from lwdna.results.parts import Part, rows_of
 from lwdna.results.runs import BASELINE_TITLES, REFERENCE_TITLES
 from lwdna.tasks.kinds import REFERENCES, Reference, Table
 
@@ -42,28 +46,52 @@ _DISPLAY_NAMES = {
 }
 
 
-def to_markdown(name: Table, frame: pd.DataFrame, scale: str = "", title: str | None = None) -> str:
-    """The table for people: title, scale, caption, and one Markdown table for each section.
+def to_page(
+    name: Table,
+    frame: pd.DataFrame,
+    scale: str = "",
+    title: str | None = None,
+    part: Part = Part.RUNS,
+) -> Page:
+    """The table for people: title, scale, caption, and a table for each section.
 
     Args:
         name: what the table is called, see :func:`lwdna.results.layouts.layout_of`.
         frame: from :func:`lwdna.results.tables.make_table`.
         scale: the label printed above the numbers, or empty.
         title: replaces that of the layout.
+        part: which of its rows.
 
     Raises:
         ConfigError: for an unknown table.
     """
     layout = layout_of(name)
-    blocks = [layout.caption]
+    shown = rows_of(frame, layout, part)
+    blocks: list[Block] = [layout.caption]
     for section, heading in _headings(layout, frame, scale).items():
-        part = frame[frame["section"] == section]
-        if len(part):
-            blocks += [f"## {heading}", _markdown_rows(layout, part)]
-    if frame.empty:
+        rows = shown[shown["section"] == section]
+        if len(rows):
+            blocks += [Heading(heading), _grid(layout, rows)]
+    if shown.empty:
         blocks.append("Not run: no experiment of this configuration belongs to this table.")
-    notes = _notes(layout) + _notes_on_printed(layout, frame) + _notes_on_methods(frame)
-    return page(title or layout.title, *blocks, points(notes), scale=scale)
+    notes = [*_notes(layout, shown), *_notes_on_printed(layout, shown), *_notes_on_methods(shown)]
+    if layout.paper and part is Part.RUNS:
+        notes.append("All rows of the paper: the table of this name that ends in -paper.")
+    about = title or layout.title
+    if part is Part.PAPER:
+        about += ": the paper's rows"
+    return Page(about, (*blocks, Points(tuple(notes))), scale)
+
+
+def to_markdown(
+    name: Table,
+    frame: pd.DataFrame,
+    scale: str = "",
+    title: str | None = None,
+    part: Part = Part.RUNS,
+) -> str:
+    """:func:`to_page` in Markdown."""
+    return as_markdown(to_page(name, frame, scale, title, part))
 
 
 def write_table(
@@ -72,22 +100,22 @@ def write_table(
     scale: str = "",
     *,
     title: str | None = None,
+    part: Part = Part.RUNS,
     **files: Unpack[PageFiles],
 ) -> None:
-    """Write a table of :func:`lwdna.results.tables.make_table` as CSV, Markdown and HTML, each
-    atomically.
+    """Write a table of :func:`lwdna.results.tables.make_table` as CSV, Markdown, HTML and LaTeX,
+    each atomically.
 
-    Equal tables give equal bytes. Arguments as in :func:`to_markdown`.
+    Equal tables give equal bytes. The CSV has all columns. Arguments as in :func:`to_page`.
 
     Raises:
         LwdnaError: if a file cannot be written.
     """
-    text = to_markdown(name, frame, scale, title)
-    data = frame.to_csv(index=False, lineterminator="\n")
-    write_page(text, data, **files)
+    data = rows_of(frame, layout_of(name), part).to_csv(index=False, lineterminator="\n")
+    write_page(to_page(name, frame, scale, title, part), data, **files)
 
 
-def _notes(layout: Layout) -> list[str]:
+def _notes(layout: Layout, shown: pd.DataFrame) -> list[str]:
     """How to read the cells, for the foot of the table."""
     notes = [
         "Ours: mean ± sample standard deviation over n seeds; FLOPs and parameters are means over "
@@ -104,7 +132,7 @@ def _notes(layout: Layout) -> list[str]:
         )
     if layout.ratios:
         notes.append(f"Ratios are relative to the {layout.prefix}Baseline of the same network.")
-    if layout.paper:
+    if layout.paper and shown["section"].eq(PAPER).any():
         notes.append(
             "A difference is ours minus the paper's. (=) marks a count of ours that has the "
             "paper's printed digits; otherwise the difference of the rounded numbers stands there."
@@ -163,20 +191,21 @@ def _headings(layout: Layout, frame: pd.DataFrame, scale: str) -> dict[str, str]
     }
 
 
-def _markdown_rows(layout: Layout, part: pd.DataFrame) -> str:
+def _grid(layout: Layout, part: pd.DataFrame) -> Grid:
+    """Rows for people, without columns that are empty throughout."""
     suffix = " / ratio [%]" if layout.ratios else ""
-    titles = list(layout.keys.values())
+    columns = [Column(title, number=False) for title in layout.keys.values()]
     for measure in layout.measures:
-        titles.append(f"{measure.title}, ours")
+        columns.append(Column(measure.title, "ours"))
         if layout.paper:
-            titles += [f"{measure.title}, paper", "Difference"]
+            columns += [Column(measure.title, "paper"), Column("Difference")]
         if layout.against and measure.compared:
-            titles.append(f"Against {layout.prefix}{layout.against} [95 %]")
-    titles += ["Paper"] if layout.unsupplied else []
+            columns.append(Column(f"Against {layout.prefix}{layout.against} [95 %]"))
+    columns += [Column("Paper")] if layout.unsupplied else []
     for quantity in ("FLOPs [G]", "Params [M]"):
-        titles.append(f"{quantity}{suffix}, ours")
+        columns.append(Column(f"{quantity}{suffix}", "ours"))
         if layout.paper:
-            titles.append(f"{quantity}{suffix}, paper")
+            columns.append(Column(f"{quantity}{suffix}", "paper"))
     left = len(layout.keys)
     rows = []
     previous: list[str] = []
@@ -191,7 +220,7 @@ def _markdown_rows(layout: Layout, part: pd.DataFrame) -> str:
             same = 0
         rows.append([""] * same + cells[same:])
         previous = names
-    return table(titles, rows, "l" * left + "r" * (len(titles) - left))
+    return Grid.of(columns, rows).without_empty()
 
 
 def _name_cell(column: str, row: Mapping[Any, Any], layout: Layout) -> str:
@@ -222,7 +251,8 @@ def _result_cells(layout: Layout, row: Mapping[Any, Any]) -> list[str]:
         if layout.against and measure.compared:
             cells.append(_versus_cell(row, measure))
     if layout.unsupplied:
-        cells.append(as_text(row[f"{layout.measures[0].column}_paper"]))
+        printed = as_text(row[f"{layout.measures[0].column}_paper"])
+        cells.append(printed if row["section"] == PAPER else "-")
     for quantity, decimals in (
         ("flops_g", layout.flops_decimals),
         ("params_m", layout.params_decimals),

@@ -26,7 +26,8 @@ from lwdna.networks.build import build
 from lwdna.networks.registry import TABLES_WITHOUT_BATCH_NORM, input_shape
 from lwdna.results.cells import versus
 from lwdna.results.layouts import layout_of
-from lwdna.results.markdown import page, points, table
+from lwdna.results.markdown import to_markdown as as_markdown
+from lwdna.results.pages import Column, Grid, Heading, Page, Points
 from lwdna.results.printed import read_paper
 
 AGREEMENT, FROM_MEAN = 0.025, 0.05
@@ -156,10 +157,21 @@ NOTES = (
 )
 
 
+_COLUMNS = (
+    *(Column(title, number=False) for title in ("Dataset", "Network", "Criterion")),
+    *map(Column, ("rho", "tau")),
+    *(Column(title, part) for title in ("FLOPs [G]", "Params [M]") for part in ("paper", "ours")),
+    *map(Column, ("Difference [%]", "Agrees")),
+)
+
+
 def to_markdown(number: int, summary: pd.DataFrame) -> str:
+    """:func:`to_page` in Markdown."""
+    return as_markdown(to_page(number, summary))
+
+
+def to_page(number: int, summary: pd.DataFrame) -> Page:
     """A table for people, with a sentence for each row of the paper."""
-    head = ["Dataset", "Network", "Criterion", "rho", "tau", "FLOPs [G], paper", "ours"]
-    head += ["Params [M], paper", "ours", "Difference [%]", "Agrees"]
     rows = []
     sentences = []
     for group in _blocks(summary):
@@ -184,10 +196,9 @@ def to_markdown(number: int, summary: pd.DataFrame) -> str:
         name = f"{row['network']}, {row['dataset']}" if row["dataset"] else row["network"]
         name += "".join(f", {key} {row[key]:g}" for key in layout_of(number).settings)
         sentences.append(f"**{name}.** {sentence(group)}")
-    blocks = [table(head, rows, "l" * 3 + "r" * (len(head) - 3))]
-    blocks += ["## In words", points(sentences), "## Notes", points(NOTES)]
     title = f"Table {number}: FLOPs and parameters of the LW-DNA networks, shrunk again"
-    return page(title, *blocks)
+    said = (Heading("In words"), Points(tuple(sentences)), Heading("Notes"), Points(NOTES))
+    return Page(title, (Grid.of(_COLUMNS, rows).without_empty(), *said))
 
 
 def _mean_and_range(line: dict[Any, Any]) -> str:

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from lwdna.config.methods import METHODS
-from lwdna.results.panels import FAINT, INK, Output, panels_of
+from lwdna.results.panels import FAINT, INK, Output, draw_panels
 from lwdna.results.tables import Experiments
 
 _TITLE = "On the way of the searches"
@@ -31,12 +31,12 @@ def plot_searches(
         records: what searches noted, one below the other, with the columns ``experiment``,
             ``method`` and ``seed`` added: ``flops`` and ``error`` of AutoSlim, ``iteration``,
             ``best`` and ``mean`` of MetaPruning.
-        outputs: paths that end in ``.png`` or ``.svg``; one file is written for each.
+        outputs: paths that end in ``.png``, ``.svg`` or ``.pdf``; one file is written for each.
         experiments: those to show, by name; ``label`` of each is used.
         scale: the banner at the bottom, or empty.
 
     Raises:
-        ConfigError: if the ending of an output is neither ``.png`` nor ``.svg``.
+        ConfigError: if an output ends in something else.
         LwdnaError: if a file cannot be written.
     """
     shown = [
@@ -54,13 +54,17 @@ def plot_searches(
     legend = legend[: 1 if wanted == {"autoslim"} else 3]
     legend = legend[1 if wanted == {"metapruning"} else 0 :] if shown else []
     footer = [_ABOUT if shown else "", scale]
-    with panels_of(
-        outputs, _TITLE, legend, footer, panels=len(shown), columns=min(len(shown), 2), height=2.9
-    ) as grid:
+
+    def draw(grid: list[Axes]) -> None:
         for axes, (name, method) in zip(grid, shown, strict=True):
             label = experiments[name].get("label", name)
             axes.set_title(f"{label}: {METHODS[method].title}")
             DRAWN[method](axes, _of(records, name, method))
+
+    columns = min(len(shown), 2)
+    draw_panels(
+        outputs, _TITLE, legend, footer, draw, panels=len(shown), columns=columns, height=2.9
+    )
 
 
 def _of(records: pd.DataFrame, experiment: str, method: str) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from lwdna.data.images import to_gray
 from lwdna.data.photographs import PHOTOGRAPHS
 from lwdna.errors import ConfigError, DataError, nearest
 from lwdna.results.layouts import NOT_RUN
-from lwdna.results.panels import Output, panels_of
+from lwdna.results.panels import Output, draw_panels
 
 SIZE = 128
 """Pixels of a side of the part that is shown, if nothing else is said."""
@@ -92,7 +92,7 @@ def plot_strip(
     Args:
         images: by caption, from left to right, whole images of one size: bytes ``(H, W)`` or
             ``(H, W, 3)``, the clean one first. None is shown as not run.
-        outputs: paths that end in ``.png`` or ``.svg``; one file is written for each.
+        outputs: paths that end in ``.png``, ``.svg`` or ``.pdf``; one file is written for each.
         region: what is in the box.
         psnr_db: by caption the PSNR in dB; captions without one get none.
         scale: the banner at the bottom, or empty.
@@ -101,7 +101,7 @@ def plot_strip(
 
     Raises:
         DataError: if there is no image, or one is not made of bytes or not of the first one's size.
-        ConfigError: if the ending of an output is neither ``.png`` nor ``.svg``, or ``psnr_db``
+        ConfigError: if an output ends in something else, or ``psnr_db``
             has a caption that no image has.
         LwdnaError: if a file cannot be written.
     """
@@ -120,9 +120,8 @@ def plot_strip(
     width, height = clean.shape[1], clean.shape[0]
     inches = 10 / count * max(region.height / region.width, height / width) + 0.5
     footer = [note, scale]
-    with panels_of(
-        outputs, title, [], footer, panels=count, columns=count, height=inches, gap=0.08
-    ) as grid:
+
+    def draw(grid: list[Axes]) -> None:
         _plot(grid[0], "Whole image", clean, "auto")
         _frame(grid[0], region)
         for axes, (caption, image) in zip(grid[1:], images.items(), strict=True):
@@ -134,6 +133,10 @@ def plot_strip(
             _plot(axes, caption, part, "nearest")
             psnr = psnr_db.get(caption)
             axes.set_xlabel("" if psnr is None else f"{psnr:.2f} dB")
+
+    draw_panels(
+        outputs, title, [], footer, draw, panels=count, columns=count, height=inches, gap=0.08
+    )
 
 
 def _most_detailed(image: Image, rows: int, columns: int) -> tuple[int, int]:

@@ -12,8 +12,9 @@ from matplotlib.ticker import MaxNLocator
 
 from lwdna.config.methods import METHODS
 from lwdna.results.layouts import Measure, measure_of
-from lwdna.results.markdown import PageFiles, page, points, table, write_page
-from lwdna.results.panels import FAINT, Output, panels_of
+from lwdna.results.markdown import PageFiles, write_page
+from lwdna.results.pages import Block, Column, Grid, Heading, Page, Points
+from lwdna.results.panels import FAINT, Output, draw_panels
 from lwdna.results.tables import Experiments
 from lwdna.tasks.kinds import BEFORE
 
@@ -47,12 +48,12 @@ def rows_of(measured: pd.DataFrame, experiments: Experiments) -> Iterator[tuple[
 def write_widths(
     measured: pd.DataFrame, experiments: Experiments, scale: str = "", **files: Unpack[PageFiles]
 ) -> None:
-    """Write the table as CSV, Markdown and HTML, each atomically; arguments as :func:`rows_of`.
+    """Write the table as CSV, Markdown, HTML and LaTeX, atomically; arguments as :func:`rows_of`.
 
     Raises:
         LwdnaError: if a file cannot be written.
     """
-    blocks = []
+    blocks: list[Block] = []
     for title, part in rows_of(measured, experiments):
         measure = _measure(part)
         titles = ["Width", "Size", "MFLOPs", "Params [k]", measure.title, "before recalibration"]
@@ -66,9 +67,9 @@ def write_widths(
             ]
             for row in part.to_dict("records")
         ]
-        blocks += [f"## {title}", table(titles, lines, "rrrrrr")]
-    text = page(_TITLE, *blocks, points([_ABOUT]), scale=scale)
-    write_page(text, measured.to_csv(index=False, lineterminator="\n"), **files)
+        blocks += [Heading(title), Grid.of(map(Column, titles), lines).without_empty()]
+    page = Page(_TITLE, (*blocks, Points((_ABOUT,))), scale)
+    write_page(page, measured.to_csv(index=False, lineterminator="\n"), **files)
 
 
 def plot_widths(
@@ -78,12 +79,12 @@ def plot_widths(
 
     Args:
         measured: as of :func:`rows_of`.
-        outputs: paths that end in ``.png`` or ``.svg``; one file is written for each.
+        outputs: paths that end in ``.png``, ``.svg`` or ``.pdf``; one file is written for each.
         experiments: those to show, by name; ``label`` of each is used.
         scale: the banner at the bottom, or empty.
 
     Raises:
-        ConfigError: if the ending of an output is neither ``.png`` nor ``.svg``.
+        ConfigError: if an output ends in something else.
         LwdnaError: if a file cannot be written.
     """
     shown = list(rows_of(measured, experiments))
@@ -94,12 +95,16 @@ def plot_widths(
     if not any(part["size"].isna().all() for _, part in shown):
         legend = []
     footer = [_ABOUT, scale]
-    with panels_of(
-        outputs, _TITLE, legend, footer, panels=len(shown), columns=min(len(shown), 2), height=3.2
-    ) as grid:
+
+    def draw(grid: list[Axes]) -> None:
         for axes, (title, part) in zip(grid, shown, strict=True):
             axes.set_title(title)
             _plot(axes, part)
+
+    columns = min(len(shown), 2)
+    draw_panels(
+        outputs, _TITLE, legend, footer, draw, panels=len(shown), columns=columns, height=3.2
+    )
 
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#222222", "#882255")
@@ -118,7 +123,7 @@ def _plot(axes: Axes, part: pd.DataFrame) -> None:
         for row in line.to_dict("records"):
             axes.annotate(
                 f"{row['width']:g}", (row["flops"] / 1e6, row[after]), xytext=(0, 6),
-                textcoords="offset points", ha="center", fontsize=9,
+                textcoords="offset points", ha="center", fontsize="small",
                 bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.7},
             )  # fmt: skip
     for number, size in enumerate(sizes):
@@ -132,7 +137,7 @@ def _plot(axes: Axes, part: pd.DataFrame) -> None:
             label=f"{size:.0f} px",
         )
     if sizes:
-        axes.legend(fontsize=9, loc="best")
+        axes.legend(fontsize="small", loc="best")
     axes.margins(x=0.05, y=0.12)
     axes.set_xlabel("MFLOPs")
     axes.set_ylabel(measure.title)

@@ -13,7 +13,7 @@ _DENOISING = """--task '{"kind": "denoising", "sigma": 70, "patch_size": 40}'"""
 _TRACKING = """--task '{"kind": "tracking", "tracker": {"taps": ["features.3", "features.5"]}}'"""
 _BOXES = "results/runs/motion-dimp/{}/seed0"
 _VIDEOS = "results/sequences/motion/test.json"
-_FILES = "--csv {0}.csv --markdown {0}.md --html {0}.html"
+_FILES = "--csv {0}.csv --markdown {0}.md --html {0}.html --latex {0}.tex"
 _RUNS = "results/runs/photographs-dncnn"
 
 _OWN = {"dhp": " --lambda 0.1", "autoslim": " --held-out 0.2"}
@@ -138,11 +138,15 @@ lwdna strip --weights Baseline {_RUNS}/baseline/seed0/weights.safetensors \\
     --weights LW-DNA {_RUNS}/lw-dna/seed0/weights.safetensors \\
     {_DENOISING} \\
     --test results/images/photographs/test --output strip.png""",
+    "report": """\
+lwdna report --table 1 results/tables/table1.csv results/tables/table1.md \\
+    --figure "Training logs" results/figures/training-logs.png --output report.html""",
     "replicate": """\
 lwdna replicate ResNet20 --dataset cifar10 --table 1 paper/table1.csv --seeds 0 \\
     --photographs results/images/photographs/train --output resnet20.csv""",
     "replication-table": f"""\
-lwdna replication-table 1 results/complexity/networks/*.csv {_FILES.format("table1")}""",
+lwdna replication-table 1 results/complexity/networks/*.csv \\
+    {_FILES.format("table1")}""",
     "complexity": """\
 lwdna complexity DnCNN
 lwdna complexity net.py:make_network --input 1x3x32x32

@@ -136,7 +136,12 @@ scale = click.option(
     "--scale", default="", help="Banner of a run that is not at the paper's scale."
 )
 images = click.option(
-    "--output", "outputs", type=WRITTEN, multiple=True, required=True, help="PNG or SVG to write."
+    "--output",
+    "outputs",
+    type=WRITTEN,
+    multiple=True,
+    required=True,
+    help="PNG, SVG or PDF to write.",
 )
 
 
@@ -284,6 +289,7 @@ table_files = bundle(
     click.option("--csv", type=WRITTEN, required=True, help="File to write, for programs."),
     click.option("--markdown", type=WRITTEN, required=True, help="File to write, for people."),
     click.option("--html", type=WRITTEN, required=True, help="File to write, for the report."),
+    click.option("--latex", type=WRITTEN, required=True, help="File to write, for a paper."),
 )
 """What every step that makes a table writes."""
 

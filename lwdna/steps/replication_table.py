@@ -8,7 +8,7 @@ import click
 
 from lwdna.errors import DataError
 from lwdna.results.markdown import write_page
-from lwdna.results.replication import summarise, to_markdown
+from lwdna.results.replication import summarise, to_page
 from lwdna.steps._options import FILE, read_tables, table_files
 
 
@@ -24,4 +24,4 @@ def main(*, number: int, results: tuple[Path, ...], files: dict[str, Path]) -> N
         raise DataError(f"None of the results belongs to Table {number}; give those that do.")
     summary = summarise(frame)
     data = summary.to_csv(index=False, lineterminator="\n", float_format="%.6g")
-    write_page(to_markdown(number, summary), data, **files)
+    write_page(to_page(number, summary), data, **files)

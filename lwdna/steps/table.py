@@ -11,6 +11,7 @@ import pandas as pd
 
 from lwdna.config.sections import Experiment
 from lwdna.results.layouts import layout_of
+from lwdna.results.parts import Part
 from lwdna.results.printed import read_paper
 from lwdna.results.rendering import write_table
 from lwdna.results.tables import make_table
@@ -26,12 +27,22 @@ _references = click.option(
 )
 
 
+_part = click.option(
+    "--part",
+    type=click.Choice([part.value for part in Part]),
+    default=Part.RUNS.value,
+    show_default=True,
+    help="Rows to show: what was run, or all of the paper's.",
+)
+
+
 @click.command()
 @click.argument("name", type=click.Choice([str(table) for table in tables()]))
 @click.argument("metrics", type=FILE, nargs=-1)
 @experiments
 @_references
 @click.option("--paper", type=FILE, help="The paper's numbers.")
+@_part
 @click.option("--complexity", type=FILE, required=True, help="Our counts of the baselines.")
 @scale
 @table_files
@@ -42,6 +53,7 @@ def main(
     experiments: dict[str, Any],
     references: dict[str, Any],
     paper: Path | None,
+    part: str,
     complexity: Path,
     scale: str,
     files: dict[str, Any],
@@ -52,17 +64,16 @@ def main(
     """
     table = next(table for table in tables() if str(table) == name)
     about = layout_of(table).paper
+    measured = [read_tables(metrics), *_read_references(references, experiments)]
     frame = make_table(
         table,
         paper=None if paper is None else read_paper(paper, about.columns if about else ()),
-        metrics=pd.concat(
-            [read_tables(metrics), *_read_references(references, experiments)], ignore_index=True
-        ),
+        metrics=pd.concat(measured, ignore_index=True),
         complexity=read_tables([complexity]),
         experiments=experiments,
         scale=scale,
     )
-    write_table(table, frame, scale, **files)
+    write_table(table, frame, scale, part=Part(part), **files)
 
 
 def _read_references(

@@ -17,7 +17,7 @@ TABLES: Mapping[str, Table] = {
 """The tables by the names of their files."""
 
 CONSTRAINTS = {
-    "format": "csv|md|html|png|svg|gif|webp",
+    "format": "csv|md|html|tex|png|svg|pdf|gif|webp",
     "job": ".+",
     "number": "|".join(map(str, PAPER_TABLES)),
     "record": "|".join(re.escape(search.record) for search in SEARCHES.values()),
@@ -138,6 +138,9 @@ REPLICATION = Place("results/complexity/table{number}.{format}")
 """The complexity columns of one of the paper's tables."""
 
 TABLE = Place("results/tables/{table}.{format}")
+"""What ran of a table."""
+PAPER_ROWS = Place("results/tables/{table}-paper.{format}")
+"""The rows of a table of the paper."""
 WIDTHS_TABLE = Place("results/tables/widths.{format}")
 WIDTHS_FIGURE = Place("results/figures/widths.{format}")
 AGREEMENT = Place("results/tables/agreement.{format}")
@@ -149,11 +152,15 @@ SUCCESS = Place("results/figures/success-{experiment}.{format}")
 BOXES_STRIP = Place("results/figures/boxes-{experiment}.{format}")
 LATENTS_FIGURE = Place("results/figures/latents-{experiment}.{format}")
 SEARCHES_FIGURE = Place("results/figures/searches.{format}")
+REPORT = Place("results/report.html")
+"""One page of all of them."""
 
 LOG = Place("results/logs/{job}.log")
 """What a job said. Rules write it out, for people who read them."""
 BENCHMARK = Place("results/benchmarks/{job}.tsv")
 """What a job took; the same."""
+BENCHMARKS = Place("results/benchmarks")
+"""The folder of these, which the report sums up."""
 
 PLACES = {name: value for name, value in list(globals().items()) if isinstance(value, Place)}
 """Every place, by its name here."""

@@ -104,6 +104,7 @@ RIGHT = {
         (
             *("widths.csv", *labels("widths.csv"), *EXPERIMENTS, "--output", "widths.png"),
             *("--csv", "grid.csv", "--markdown", "grid.md", "--html", "grid.html"),
+            *("--latex", "grid.tex"),
         ),
     ],
     "reference": [
@@ -118,6 +119,7 @@ RIGHT = {
             *("1", "metrics.csv", *EXPERIMENTS, "--paper", "paper.csv"),
             *("--complexity", "complexity.csv"),
             *("--csv", "table.csv", "--markdown", "table.md", "--html", "table.html"),
+            *("--latex", "table.tex"),
         ),
     ],
     "training-logs": [

@@ -81,7 +81,7 @@ def test_the_table_names_methods_and_escapes(tmp_path):
     assert "**Small scale.**" in text
     assert "Net \\| 1 | LW-DNA | Uniform | 2 | 1.00 | 1.00 |" in text
     assert "| LW-DNA | itself, other seeds | 2 | 1.00 | - | - |" in text
-    paths = {kind: tmp_path / f"a.{kind}" for kind in ("csv", "markdown", "html")}
+    paths = {kind: tmp_path / f"a.{kind}" for kind in ("csv", "markdown", "html", "latex")}
     write_agreement(frame, "Small scale.", **paths)
     first = {kind: path.read_bytes() for kind, path in paths.items()}
     write_agreement(frame, "Small scale.", **paths)
@@ -131,7 +131,7 @@ def test_masks_are_made_of_the_indices_kept():
 )
 def test_wrong_labels_on_the_command_line_are_refused(tmp_path, labels, experiments, sentence):
     options = {"labels": json.dumps(labels), "experiments": json.dumps(experiments)}
-    options |= {kind: str(tmp_path / kind) for kind in ("csv", "markdown", "html")}
+    options |= {kind: str(tmp_path / kind) for kind in ("csv", "markdown", "html", "latex")}
     options["output"] = str(tmp_path / "a.png")
     words = [word for name, value in options.items() for word in (f"--{name}", value)]
     outcome = CliRunner().invoke(main, ["a.safetensors", *words])

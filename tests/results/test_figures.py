@@ -13,12 +13,15 @@ import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from PIL import Image
 
-from lwdna.config.methods import METHODS
+from lwdna.config.methods import METHODS, Method
 from lwdna.errors import ConfigError, DataError
 from lwdna.results.figures import plot_remaining_channels, plot_training_logs
+from lwdna.results.panels import draw_panels
 
 SCALE = "Demo at small scale."
 EXPERIMENTS: dict[str, dict[str, Any]] = {
@@ -75,11 +78,11 @@ def check_png(path: Path, width: int = 2000) -> None:
 def test_training_logs_are_drawn_the_same_twice(tmp_path: Path) -> None:
     before = dict(mpl.rcParams)
     for name in ("a", "b"):
-        outputs = [tmp_path / f"{name}.png", tmp_path / f"{name}.svg"]
+        outputs = [tmp_path / f"{name}.{kind}" for kind in ("png", "svg", "pdf")]
         plot_training_logs(histories(), outputs, experiments=EXPERIMENTS, scale=SCALE)
     assert dict(mpl.rcParams) == before
     check_png(tmp_path / "a.png")
-    for suffix in ("png", "svg"):
+    for suffix in ("png", "svg", "pdf"):
         first, second = ((tmp_path / f"{name}.{suffix}").read_bytes() for name in "ab")
         assert first == second
     shown = texts(tmp_path / "a.svg")
@@ -87,7 +90,7 @@ def test_training_logs_are_drawn_the_same_twice(tmp_path: Path) -> None:
     assert {"Top-1 error [%]", "PSNR [dB]"} <= shown
     assert "Not run: ResNet14 x0.5 (Baseline KD), DnCNN (Baseline), EDSR." in shown
     assert "Baseline KD" not in shown
-    assert len(list(tmp_path.iterdir())) == 4
+    assert len(list(tmp_path.iterdir())) == 6
 
 
 def test_logs_show_the_mean_and_the_range(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,8 +228,9 @@ def test_no_label_touches_a_neighbour(
             for name in names
         ]
     )
-    plot_remaining_channels(many, [tmp_path / "a.png"], experiments=experiments)
-    plot_training_logs(logs, [tmp_path / "a.png"], experiments=experiments)
+    outputs = [tmp_path / "a.png", tmp_path / "a.pdf"]
+    plot_remaining_channels(many, outputs, experiments=experiments)
+    plot_training_logs(logs, outputs, experiments=experiments)
     for figure in figures:
         figure.draw_without_rendering()
         assert len(figure.axes) == panels
@@ -239,6 +243,58 @@ def test_no_label_touches_a_neighbour(
             assert not any(a.overlaps(b) for a, b in itertools.pairwise(ticks))
 
 
+def pdf(path: Path) -> tuple[float, bytes]:
+    """The width in inches of the page of a PDF, and its text that is not compressed."""
+    content = path.read_bytes()
+    found = re.search(rb"/MediaBox \[\s*0 0 ([\d.]+) [\d.]+\s*\]", content)
+    assert found is not None
+    return float(found[1]) / 72, content
+
+
+@pytest.mark.parametrize(("count", "width"), [(1, 3.25), (2, 6.875)])
+def test_a_pdf_is_as_wide_as_a_column_or_a_page(tmp_path: Path, count: int, width: float) -> None:
+    """With fonts that publishers take, and without a date."""
+    experiments = {name: EXPERIMENTS[name] for name in ("digits", "noise")[:count]}
+    output = tmp_path / "a.pdf"
+    plot_training_logs(histories(), [output], experiments=experiments, scale=SCALE)
+    found, content = pdf(output)
+    assert found == pytest.approx(width, abs=0.01)
+    assert b"/CIDFontType2" in content and b"/Type3" not in content and b"Date" not in content
+
+
+def test_a_figure_for_a_paper_has_the_banner_but_no_title(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And a legend of many methods is broken into lines that fit into a column."""
+    figures: list[Figure] = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: figures.append(figure))
+    legend = [Line2D([], [], label=f"A method with number {i}") for i in range(9)]
+    for name in ("a.png", "a.pdf"):
+        draw_panels(
+            [tmp_path / name], "Title", legend, ["small print", SCALE], lambda _: None,
+            panels=1, columns=1, height=2,
+        )  # fmt: skip
+    screen, paper = ([text.get_text() for text in figure.texts] for figure in figures)
+    assert screen == ["Title", f"small print\n{SCALE}"] and paper == ["", SCALE]
+    for figure in figures:
+        figure.draw_without_rendering()
+        box, panel = figure.legends[0].get_window_extent(), figure.axes[0].get_window_extent()
+        assert box.x1 <= figure.bbox.x1 and box.y0 >= panel.y1 and box.y1 <= figure.bbox.y1
+
+
+def test_every_colour_is_seen_on_white_and_told_from_the_others() -> None:
+    def luminance(colour: str) -> float:
+        red, green, blue = (
+            c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)
+        )
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    chosen = [m.colour for m in METHODS.values() if m.colour != Method.colour]
+    assert len(set(chosen)) == len(chosen)
+    for colour in chosen:
+        assert 1.05 / (luminance(colour) + 0.05) > 2, colour
+
+
 def test_a_figure_without_data_says_not_run(tmp_path: Path) -> None:
     outputs = [tmp_path / "a.svg"]
     nothing = pd.DataFrame()
@@ -249,8 +305,8 @@ def test_a_figure_without_data_says_not_run(tmp_path: Path) -> None:
 
 
 def test_errors_say_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"allowed: .png, .svg"):
-        plot_training_logs(histories(), [tmp_path / "a.pdf"], experiments=EXPERIMENTS)
+    with pytest.raises(ConfigError, match=r"allowed: .png, .svg, .pdf"):
+        plot_training_logs(histories(), [tmp_path / "a.eps"], experiments=EXPERIMENTS)
     with pytest.raises(DataError, match="lack the column"):
         plot_training_logs(histories()[["epoch"]], [tmp_path / "a.png"], experiments=EXPERIMENTS)
     with pytest.raises(DataError, match="'rgb' of 'digits' has 0 channels"):

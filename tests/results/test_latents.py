@@ -34,7 +34,7 @@ def test_the_grid_has_a_panel_for_each_layer_and_epoch(record, tmp_path):
         assert text in svg
     assert svg.count("the search had ended") == 2
     small = int((abs(record.latents[2][1]) < 0.05).sum())
-    assert f"{small} of 40" in svg
+    assert f"{small}/40 below T" in svg
     again = tmp_path / "b.png"
     plot_histograms(record, [again], epochs=[0, 2, 9], **SHOWN)
     assert again.read_bytes() == outputs[1].read_bytes()

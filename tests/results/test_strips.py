@@ -114,8 +114,8 @@ def test_errors_say_what_to_do(tmp_path: Path) -> None:
         plot_strip({"Clean": None}, output, region=region, psnr_db={})
     with pytest.raises(ConfigError, match="Clean"):
         plot_strip({"Clean": gray}, output, region=region, psnr_db={"clean": 1.0})
-    with pytest.raises(ConfigError, match=r"allowed: .png, .svg"):
-        plot_strip({"Clean": gray}, [tmp_path / "a.pdf"], region=region, psnr_db={})
+    with pytest.raises(ConfigError, match=r"allowed: .png, .svg, .pdf"):
+        plot_strip({"Clean": gray}, [tmp_path / "a.eps"], region=region, psnr_db={})
     assert not list(tmp_path.iterdir())
 
 

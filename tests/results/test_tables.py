@@ -12,6 +12,7 @@ import pytest
 
 from lwdna.errors import ConfigError, DataError
 from lwdna.results.layouts import LAYOUTS
+from lwdna.results.parts import Part
 from lwdna.results.printed import read_paper
 from lwdna.results.rendering import to_markdown, write_table
 from lwdna.results.tables import make_table
@@ -84,6 +85,11 @@ def table(
     )
 
 
+def both(name: int | str, frame: pd.DataFrame, scale: str = "") -> str:
+    """A table for people: what was run, and the paper's rows below."""
+    return "".join(to_markdown(name, frame, scale, part=part) for part in Part)
+
+
 def rows(frame: pd.DataFrame, **keys: str) -> list[dict[Any, Any]]:
     return [r for r in frame.to_dict("records") if all(r[k] == v for k, v in keys.items())]
 
@@ -107,7 +113,7 @@ def test_without_a_run_every_row_of_the_paper_is_there_and_says_not_run(number: 
     assert set(frame["status"]) == {"not run"}
     assert set(frame["n"]) == {0}
     assert frame[[f"{measure}_mean", f"{measure}_std", "flops_g", "params_m"]].isna().all(axis=None)
-    text = to_markdown(number, frame)
+    text = both(number, frame)
     assert text.count("| not run |") >= len(values)
     assert f"0 of {len(values)} results obtained here" in text
     assert "±" not in "".join(re.findall(r"^\|.*$", text, re.MULTILINE))
@@ -133,7 +139,7 @@ def test_flops_ratios_are_those_printed_in_table_1_of_the_supplement() -> None:
     ):
         found = row(frame, dataset=dataset, network=network, method=method)
         assert f"{found['paper_flops_ratio_percent']:.2f}" == ratio
-    text = to_markdown(1, frame)
+    text = both(1, frame)
     assert "| 0.0460 / 96.23 |" in text
     assert "| 4.1177 / 100.0 |" in text
     assert row(frame, method="MetaPruning")["paper_params_m"] == ""
@@ -165,9 +171,9 @@ def test_mean_deviation_difference_and_ratio() -> None:
     missing = row(frame, experiment="r56", method="Baseline KD")
     assert missing["status"] == "not run"
     assert missing["top1_error_percent_paper"] == "5.73"
-    text = to_markdown(1, frame)
-    assert "| 6.33 ± 1.53 (n=3) | 5.49 | +0.84 | - | 0.1262 / 99.06 (=) | 0.1262 / 99.06 |" in text
-    assert "| 5.70 (n=1) | 5.74 | -0.04 | - | 0.1274 / 100.0 (=) |" in text
+    text = both(1, frame)
+    assert "| 6.33 ± 1.53 (n=3) | 5.49 | +0.84 | 0.1262 / 99.06 (=) | 0.1262 / 99.06 |" in text
+    assert "| 5.70 (n=1) | 5.74 | -0.04 | 0.1274 / 100.0 (=) |" in text
     assert "2 of 53 results obtained here" in text
     assert "Demo" not in text
 
@@ -180,15 +186,13 @@ def test_demo_rows_come_first_under_their_own_heading_and_label() -> None:
     assert frame["method"].tolist()[:2] == ["Baseline", "LW-DNA"]
     assert frame["scale"].tolist()[:3] == [SCALE, "", ""]
     assert frame["top1_error_percent_paper"].tolist()[:2] == ["", ""]
-    text = to_markdown(1, frame, SCALE)
+    text = both(1, frame, SCALE)
     demo, paper = text.split("## Rows of the paper")
     assert f"**{SCALE}**" in demo
     assert "## Demo: runs that reproduce no row of the paper" in demo
-    assert (
-        "| digits | ResNet14 x0.5 | Baseline | 3.00 (n=1) | - | - | - | 0.00200 / 100.0 | - |"
-        in demo
-    )
-    assert "|  |  | LW-DNA | not run | - | - | - | not run | - | not run | - |" in demo
+    assert "| Method | Top-1 error [%] | FLOPs [G] / ratio [%] | Params [M] / ratio [%] |" in demo
+    assert "| digits | ResNet14 x0.5 | Baseline | 3.00 (n=1) | 0.00200 / 100.0 |" in demo
+    assert "|  |  | LW-DNA | not run | not run | not run |" in demo
     assert "ResNet14" not in paper
 
 
@@ -197,7 +201,7 @@ def test_ratio_without_a_baseline_is_left_open() -> None:
     frame = table(1, runs, {"digits": DIGITS})
     found = row(frame, section="ours", method="LW-DNA")
     assert pd.isna(found["flops_ratio_percent"])
-    assert "| 0.00200 / - |" in to_markdown(1, frame)
+    assert "| 0.00200 / - |" in both(1, frame)
 
 
 def test_counts_of_the_baselines_are_known_without_training() -> None:
@@ -220,16 +224,16 @@ def test_counts_of_the_baselines_are_known_without_training() -> None:
     assert (other["flops_vs_paper"], other["params_vs_paper"]) == ("+0.0001", "=")
     assert pd.isna(row(frame, network="ResNet56", method="LW-DNA")["flops_g"])
     assert pd.isna(row(frame, network="MobileNetV1", method="DHP KD")["flops_g"])
-    text = to_markdown(1, frame)
-    assert "| not run | 5.74 | - | - | 0.1274 / 100.0 (=) |" in text
-    assert "| not run | 51.87 | - | - | 0.0479 / 100.0 (+0.0001) |" in text
-    assert "| not run | 23.28 | - | - | not counted |" in text
+    text = both(1, frame)
+    assert "| not run | 5.74 | 0.1274 / 100.0 (=) |" in text
+    assert "| not run | 51.87 | 0.0479 / 100.0 (+0.0001) |" in text
+    assert "| not run | 23.28 | not counted |" in text
 
 
 def test_table_1_says_what_autoslims_printed_flops_are() -> None:
     resnet50 = {"network": ["ResNet50"], "dataset": ["imagenet"]}
     counts = pd.DataFrame(resnet50 | {"flops": [4_117_734_400], "params": [25_557_032]})
-    (said,) = re.findall("- (AutoSlim's .*)", to_markdown(1, table(1, [], {}, counts)))
+    (said,) = re.findall("- (AutoSlim's .*)", both(1, table(1, [], {}, counts)))
     assert said == (
         "AutoSlim's 3.0000 G count convolutions and the classifier alone: 3,004,547,840 "
         "multiply-accumulates of the network that its authors published (`autoslim-3005M`), with "
@@ -238,7 +242,7 @@ def test_table_1_says_what_autoslims_printed_flops_are() -> None:
     )
     # Without a count of the baseline there is nothing to compare it with.
     for number, complexity in ((1, NOTHING), (2, counts), (4, counts)):
-        assert "AutoSlim's" not in to_markdown(number, table(number, [], {}, complexity))
+        assert "AutoSlim's" not in both(number, table(number, [], {}, complexity))
 
 
 def test_table_2_compares_each_test_set() -> None:
@@ -257,9 +261,9 @@ def test_table_2_compares_each_test_set() -> None:
     assert row(frame, **keys, test_set="div2k-valid")["status"] == "not run"
     assert row(frame, **keys, test_set="extra")["psnr_db_paper"] == ""
     assert row(frame, network="DnCNN", method="Baseline", test_set="bsd68")["flops_vs_paper"] == "="
-    text = to_markdown(2, frame)
+    text = both(2, frame)
     assert "without batch norm" in text
-    assert "| BSD68 | 25.00 (n=1) | 24.9 | +0.10 | - | 5.43 / 59.64 (=) |" in text
+    assert "| BSD68 | 25.00 (n=1) | 24.9 | +0.10 | 5.43 / 59.64 (=) |" in text
     assert "1 of 8 results obtained here" in text
 
 
@@ -272,8 +276,8 @@ def test_table_3_compares_equal_rho_and_tau_only() -> None:
     assert row(frame, experiment="m")["top1_error_percent_difference"] == -0.66
     assert [r["status"] for r in rows(frame, section="paper")].count("run") == 1
     assert {r["experiment"] for r in rows(frame, section="ours")} == {"digits", "other"}
-    text = to_markdown(3, frame)
-    assert "| ResNet14 x0.5 | digits | 0.2 | 0.45 | 3.00 (n=1) | - | - |" in text
+    text = both(3, frame)
+    assert "| ResNet14 x0.5 | digits | 0.2 | 0.45 | 3.00 (n=1) | 0.00200 |" in text
     assert "| 46.00 (n=1) | 46.66 | -0.66 |" in text
 
 
@@ -285,12 +289,10 @@ def test_table_4_has_no_numbers_of_the_paper() -> None:
     frame = table(4, runs, {"full": full | methods, "demo": demo | methods})
     assert frame["section"].tolist() == ["ours", "paper"]
     assert set(frame["psnr_db_paper"]) == {"not in the supplied paper"}
-    text = to_markdown(4, frame, SCALE)
-    assert "| 25.00 (n=1) | - | 0.8100 (n=1) | - | not in the supplied paper |" in text
-    assert (
-        "| EDSR | LW-DNA | set5 | not run | - | not run | - | not in the supplied paper |" in text
-    )
-    assert "Not run: no experiment" in to_markdown(4, table(4, [], {}))
+    text = both(4, frame, SCALE)
+    assert "| EDSR x | LW-DNA | photographs | 25.00 (n=1) | 0.8100 (n=1) | 0.00200 / - |" in text
+    assert "| EDSR | LW-DNA | set5 | not run | not run | not in the supplied paper |" in text
+    assert "Not run: no experiment" in both(4, table(4, [], {}))
 
 
 def test_a_method_the_paper_lacks_is_not_lost() -> None:
@@ -302,13 +304,13 @@ def test_a_method_the_paper_lacks_is_not_lost() -> None:
     assert [r["method"] for r in networks][-1] == "Baseline KD"
     assert networks[-1]["top1_error_percent_mean"] == 22.0
     assert networks[-1]["top1_error_percent_paper"] == ""
-    assert "0 of 53 results obtained here" in to_markdown(1, frame)
+    assert "0 of 53 results obtained here" in both(1, frame)
 
 
 def test_a_dataset_of_ones_own_has_its_own_name() -> None:
     network = {"name": "ResNet8", "dataset": "cifar10", "options": {"num_classes": 3}}
     mine = {**DIGITS, "network": network, "train": "mine", "test": ["mine"], "label": "ResNet8"}
-    text = to_markdown(1, table(1, [run("m", "baseline", test_set="mine")], {"m": mine}))
+    text = both(1, table(1, [run("m", "baseline", test_set="mine")], {"m": mine}))
     assert "| mine | ResNet8 | Baseline |" in text
 
 
@@ -319,7 +321,7 @@ def test_another_test_set_is_not_compared_with_the_papers() -> None:
     assert row(frame, **keys, test_set="cifar10")["status"] == "not run"
     other = row(frame, **keys, test_set="cifar10-v2")
     assert (other["status"], other["top1_error_percent_paper"]) == ("run", "")
-    assert "| CIFAR10, tested on cifar10-v2 |" in to_markdown(1, frame)
+    assert "| CIFAR10, tested on cifar10-v2 |" in both(1, frame)
 
 
 def test_two_experiments_for_one_row_are_both_shown() -> None:
@@ -331,8 +333,8 @@ def test_two_experiments_for_one_row_are_both_shown() -> None:
     frame = table(1, runs, {"a": RESNET56, "b": second})
     found = rows(frame, network="ResNet56", method="LW-DNA")
     assert [r["top1_error_percent_mean"] for r in found] == [5.0, 6.0]
-    assert "ResNet56 (ResNet56, magnitude)" in to_markdown(1, frame)
-    assert "1 of 53 results obtained here" in to_markdown(1, frame)
+    assert "ResNet56 (ResNet56, magnitude)" in both(1, frame)
+    assert "1 of 53 results obtained here" in both(1, frame)
 
 
 def test_a_rival_by_its_own_protocol_is_in_its_own_row_alone() -> None:
@@ -359,6 +361,7 @@ def _paths(folder: Path, name: str) -> dict[str, Path]:
         "csv": folder / f"{name}.csv",
         "markdown": folder / f"{name}.md",
         "html": folder / f"{name}.html",
+        "latex": folder / f"{name}.tex",
     }
 
 
@@ -376,7 +379,7 @@ def test_files_are_the_same_bytes_twice_and_a_title_changes_only_the_markdown(
     read = pd.read_csv(tmp_path / "a.csv")
     assert read["top1_error_percent_mean"][0] == pytest.approx(10 / 3, abs=1e-6)
     assert "<h1>My title</h1>" in (tmp_path / "c.html").read_text()
-    assert len(list(tmp_path.iterdir())) == 9
+    assert len(list(tmp_path.iterdir())) == 12
 
 
 def test_errors_say_what_to_do(tmp_path: Path) -> None:
@@ -421,7 +424,7 @@ def test_methods_are_compared_with_baseline_kd_seed_by_seed() -> None:
     assert pd.isna(versus("LW-DNA")[1])
     assert versus("LW-DNA")[3] == 1
     assert versus("Baseline KD")[3] == 0
-    text = to_markdown(1, frame, SCALE)
+    text = both(1, frame, SCALE)
     assert "Against Baseline KD [95 %]" in text
     assert "| +0.87 [+0.10, +1.50] * |" in text
     assert re.search(r"Random \| 6\.53 .*\| \+0\.03 \[-0\.50, \+0\.50\] \|", text)
@@ -437,7 +440,7 @@ def test_without_distillation_all_are_compared_with_the_baseline() -> None:
     ]
     experiment = {"tables": [2], "label": "DnCNN", "methods": ["baseline", "dhp"]}
     experiment |= {"network": {"name": "DnCNN"}, "test": ["bsd68"]}
-    text = to_markdown(2, table(2, runs, {"dn": experiment}))
+    text = both(2, table(2, runs, {"dn": experiment}))
     assert "Against Baseline [95 %]" in text
     assert "| +0.50 [+0.50, +0.50] |" in text  # of two seeds, which prove nothing
     assert "DHP: the DHP version trained without knowledge distillation" in text
@@ -451,7 +454,7 @@ def test_a_bound_just_below_zero_is_not_printed_as_above_it() -> None:
         for seed, change in enumerate(changes)
     ]
     digits = DIGITS | {"methods": ["baseline-kd", "uniform"]}
-    text = to_markdown(1, table(1, runs, {"digits": digits}), SCALE)
+    text = both(1, table(1, runs, {"digits": digits}), SCALE)
     assert "| -0.23 [-0.50, -0.00] * |" in text
 
 
@@ -484,9 +487,9 @@ def test_a_reference_is_the_first_row_of_its_network() -> None:
     assert found["psnr_db_pairs"] == 0
     assert row(frame, method="LW-DNA", test_set="set5")["psnr_db_versus"] == 1.0
     assert row(frame, method="Bicubic", test_set="set14")["status"] == "not run"
-    text = to_markdown(4, frame)
+    text = both(4, frame)
     assert "| Small EDSR | Bicubic | set5 | 27.07 | - | 0.7000 | - |" in text
-    assert "|  |  | set14 | not run | - | not run | - | not in the supplied paper | - | - |" in text
+    assert "|  |  | set14 | not run | - | not run | - | - | - |" in text
     assert "Bicubic: the input, enlarged" in text
 
 
@@ -500,9 +503,9 @@ def test_a_reference_stands_above_the_rows_of_the_paper_and_is_none_of_them() ->
     rows_of_dncnn = frame[frame["network"] == "DnCNN"]
     assert rows_of_dncnn["method"].tolist()[:3] == ["Noisy input", "Noisy input", "Baseline"]
     assert (rows_of_dncnn["method"] == "Noisy input").sum() == 2
-    text = to_markdown(2, frame)
+    text = both(2, frame)
     assert "0 of 8 results obtained here" in text
-    assert "| DnCNN | Noisy input | BSD68 | 12.50 | - | - | - | - | - | - | - |" in text
+    assert "| DnCNN | Noisy input | BSD68 | 12.50 | - | - | - | - | - |" in text
     ratio = row(frame, network="DnCNN", method="LW-DNA", test_set="bsd68")
     assert f"{ratio['paper_flops_ratio_percent']:.2f}" == "59.67"
 
@@ -510,7 +513,7 @@ def test_a_reference_stands_above_the_rows_of_the_paper_and_is_none_of_them() ->
 def test_experiments_of_the_paper_do_not_count_references() -> None:
     edsr = EDSR | {"paper": {"network": "EDSR"}}
     runs = [run("edsr", "bicubic", test_set="set5", psnr_db=27.0, ssim=0.7)]
-    text = to_markdown(4, table(4, runs, {"edsr": edsr}, scale=""))
+    text = both(4, table(4, runs, {"edsr": edsr}, scale=""))
     assert "0 of 4 results obtained here" in text and "| Bicubic | set5 | 27.00 |" in text
 
 
@@ -537,10 +540,46 @@ def test_a_kind_that_the_paper_has_no_table_of_has_its_own(
     write_table("depth-maps", frame, SCALE, **_paths(tmp_path, "depth-maps"))
     text = (tmp_path / "depth-maps.md").read_text()
     assert text.startswith("# Depth maps\n")
-    head = "| Network | Method | Test set | PSNR [dB], ours | Against Baseline [95 %] "
-    head += "| Worst case error [%], ours | Against Baseline [95 %] "
-    head += "| Delta 1, ours | Against Baseline [95 %] "
-    head += "| FLOPs [G] / ratio [%], ours | Params [M] / ratio [%], ours |"
+    head = "| Network | Method | Test set | PSNR [dB] "
+    head += "| Worst case error [%] | Against Baseline [95 %] "
+    head += "| Delta 1 | Against Baseline [95 %] "
+    head += "| FLOPs [G] / ratio [%] | Params [M] / ratio [%] |"
     assert head in text
-    assert "|  | LW-DNA | rooms | not run | - | 11.00 ± 1.00 (n=3) | -9.00 [-10.00" in text
+    assert "|  | LW-DNA | rooms | not run | 11.00 ± 1.00 (n=3) | -9.00 [-10.00" in text
     assert "0.2500 ± 0.0000 (n=3)" in text and "paper's" not in text
+
+
+def test_what_was_run_stands_apart_from_the_papers_rows(tmp_path: Path) -> None:
+    """Of the paper it has the networks of which something ran, and in the CSV every column."""
+    runs = [run("digits", "baseline", top1_error_percent=3.0)]
+    runs += [run("r56", "lw-dna", test_set="cifar10", top1_error_percent=5.0)]
+    experiments = {"digits": DIGITS, "r56": RESNET56}
+    for part in Part:
+        frame = table(1, runs, experiments)
+        write_table(1, frame, SCALE, part=part, **_paths(tmp_path, part.value))
+    written, paper = (pd.read_csv(tmp_path / f"{part.value}.csv", dtype=str) for part in Part)
+    assert list(written.columns) == list(paper.columns) == list(frame.columns)
+    assert len(paper) == 53 and set(paper["section"]) == {"paper"}
+    theirs = written[written["section"] == "paper"]
+    assert set(theirs["network"]) == {"ResNet56"} and len(theirs) == 3
+    assert (written["section"] == "ours").sum() == 2
+    demo, rest = (tmp_path / "runs.md").read_text().split("## Rows of the paper")
+    assert "1 of 53 results obtained here" in rest and "MobileNet" not in rest
+    assert "5.00 (n=1) | 5.49 | -0.49" in rest and "5.49" not in demo
+    assert "ends in -paper" in rest
+    assert (
+        (tmp_path / "paper.md")
+        .read_text()
+        .startswith("# Table 1: Image classification: the paper's rows\n")
+    )
+    whole = to_markdown(2, table(2, runs, experiments))
+    assert "0 of 8" not in whole and "Not run: no experiment" in whole
+
+
+def test_our_network_of_a_papers_name_is_no_row_of_the_paper() -> None:
+    """Neither has a dataset in Table 2."""
+    small = {**DNCNN, "test": ["photographs"], "label": "DnCNN, small"}
+    del small["paper"]
+    frame = table(2, [run("dn", "lw-dna", test_set="photographs", psnr_db=24.0)], {"dn": small})
+    assert "24.9" not in to_markdown(2, frame)
+    assert "24.9" in to_markdown(2, frame, part=Part.PAPER)

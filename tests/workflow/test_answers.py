@@ -153,7 +153,25 @@ def test_a_filter_leaves_rules_but_no_results():
     assert whole.compared() and part.agreement() == part.kept_channels() == []
     figures = {path.split("/")[-1] for path in part.figures()}
     stems = ("training-logs", "remaining-channels", "strip-dncnn")
-    assert figures == {f"{stem}.{kind}" for stem in stems for kind in ("png", "svg")}
+    assert figures == {f"{stem}.{kind}" for stem in stems for kind in ("png", "svg", "pdf")}
+
+
+def test_the_report_shows_what_is_made():
+    whole = targets(PAPER)
+    parts = whole.report()
+    made = {*whole.tables(), *whole.agreement(), *whole.figures()}
+    animations = {path for path in parts["figures"] if path.endswith(".gif")}
+    assert {path for paths in parts.values() for path in paths} - animations <= made
+    assert len(animations) == len(whole.searched())
+    shown = {path for path in parts["figures"] if path.endswith(".png")}
+    assert shown == {path for path in made if path.endswith(".png")}
+    words = whole.report_words(of())
+    assert words[:4] == [
+        "--table", "1", "results/tables/table1.csv", "results/tables/table1.md"
+    ]  # fmt: skip
+    assert words.count("--table") == 4 and "results/tables/table3-paper.md" in words
+    given = {word for word in words if word.startswith("results/")}
+    assert given == {path for paths in parts.values() for path in paths}
 
 
 def test_a_table_is_made_of_its_experiments():

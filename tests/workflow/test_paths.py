@@ -46,7 +46,7 @@ def test_no_path_is_of_two_places():
         "results/runs/a/baseline/seedx/weights.safetensors",
         "results/runs/a/b/baseline/seed0/weights.safetensors",
         "results/tables/table6.csv",
-        "results/figures/strip-a.pdf",
+        "results/figures/strip-a.eps",
         "data/DIV2K_train_HR.zip",
     ],
 )
