@@ -20,6 +20,7 @@ from lwdna.config.paper import PAPER_TABLES, shows
 from lwdna.io.project import paper_table
 from lwdna.tasks.kinds import Table
 from lwdna.workflow import paths
+from lwdna.workflow.followed import Followed
 from lwdna.workflow.paths import Place
 from lwdna.workflow.references import References
 from lwdna.workflow.run import Run, Wildcards, maker
@@ -38,7 +39,7 @@ _PAIR = ("baseline", "lw-dna")
 """Methods whose restored images are shown side by side."""
 
 
-class Targets:
+class Targets(Followed):
     """The tables and figures of a run.
 
     Args:
@@ -47,7 +48,7 @@ class Targets:
     """
 
     def __init__(self, run: Run, references: References) -> None:
-        self.run = run
+        super().__init__(run)
         self.references = references
 
     def tables(self, only: Table | None = None) -> list[str]:
@@ -184,7 +185,7 @@ class Targets:
         return [
             paths.METRICS.at(experiment=name, method=method)
             for name in self.of_table(wildcards)
-            for method in self._methods(name)
+            for method in self.methods_of(name)
         ]
 
     def table_paper(self, wildcards: Wildcards) -> str | list[str]:
@@ -211,7 +212,7 @@ class Targets:
         return [
             paths.HISTORY.at(experiment=name, method=method, seed=seed)
             for name in self._pictured()
-            for method in self._methods(name)
+            for method in self.methods_of(name)
             for seed in self._seeds(name)
         ]
 
@@ -224,7 +225,7 @@ class Targets:
         return [
             paths.CHANNELS.at(experiment=name, shrinkage="lw-dna", seed=seed)
             for name in self._shrunk()
-            if "lw-dna" in self._methods(name)
+            if "lw-dna" in self.methods_of(name)
             for seed in self._seeds(name)
         ]
 
@@ -274,51 +275,6 @@ class Targets:
         centre = ["--centre", *map(str, chosen["centre"])] if "centre" in chosen else []
         return options(chosen, ("image", "size")) + centre
 
-    def followed(self) -> list[str]:
-        """The experiments with trackers, of which one at least is to be run."""
-        return [n for n, section in self.run.selected.items() if self.run.kind(section).follows]
-
-    def followed_boxes(self, wildcards: Wildcards) -> list[str]:
-        """What the trackers of an experiment found, in all of its test sets."""
-        name = wildcards.experiment
-        return [path for m in self._methods(name) for path in self.run.boxes_of(name, m)]
-
-    def followed_words(self, wildcards: Wildcards) -> list[str]:
-        """Method, test set and boxes of each, for the command line."""
-        words = []
-        for path in self.followed_boxes(wildcards):
-            of = paths.BOXES.read(path) or {}
-            words += ["--boxes", of["method"], of["dataset"], path]
-        return words
-
-    def strip_boxes(self, wildcards: Wildcards) -> list[str]:
-        """What the trackers of an experiment found, of the first test set and seed."""
-        name = wildcards.experiment
-        return [self.run.boxes_of(name, method)[0] for method in self._methods(name)]
-
-    def strip_words(self, wildcards: Wildcards) -> list[str]:
-        """Method and boxes of each of these, for the command line."""
-        pairs = zip(self._methods(wildcards.experiment), self.strip_boxes(wildcards), strict=True)
-        return [word for method, path in pairs for word in ("--boxes", method, path)]
-
-    def success_title(self, wildcards: Wildcards) -> str:
-        """What is written above success and precision plots."""
-        return f"Success and precision: {self.run.title(wildcards)}"
-
-    def boxes_title(self, wildcards: Wildcards) -> str:
-        """What is written above frames with boxes."""
-        return f"Objects followed: {self.run.title(wildcards)}"
-
-    def submissions(self) -> list[str]:
-        """What is to be sent to servers, where a data set publishes no truth."""
-        return [
-            paths.SUBMISSION.at(experiment=name, method=method, dataset=dataset)
-            for name in self.followed()
-            for method in self._methods(name)
-            for dataset in self.run.experiments[name]["test"]
-            if self.run.hidden(dataset)
-        ]
-
     def searched(self) -> list[str]:
         """The experiments with a search by DHP to draw as Figure 3."""
         return [
@@ -363,11 +319,6 @@ class Targets:
         """What is written above Figure 3."""
         return f"Latent vectors of {self.run.title(wildcards)} during DHP"
 
-    def _methods(self, name: str) -> Sequence[str]:
-        """The methods of an experiment that are to be run."""
-        methods: Sequence[str] = self.run.selected.get(name, {}).get("methods", ())
-        return methods
-
     def _seeds(self, name: str) -> Sequence[int]:
         seeds: Sequence[int] = self.run.experiments[name]["seeds"]
         return seeds
@@ -391,7 +342,7 @@ class Targets:
         section = self.run.experiments[name]
         if self.run.kind(section).follows:
             return []
-        asked = [s for s in shrinkages_of(self._methods(name)) if s in COMPARABLE]
+        asked = [s for s in shrinkages_of(self.methods_of(name)) if s in COMPARABLE]
         # Elements of the same latent vectors only at the same width; a search may have its own.
         found = [
             s
