@@ -19,8 +19,10 @@ import torch
 import yaml
 
 import lwdna
+from lwdna.data.listings import fingerprint
 from lwdna.data.sequence_sets import lay_out, open_sets
 from lwdna.data.sequences import Video
+from lwdna.io.tensors import digest
 from lwdna.tasks.task import task_for
 from lwdna.tracking.dimp import Dimp
 from lwdna.tracking.dimp import save as save_tracker
@@ -99,7 +101,7 @@ def models(
         seed=seed,
         checkpoint_dir=folder / "checkpoints",
         keyed=True,
-        key={"backbone": weights},
+        key={"start": digest(fresh.state_dict()), "train": fingerprint(folder / "train.json")},
         accelerator="cpu",
     )
     save_tracker(model, folder / f"tracker-{seed}.safetensors")

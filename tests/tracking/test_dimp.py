@@ -75,7 +75,7 @@ def test_the_scores_of_a_frame_are_counted(small_tracker):
     shown = PerFrame(model)
     shown.filters = torch.randn_like(shown.filters)
     features = model.head(model.maps(image)[1])
-    torch.testing.assert_close(shown(image)[0], scores_of(features[None], shown.filters)[0])
+    torch.testing.assert_close(shown(image)[0], scores_of(features[None], shown.filters))
 
 
 @pytest.mark.parametrize("name", smallest_of_each_family())
