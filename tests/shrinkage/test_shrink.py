@@ -29,7 +29,6 @@ NETWORKS = {
     "DnCNN": (lambda: build("DnCNN", width=0.25, blocks=3), (2, 1, 8, 8)),
     "U-Net": (lambda: build("U-Net", width=0.25, depth=3), (2, 1, 8, 8)),
     "EDSR": (lambda: build("EDSR", width=0.125, blocks=2, scale=2), (2, 3, 6, 6)),
-    "EDSR x3": (lambda: build("EDSR", width=0.125, blocks=1, scale=3), (2, 3, 6, 6)),
 }
 
 
@@ -331,6 +330,16 @@ def test_criteria_choose_differently(stream):
     warm = shrunk(loss_fn=stream(*shape), warmup_steps=1).kept
     assert gradient != magnitude
     assert gradient != warm
+
+
+@pytest.mark.parametrize("name", ["EDSR", "SRResNet"])
+def test_a_network_that_triples_the_resolution_keeps_to_its_budget(name):
+    model, x = build(name, width=0.25, blocks=2, scale=3), torch.randn(2, 3, 6, 6)
+    target = 0.6 * complexity(model, x)[0]
+    options = {"criterion": "magnitude", "rho": 0.1, "tau": 0.2}
+    small = lwdna.shrink(model, x, None, target_flops=target, **options)
+    assert 0.9 * target < complexity(small.model, x)[0] == small.flops <= target
+    assert small.model(x).shape == (2, 3, 18, 18)
 
 
 @pytest.mark.parametrize("share", [0.3, 0.8])
