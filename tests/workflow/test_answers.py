@@ -160,16 +160,16 @@ def test_the_report_shows_what_is_made():
     whole = targets(PAPER)
     parts = whole.report()
     made = {*whole.tables(), *whole.agreement(), *whole.figures()}
-    animations = {path for path in parts["figures"] if path.endswith(".gif")}
+    animations = {path for path in parts["figures"] if path.endswith((".gif", ".webp"))}
     assert {path for paths in parts.values() for path in paths} - animations <= made
-    assert len(animations) == len(whole.searched())
+    assert len(animations) == len([*whole.searched(), *whole.followed()]) > 0
     shown = {path for path in parts["figures"] if path.endswith(".png")}
     assert shown == {path for path in made if path.endswith(".png")}
     words = whole.report_words(of())
     assert words[:4] == [
         "--table", "1", "results/tables/table1.csv", "results/tables/table1.md"
     ]  # fmt: skip
-    assert words.count("--table") == 4 and "results/tables/table3-paper.md" in words
+    assert words.count("--table") == 5 and "results/tables/table3-paper.md" in words
     given = {word for word in words if word.startswith("results/")}
     assert given == {path for paths in parts.values() for path in paths}
 
