@@ -21,6 +21,7 @@ from lwdna.workflow.ended import say_signals
 from lwdna.workflow.lacking import refuse_lacking, say_lacking
 from lwdna.workflow.references import References
 from lwdna.workflow.replicas import Replicas
+from lwdna.workflow.reported import Reported
 from lwdna.workflow.run import Run, runs_of
 from lwdna.workflow.snakemake import checked, refusing
 from lwdna.workflow.sources import Sources, pattern
@@ -48,6 +49,7 @@ if config["tensorboard"]:
 RUN = Run(config)
 REFERENCES = References(RUN)
 TARGETS = Targets(RUN, REFERENCES)
+REPORTED = Reported(TARGETS)
 REPLICAS = Replicas(config)
 
 

@@ -92,7 +92,7 @@ use rule table as paper_rows with:
 
 rule report_page:
     input:
-        **TARGETS.report(),
+        **REPORTED.files(),
         code=code(BASE),
     output:
         paths.REPORT,
@@ -105,7 +105,7 @@ rule report_page:
     resources:
         mem_mb=words.growing(1000),
     params:
-        shown=TARGETS.report_words,
+        shown=REPORTED.words,
         scale=RUN.scale,
     message:
         "Write the report"

@@ -29,10 +29,10 @@ MEDIA = {".png": "image/png", ".gif": "image/gif", ".webp": "image/webp"}
 """What a browser shows or plays, by the ending of the file."""
 
 STAGES: Mapping[str, tuple[str, ...]] = {
-    "Data": ("download", "images", "digits", "crop", "gray", "pack"),
+    "Data": ("download", "images", "digits", "crop", "gray", "pack", "sequences"),
     "Networks": ("shrink", *SEARCHES, *(["prune"] if PRUNINGS else [])),
     "Training": ("train",),
-    "Measuring": ("evaluate", "references", "complexity", "replicate"),
+    "Measuring": ("follow", "evaluate", "references", "complexity", "replicate", "submission"),
     "Tables and figures": ("table", "agreement", "figures"),
 }
 """The stages of a run, one after the other, and the jobs of each, by the folder of their time."""
@@ -230,7 +230,8 @@ def _short(
         numbers = [_measured(row, measure) for measure in layout.measures]
         shares = [_share(row, kind) for kind in ("flops", "params")]
         names = ["" if network == former else network, str(row["test_set"]), settings]
-        cells.append([*names, str(row["method"]), *numbers, *shares])
+        prefix = "" if row["method"] in REFERENCE_TITLES else layout.prefix
+        cells.append([*names, f"{prefix}{row['method']}", *numbers, *shares])
         former = network
     return columns, cells
 
@@ -256,9 +257,9 @@ def _share(row: Mapping[Any, Any], kind: str) -> str:
 
 def sentences(layout: Layout, row: Mapping[Any, Any]) -> Iterable[str]:
     """What a row of LW-DNA says beside the method that it is compared with; none of other rows."""
-    if row["method"] != METHODS[OURS].title or not layout.against:
+    measure = next((measure for measure in layout.measures if measure.compared), None)
+    if row["method"] != METHODS[OURS].title or not layout.against or measure is None:
         return
-    measure = layout.measures[0]
     parts = [row[f"{measure.column}_{part}"] for part in ("versus", "versus_low", "versus_high")]
     difference, low, high = parts
     if is_missing(difference):
@@ -266,9 +267,10 @@ def sentences(layout: Layout, row: Mapping[Any, Any]) -> Iterable[str]:
     name, _, unit = measure.title.partition(" [")
     unit = {"%]": " points", "dB]": " dB"}.get(unit, "")
     amount = f"{abs(difference):.{measure.decimals}f}"
-    than = f"{amount}{unit} {'less' if difference < 0 else 'more'} than {layout.against}"
+    other = f"{layout.prefix}{layout.against}"
+    than = f"{amount}{unit} {'less' if difference < 0 else 'more'} than {other}"
     if float(amount) == 0:
-        than = f"that of {layout.against}"
+        than = f"that of {other}"
     seeds = int(row[f"{measure.column}_pairs"])
     sure = f"{seeds} seed{'s' * (seeds > 1)}"
     if not is_missing(low):
@@ -282,8 +284,8 @@ def sentences(layout: Layout, row: Mapping[Any, Any]) -> Iterable[str]:
         beside = f" The paper has {printed}."
     name = name[:1].lower() + name[1:] if name[1:2].islower() else name
     yield (
-        f"{_network(row)} on {row['test_set']}: the {name} of LW-DNA is {_measured(row, measure)}, "
-        f"{than} ({sure}){'' if '-' in shares else size}.{beside}"
+        f"{_network(row)} on {row['test_set']}: the {name} of {layout.prefix}LW-DNA is "
+        f"{_measured(row, measure)}, {than} ({sure}){'' if '-' in shares else size}.{beside}"
     )
 
 

@@ -13,6 +13,7 @@ from lwdna.data.versions import read_versions
 from lwdna.workflow import words
 from lwdna.workflow.references import References
 from lwdna.workflow.replicas import Replicas
+from lwdna.workflow.reported import Reported
 from lwdna.workflow.run import Run, runs_of
 from lwdna.workflow.sources import Sources, pattern
 from lwdna.workflow.targets import Targets
@@ -158,18 +159,19 @@ def test_a_filter_leaves_rules_but_no_results():
 
 def test_the_report_shows_what_is_made():
     whole = targets(PAPER)
-    parts = whole.report()
-    made = {*whole.tables(), *whole.agreement(), *whole.figures()}
-    animations = {path for path in parts["figures"] if path.endswith(".gif")}
+    reported = Reported(whole)
+    parts = reported.files()
+    made = {*whole.tables(), *whole.widths(), *whole.agreement(), *whole.figures()}
+    animations = {path for path in parts["figures"] if path.endswith((".gif", ".webp"))}
     assert {path for paths in parts.values() for path in paths} - animations <= made
-    assert len(animations) == len(whole.searched())
+    assert len(animations) == len([*whole.searched(), *whole.followed()]) > 0
     shown = {path for path in parts["figures"] if path.endswith(".png")}
     assert shown == {path for path in made if path.endswith(".png")}
-    words = whole.report_words(of())
+    words = reported.words(of())
     assert words[:4] == [
         "--table", "1", "results/tables/table1.csv", "results/tables/table1.md"
     ]  # fmt: skip
-    assert words.count("--table") == 4 and "results/tables/table3-paper.md" in words
+    assert words.count("--table") == 5 and "results/tables/table3-paper.md" in words
     given = {word for word in words if word.startswith("results/")}
     assert given == {path for paths in parts.values() for path in paths}
 
