@@ -26,7 +26,7 @@ def measured():
 
 @pytest.fixture
 def files(tmp_path):
-    return {kind: tmp_path / f"widths.{kind}" for kind in ("csv", "markdown", "html")}
+    return {kind: tmp_path / f"widths.{kind}" for kind in ("csv", "markdown", "html", "latex")}
 
 
 def test_the_table_has_every_width_and_size(files):
@@ -35,7 +35,7 @@ def test_the_table_has_every_width_and_size(files):
     assert "## ResNet14: MutualNet" in text and "## DnCNN: AutoSlim" in text
     assert "At small scale." in text and "Top-1 error [%]" in text and "PSNR [dB]" in text
     assert "| 0.9 | 24 | 2.734 | 50 | 2.36 | 50.00 |" in text
-    assert "| 0.5 |  | 22.5 | 10 | 12.25 | 20.25 |" in text
+    assert "| 0.5 | 22.5 | 10 | 12.25 | 20.25 |" in text
     assert len(pd.read_csv(files["csv"])) == 6
 
 
