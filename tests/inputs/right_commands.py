@@ -155,6 +155,7 @@ LEFT_OUT = {
     "replication-table": "is made of what that gives",
     "agreement": "takes many networks",
     "export": "asks ONNX",
+    "report": "is made of what a run gives",
     "metapruning": "takes longer",
     "supernet": "takes as long",
     "searches": "is made of what a search gives",
