@@ -51,7 +51,7 @@ _network = bundle(
     classes,
     click.option("--tile", type=click.IntRange(min=1), help="Restore in tiles of so many pixels."),
     click.option(
-        "--threads", type=click.IntRange(min=1), help="Of the CPU.  [default: one for each core]"
+        "--threads", type=click.IntRange(1, 4096), help="Of the CPU.  [default: one for each core]"
     ),
     click.option("--gray", is_flag=True, help="Convert colour for a network of gray pictures."),
     click.option("--resize", is_flag=True, help="Bring pictures to the size that is classified."),

@@ -97,7 +97,7 @@ def wrong_lines(name: str, line: Sequence[str], written: set[str]) -> Iterator[W
         if parameter.required and places:
             start = places[0] - option
             left = [word for i, word in enumerate(line) if not start <= i <= places[-1]]
-            yield "missing", label, tuple(left), True
+            yield "missing", label.lstrip("-") if option else "", tuple(left), True
         for i, kind in enumerate(kinds_of(parameter)):
             yield from Word(parameter, i, kind, label, line, places, written).wrong()
 
