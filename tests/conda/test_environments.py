@@ -77,7 +77,7 @@ def test_snakemake_brings_what_the_snakefiles_import():
         for name in names_in("\n".join(lines)):
             (ours if name.startswith("lwdna") else others).add(name)
     modules = {name for name in ours if (ROOT / f"{name.replace('.', '/')}.py").exists()}
-    assert "lwdna.config.read" in modules
+    assert "lwdna.workflow.snakemake" in modules
     packages = {name.split(".")[0] for name in others} - set(sys.stdlib_module_names)
     packages |= imported(modules)
     used = {canonicalize_name(DISTRIBUTIONS[name][0]) for name in packages}

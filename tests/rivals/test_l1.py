@@ -20,6 +20,15 @@ from lwdna.networks.weights import read_provenance, save
 from lwdna.rivals.l1 import score
 
 X = torch.empty(1, 2, 8, 8)
+TASK = json.dumps({"kind": "classification", "mean": [0.3] * 3, "std": [0.3] * 3})
+PROTOCOL = json.dumps(
+    {
+        "epochs": 1,
+        "batch_size": 4,
+        "optimizer": {"kind": "sgd", "lr": 0.1},
+        "schedule": {"kind": "cosine"},
+    }
+)
 
 
 class Sum(nn.Module):
@@ -205,13 +214,18 @@ def test_the_command_prunes_a_network_of_ones_own(trained):
         ((), "No budget was given"),
         (("--flops-ratio", 0.5, "--target-flops", 1e6), "Two budgets were given"),
         (("--flops-ratio", 0.001), "cannot be reached: with this rho, tau and width"),
-        (("--flops-ratio", 0.5, "--rho", 2), "rho is 2.0; give a share between 0 and 1"),
     ],
     ids=str,
 )
 def test_the_command_refuses_what_cannot_be(trained, arguments, sentence):
     status, said = prune(trained, "named.safetensors", *arguments)
     assert status == 1 and sentence in said and "Traceback" not in said
+    assert not (trained / "small.safetensors").exists()
+
+
+def test_a_wrong_share_is_a_usage_error(trained):
+    status, said = prune(trained, "named.safetensors", "--flops-ratio", 0.5, "--rho", 2)
+    assert status == 2 and "--rho" in said and "Traceback" not in said
     assert not (trained / "small.safetensors").exists()
 
 
@@ -233,7 +247,7 @@ def test_the_command_does_not_write_over_what_it_reads(trained):
 def test_a_search_writes_no_file_over_another(tmp_path, other):
     files = {"--history": "h.csv", "--channels": "c.csv", other: "t.csv", "--trajectory": "t.csv"}
     status, said = command(
-        *("autoslim", "ResNet8", "--flops-ratio", 0.5, "--task", "{}", "--protocol", "{}"),
+        *("autoslim", "ResNet8", "--flops-ratio", 0.5, "--task", TASK, "--protocol", PROTOCOL),
         *("--train", tmp_path, "--test", tmp_path, "--checkpoints", tmp_path),
         *(word for name, file in files.items() for word in (name, tmp_path / file)),
         *("--output", tmp_path / "small.safetensors"),

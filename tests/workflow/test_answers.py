@@ -225,11 +225,12 @@ def test_references_are_measured_once_for_each_test_set_and_convention():
     assert set(where) == set(names) - {"cifar10-resnet56"}
     assert where["dncnn"] == where["unet"] and where["edsr"] == where["srresnet"]
     assert len(found.files(names)) == 2 + 5
-    assert {name.split("-")[0] for name in found.settings} == {"noisy", "bicubic"}
+    assert {name.split("-")[0] for name in found.settings} == {"noisy", "bicubic", "box"}
     for key in found.settings:
         assert json.loads(found.task(of(reference=key)))["kind"] in (
             "denoising",
             "super-resolution",
+            "tracking",
         )
         assert found.convention(of(reference=key)) in key
 

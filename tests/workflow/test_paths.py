@@ -83,5 +83,7 @@ def test_every_path_of_a_dry_run_is_of_a_place(name, tmp_path):
     read = {path: paths.read(path) for path in found}
     assert {PLACES[place].at(**wildcards) for place, wildcards in read.values()} == found
     wanted = set(PLACES) - {"BENCHMARK", "LIVE_HISTORY", "SUMMARY"}  # which no command names
-    elsewhere = {"SUBMISSION"} if targets else {"REPLICA", "REPLICA_CHANNELS", "REPLICATION"}
+    elsewhere = (
+        {"SUBMISSION", "WIDTHS"} if targets else {"REPLICA", "REPLICA_CHANNELS", "REPLICATION"}
+    )
     assert {place for place, _ in read.values()} == wanted - elsewhere
