@@ -85,11 +85,9 @@ def read_sealed(
     with whole_metadata(path):
         about: dict[str, Any] = parse_json(metadata.get("lwdna", "{}"))
         if (about.get("format"), about.get("version")) != kind:
-            says = f"says {about.get('format')}, version {about.get('version')}"
             raise CheckpointError(
                 f"'{path}' is not {what} saved by this version of lwdna (its header "
-                f"{says if 'format' in about else 'says nothing of that'}); use a file that "
-                f"{source} wrote, or convert weights by `lwdna import`."
+                f"{_what_to_do(about, kind, source)}."
             )
         if about.pop("digest") != seal(about, state):
             raise CheckpointError(
@@ -97,6 +95,18 @@ def read_sealed(
                 "again."
             )
     return about, state
+
+
+def _what_to_do(about: dict[str, Any], kind: tuple[str, int], source: str) -> str:
+    """What the header of a file of another kind says, and what to do about it."""
+    if "format" not in about:
+        return (
+            f"says nothing of that); use a file that {source} wrote, or convert weights by "
+            "`lwdna import`"
+        )
+    same = about["format"] == kind[0]
+    do = "make it again" if same else f"use a file that {source} wrote"
+    return f"says {about['format']}, version {about.get('version')}); {do}"
 
 
 @contextmanager
