@@ -44,7 +44,7 @@ with refusing():
 
 if config["tensorboard"]:
     # Not by a word of commands, which would be run again for it.
-    shell.prefix(prefix + "export LWDNA_TENSORBOARD=1; ")
+    shell.prefix(f"{prefix}export LWDNA_TENSORBOARD=1; ")
 
 RUN = Run(config)
 REFERENCES = References(RUN)

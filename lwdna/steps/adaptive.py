@@ -10,6 +10,7 @@ import click
 from lwdna.io.checksummed_csv import write_rows
 from lwdna.networks.own import load
 from lwdna.rivals.adaptive import measured_at
+from lwdna.steps._device import device_of
 from lwdna.steps._networks import check_fits, example_for
 from lwdna.steps._options import (
     FILE,
@@ -26,8 +27,6 @@ from lwdna.steps._options import (
 )
 from lwdna.tasks.restoration import input_multiple
 from lwdna.tasks.task import task_for
-from lwdna.training.cards import dealt
-from lwdna.training.devices import pick_accelerator
 
 _network = bundle(
     "network", click.argument("weights", type=FILE), own_network, shapes, batch_norm, accelerator
@@ -74,16 +73,15 @@ def main(
     (example,) = example_for(model, network["weights"], network["shapes"])
     tests = task.test_data(images["test"])
     check_fits(task, model, tests)
-    with dealt(network["accelerator"], 1):
-        rows = measured_at(
-            model.to(pick_accelerator(network["accelerator"])),
-            example,
-            task=task,
-            train_data=task.train_data(images["train"], seed=grid["seed"]),
-            test_data=tests,
-            batch_norm=network["batch_norm"],
-            convention=images["convention"],
-            multiple=input_multiple(model),
-            **grid,
-        )
+    rows = measured_at(
+        model.to(device_of(network["accelerator"])),
+        example,
+        task=task,
+        train_data=task.train_data(images["train"], seed=grid["seed"]),
+        test_data=tests,
+        batch_norm=network["batch_norm"],
+        convention=images["convention"],
+        multiple=input_multiple(model),
+        **grid,
+    )
     write_rows(output, rows)
