@@ -569,5 +569,7 @@ def test_damaged_shrinkage_in_the_metadata(saved, value):
 
 def test_file_of_an_earlier_version(saved):
     rewrite(saved, lambda metadata: metadata.update(version=1))
-    with pytest.raises(CheckpointError, match=r"this version of lwdna .*version 1\); make it again"):
+    with pytest.raises(
+        CheckpointError, match=r"this version of lwdna .*version 1\); make it again"
+    ):
         lwdna.load(saved)
