@@ -16,8 +16,9 @@ from torch import Tensor
 HEADER_BYTES = 16 * 2**20
 """The longest header that is read: names, shapes and metadata. Ours have less than 1 MiB."""
 
-_PYTORCH = (b"PK\x03\x04", b"\x80\x02")
-"""What files of ``torch.save`` begin with, as a zip and as they were before."""
+_PYTORCH = (b"PK\x03\x04", b"\x80\x02\x8a\nl\xfc\x9cF")
+"""What files of ``torch.save`` begin with, as a zip and as they were before; as lengths of a header
+of safetensors, both are too large."""
 
 
 def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str, Tensor]]:

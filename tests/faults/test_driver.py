@@ -29,22 +29,23 @@ def at(stage, fault, **settings):
 
 STORE = {"kind": "store", "name": "results/data/photographs/colour.h5", "silent": True}
 FAULTS = {
-    "a job is killed": (lambda rng: at("crop", Kill(rng, "job")), RECOVERED),
+    "a job is killed": (lambda rng: at("crop", Kill(rng, "job")), (RECOVERED,)),
     "nobody reaps what a kill leaves": (
         lambda rng: at("crop", NeverReaped(rng), victim="snakemake", orphans=False),
-        RECOVERED,
+        (RECOVERED,),
     ),
-    "it is started twice": (lambda rng: at("crop", Twice(rng)), REFUSED),
+    # The second is refused, or finds that the first has done it all.
+    "it is started twice": (lambda rng: at("crop", Twice(rng)), (REFUSED, RECOVERED)),
     "a byte of a store has changed": (
         lambda rng: at("gray", Damage(rng, "flip", None), place=0.5, **STORE),
-        REFUSED,
+        (REFUSED,),
     ),
 }
 
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_nothing_is_lost(golden, tmp_path, name):
-    make, outcome = FAULTS[name]
+    make, outcomes = FAULTS[name]
     tree = golden.copy(tmp_path / "a run")
     found = None
     try:
@@ -52,7 +53,7 @@ def test_nothing_is_lost(golden, tmp_path, name):
             found = found or outcome_of(tree, make(random.Random(0)), hurry, golden.products())
     finally:
         tree.end_processes()
-    assert found.outcome == outcome, "\n".join(found.story)
+    assert found.outcome in outcomes, "\n".join(found.story)
     assert found.leftovers == 0
 
 
