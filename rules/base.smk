@@ -68,6 +68,6 @@ if workflow.remote_exec:
 else:
     # Jobs on this machine deal out its GPUs among themselves: lwdna/training/cards.py.
     places = workflow.global_resources.get("gpu").value or 0
-    setup += f"export LWDNA_GPU_PLACES={places}; "
+    setup += f"export LWDNA_GPU_PLACES={places} CUDA_DEVICE_ORDER=PCI_BUS_ID; "
 prefix = setup.replace("{", "{{").replace("}", "}}")
 shell.prefix(prefix)

@@ -64,11 +64,17 @@ def _unpickled(path: Path) -> Any:
     Raises:
         ValueError: if it holds more than weights, or is packed.
     """
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            # PyTorch writes them as they are; what is packed may be of any size.
-            if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
-                raise ValueError("it is a zip file that PyTorch did not write")
+    with path.open("rb") as file:
+        packed = file.read(4) == b"PK\x03\x04"  # by which PyTorch decides how to read it
+    if packed or zipfile.is_zipfile(path):
+        try:
+            with zipfile.ZipFile(path) as archive:
+                entries = archive.infolist()
+        except (zipfile.BadZipFile, NotImplementedError) as error:
+            raise ValueError("it is a damaged zip file") from error
+        # PyTorch writes them as they are; what is packed may be of any size.
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+            raise ValueError("it is a zip file that PyTorch did not write")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

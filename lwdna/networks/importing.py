@@ -41,7 +41,13 @@ def fill(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
             "or give the network that they were saved from, with its width and options."
         )
     for name in fits:
-        if not torch.isfinite(state[name]).all():
+        kinds = state[name].dtype, own[name].dtype
+        if kinds[0].is_complex or kinds[0].is_floating_point != kinds[1].is_floating_point:
+            raise CheckpointError(
+                f"{source} has numbers of type {kinds[0]} in '{name}', the network of {kinds[1]}; "
+                "give weights that are not quantised."
+            )
+        if not torch.isfinite(state[name].to(kinds[1])).all():
             raise CheckpointError(
                 f"{source} has numbers in '{name}' that are not finite; give weights that can be "
                 "used."

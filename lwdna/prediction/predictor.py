@@ -211,10 +211,11 @@ class Predictor:
         return size
 
     def _prepare(self, pixels: NDArray[Any], name: str) -> Tensor:
-        if self._resize and self.size is not None and pixels.shape[:2] != tuple(self.size):
+        resizes = self._resize and pixels.dtype == np.uint8  # what is not of bytes is refused below
+        if resizes and self.size is not None and pixels.shape[:2] != tuple(self.size):
             from lwdna.data.transforms import CentreCrop  # noqa: PLC0415 - torchvision takes long
 
-            pixels = CentreCrop(min(self.size), min(self.size))(pixels.astype(np.uint8))
+            pixels = CentreCrop(min(self.size), min(self.size))(pixels)
         try:
             return self.task.prepare(pixels, self.size)
         except DataError as error:

@@ -149,6 +149,12 @@ def _restore(
     read = [*pictures, *references.values()]
     restored = named(output, pictures, read, "")
     shown = named(output, pictures, read, "-input") if degrade else []
+    twice = sorted({path.name for path in restored} & {path.name for path in shown})
+    if twice:
+        raise ConfigError(
+            f"'{twice[0]}' would be written twice, for one picture as restored and for another as "
+            "it was given; rename one, or leave one out."
+        )
     pairs: Any = predictor.task.degraded(pictures) if degrade else None
     rows = []
     bar = progress(pictures, description="apply", unit="picture")

@@ -57,6 +57,8 @@ def main(
     check_suffix(path, ".safetensors")
     if path.resolve() == file.resolve():
         raise click.UsageError(f"'{file}' would be written over; give another --output.")
+    if output is None and path.exists():
+        raise click.UsageError(f"'{path}' is there already; name the file to write: --output.")
     trained = _trained(file, **about)
     model = build_seeded(network, 0, builder_for(network))  # type: ignore[arg-type]
     fill(model, read_state(file, part), f"'{file}'")

@@ -97,6 +97,8 @@ REFUSED = {
     "no part": ({"model": {"a": torch.zeros(1)}}, ("--part", "modle"), "did you mean 'model'"),
     "a list": ([torch.zeros(1)], (), "holds a list"),
     "no finite": ("nan", (), "not finite"),
+    "quantised": ("quantised", (), "numbers of type torch.int8 in .*torch.float32; give weights"),
+    "a damaged zip": ("damaged", (), "it is a damaged zip file"),
 }
 
 
@@ -105,9 +107,15 @@ def test_what_is_no_weights_is_one_sentence(case, model, tmp_path):
     content, options, said = REFUSED[case]
     if content == "nan":
         content = {n: t * torch.nan if "weight" in n else t for n, t in model.state_dict().items()}
+    if content == "quantised":
+        content = {n: t.to(torch.int8) if t.dim() > 1 else t for n, t in model.state_dict().items()}
     path = saved(content, tmp_path / "theirs.pt")
+    if content == "damaged":
+        damaged = bytearray(path.read_bytes())
+        damaged[damaged.rindex(b"PK\x01\x02")] ^= 1
+        path.write_bytes(damaged)
     status, text = run("import", path, "--network", json.dumps(NETWORK), *options)
-    assert status == 1 and said in text and "Traceback" not in text, text
+    assert status == 1 and re.search(said, text) and "Traceback" not in text, text
     assert [p.name for p in tmp_path.iterdir()] == ["theirs.pt"]
 
 
@@ -115,3 +123,7 @@ def test_nothing_is_written_over_what_is_read(model, tmp_path):
     path = saved(model.state_dict(), tmp_path / "theirs.safetensors")
     status, text = run("import", path, "--network", json.dumps(NETWORK))
     assert status == 2 and "would be written over" in text
+    other, before = saved(model.state_dict(), tmp_path / "theirs.pth"), path.read_bytes()
+    status, text = run("import", other, "--network", json.dumps(NETWORK))
+    assert status == 2 and "is there already; name the file to write: --output" in text
+    assert path.read_bytes() == before

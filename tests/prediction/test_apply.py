@@ -155,6 +155,7 @@ REFUSED = {
     "tiles too small": (["--tile", "16"], "Tiles of 16 pixels are too small"),
     "its own folder": (["--output", "pictures"], "would be written over"),
     "no convention": (["--convention", "sr-div2k"], "no convention 'sr-div2k'; give denoising"),
+    "one in the place of another": (["--degrade"], "'palette-input.png' would be written twice"),
     "a file as folder": (["--output", "other.png"], "other.png' is a file|Not a directory"),
     "below a file": (["--output", "other.png/below"], "Cannot write 'other.png/below'"),
 }
@@ -182,6 +183,8 @@ def test_what_is_wrong_is_one_sentence_and_nothing_is_written(case, trained, tmp
         write_image(folder / "mask.png", np.eye(20, dtype=np.uint8))
     elif case == "two of one name":
         draw("gray", 40, 40).save(folder / "palette.bmp")
+    elif case == "one in the place of another":
+        draw("gray", 40, 40).save(folder / "palette-input.png")
     elif case == "no picture":
         (folder / "x.png").write_bytes(b"none")
     output = [] if "--output" in given else ["--output", "out"]

@@ -78,6 +78,9 @@ def test_a_network_of_ones_own_is_told_by_its_file(tmp_path):
     assert {guess.name for guess in predictor(PICTURE)} == {"a", "b"}
     with pytest.raises(DataError, match="takes 40 x 56"):
         predictor(PICTURE[:30])
+    resizing = lwdna.Predictor.load(tmp_path / "x.safetensors", network=make, resize=True)
+    with pytest.raises(DataError, match=r"whole numbers|bytes|uint8"):
+        resizing(PICTURE[:30] - 3.5)  # whose values would begin again at 255
 
 
 def test_noise_may_leave_the_scale_and_black_is_a_picture(predictor):
