@@ -30,13 +30,13 @@ def fill_in_network(
     other, where = experiments[name], f"{where}.backbone"
     theirs = KINDS[other["task"]["kind"]]
     demand(not theirs.follows, where, f"is '{name}', which trains no network, but trackers")
-    for key in ("methods", "seeds"):
-        lacking = [value for value in experiment[key] if value not in other[key]]
-        demand(
-            not lacking,
-            where,
-            f"is '{name}', which has none of the {key} {', '.join(map(str, lacking))}",
-        )
+    lacking = [method for method in experiment["methods"] if method not in other["methods"]]
+    demand(
+        not lacking,
+        where,
+        f"is '{name}', which has no {', '.join(lacking)}, methods of this experiment; give it the "
+        "same ones or fewer",
+    )
     if "network" in other:
         experiment["network"] = dict(other["network"])
 

@@ -79,6 +79,7 @@ def check(
         experiment.setdefault("seeds", complete["seeds"])
     for name, experiment in complete["experiments"].items():
         fill_in_network(f"experiments.{name}", experiment, complete["experiments"])
+    for name, experiment in complete["experiments"].items():
         experiment.setdefault("label", _label(experiment, several_scales))
         _fill_in_tables(f"experiments.{name}", experiment)
         experiment.setdefault(
@@ -229,7 +230,7 @@ def _check_experiment(
         if (steps := steps_of(method)) is not None and not about.follows:
             demand(steps in experiment, where, f"has the method {method} but no section '{steps}'")
             demand(about.distils, where, f"has the method {method}, but {kind} has no distillation")
-        uncompiled = uncompiled_protocol(experiment, method)
+        uncompiled = None if about.follows else uncompiled_protocol(experiment, method)
         demand(
             uncompiled is None or not config["protocols"][uncompiled].get("compile"),
             where,

@@ -19,7 +19,7 @@ SYNTHETIC = "synthetic"
 SERVERS = ("got10k", "trackingnet")
 """Layouts of whose test the first boxes alone are published; a server measures the others."""
 
-HIDDEN = (None, "test")
+HIDDEN = (None, "test", "TEST")
 """The splits of a test set that this is so for; None is the usual one."""
 
 _FORMAT, _VERSION = "lwdna-sequences", 1

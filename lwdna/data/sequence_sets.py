@@ -46,6 +46,8 @@ def lay_out(source: Sequence[Mapping[str, Any]], output: Path, *, split: str) ->
     digest = hashlib.sha256()
     names: Counter[str] = Counter()
     for section, videos in zip(sets, opened, strict=True):
+        share = (section["layout"], float(section["weight"]), len(videos))
+        digest.update(repr(share).encode())
         for video in videos:
             names[video.name] += 1
             digest.update(f"{video.name} {len(video)}\n".encode())

@@ -146,8 +146,10 @@ LAYOUTS: Mapping[Table, Layout] = {
     5: Layout(
         title="Table 5: Visual tracking",
         caption="DiMP trackers whose backbone starts from the Baseline, and from the LW-DNA "
-        "network, all else alike (supplement, Sec. 2.2). AO is the mean overlap of all frames, SR "
-        "the share of frames above an overlap, AUC, P and NP success and precision by sequence. "
+        "network, all else alike (supplement, Sec. 2.2); but where the backbones' experiment has a "
+        "teacher, LW-DNA's backbone was distilled and the Baseline's was not. AO is the mean "
+        "overlap of all frames, SR the share of frames above an overlap, AUC, P and NP success and "
+        "precision by sequence. "
         "FLOPs are those of a frame of the whole tracker, but for boxes, at the size of its search "
         "region; those of the backbone's part beside them. Parameters are those in use. Of a "
         "test set whose truth only a server has, what it takes is in results/runs/. The material "

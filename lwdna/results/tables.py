@@ -307,7 +307,7 @@ class _Builder:
         self, row: dict[str, Any], name: str | None, *, is_paper: bool, printed: Printed | None
     ) -> None:
         known: tuple[float | None, float | None] = (None, None)
-        if is_paper:
+        if is_paper and not self.layout.unsupplied:  # else it is of another table's networks
             known = counted(self.complexity, row["network"], row["dataset"])
         theirs_by_method = {
             (other.dataset, other.network, other.method): other for other in self.printed

@@ -23,7 +23,13 @@ class ToRead(click.Path):
             DataError: if there is none.
         """
         path = Path(os.fsdecode(super().convert(value, param, ctx)))
-        if not path.exists():
+        try:
+            found = path.exists()
+        except OSError as error:
+            raise DataError(
+                f"'{path}' cannot be asked for ({error.strerror}); check the path."
+            ) from error
+        if not found:
             raise DataError(f"There is no '{path}'; check the path, or run the step that makes it.")
         return path
 
@@ -41,8 +47,11 @@ class ToWrite(click.Path):
             LwdnaError: if nothing can be written there.
         """
         path = Path(os.fsdecode(super().convert(value, param, ctx)))
-        there = next(folder for folder in path.absolute().parents if folder.exists())
+        asked = path.absolute()
         try:
+            # A folder that is there is written into, whatever the one that it lies in.
+            nearest = (asked, *asked.parents) if asked.is_dir() else asked.parents
+            there = next(folder for folder in nearest if folder.exists())
             tempfile.TemporaryFile(dir=there).close()
         except OSError as error:
             raise cannot_write(path, error) from error

@@ -17,8 +17,9 @@ from lwdna.config.methods import (
     steps_of,
 )
 from lwdna.config.paper import PAPER_TABLES, shows
+from lwdna.config.sections import Experiment
 from lwdna.io.project import paper_table
-from lwdna.tasks.kinds import Table
+from lwdna.tasks.kinds import Table, kind_of
 from lwdna.workflow import paths
 from lwdna.workflow.followed import Followed
 from lwdna.workflow.paths import Place
@@ -75,10 +76,15 @@ class Targets(Followed):
         """The table of networks at many widths, if there is one."""
         return _each(paths.WIDTHS_TABLE, TABLE_FORMATS) if self.measured() else []
 
+    def _trained(self) -> dict[str, Experiment]:
+        """The experiments that train networks of their own, not trackers on those of others."""
+        chosen = self.run.selected.items()
+        return {name: section for name, section in chosen if not kind_of(section["task"]).follows}
+
     def measured(self) -> list[str]:
         """What networks measure at many widths: those of MutualNet and AutoSlim, of one seed."""
         found = []
-        for name, section in self.run.selected.items():
+        for name, section in self._trained().items():
             of = {"experiment": name, "seed": self._seeds(name)[0]}
             if "autoslim" in shrinkages_of(section["methods"]):
                 found.append(paths.SHARED_WIDTHS.at(shrinkage="autoslim", **of))
@@ -225,7 +231,7 @@ class Targets(Followed):
         """The experiments with a search by DHP to draw as Figure 3."""
         return [
             name
-            for name, section in self.run.selected.items()
+            for name, section in self._trained().items()
             if DHP in shrinkages_of(section["methods"]) and "histograms" in section[DHP]
         ]
 
@@ -241,7 +247,7 @@ class Targets(Followed):
             paths.RECORD.where(record=SEARCHES[search].record).at(
                 experiment=name, shrinkage=search, seed=seed
             )
-            for name, section in self.run.selected.items()
+            for name, section in self._trained().items()
             for search in _STEPWISE
             if search in shrinkages_of(section["methods"])
             for seed in self._seeds(name)
@@ -251,7 +257,7 @@ class Targets(Followed):
         """The experiments whose searches are drawn, for the command line."""
         names = [
             name
-            for name, section in self.run.selected.items()
+            for name, section in self._trained().items()
             if set(_STEPWISE) & set(shrinkages_of(section["methods"]))
         ]
         return self._shown(names, "label")

@@ -55,6 +55,8 @@ def test_a_listing_tells_its_videos_from_others(tmp_path):
         lay_out(sets, path, split="test")
     assert one.read_bytes() == two.read_bytes()
     known = fingerprint(one)
+    lay_out([{**sets[0], "weight": 0.5}], two, split="test")
+    assert fingerprint(two) != known  # samples are drawn otherwise
     truth = tmp_path / "otb/Car4/groundtruth_rect.txt"
     truth.write_text(truth.read_text().replace("12", "13"))
     lay_out(sets, two, split="test")

@@ -56,6 +56,23 @@ def test_a_tracker_starts_from_the_network_of_its_method_and_seed():
     assert run.found_boxes(of(), inputs) == ["--boxes", *inputs.weights, "motion", *inputs.boxes]
 
 
+def test_seeds_given_for_all_are_those_of_trackers_too():
+    """The default's tracker has seeds of its own, which its backbone is trained at as well."""
+    config = given()
+    config["experiments"]["tracking"]["seeds"], config["seeds"] = [0], [4, 5]
+    run = Run(checked(config))
+    assert run.backbone(of()) == "results/runs/digits/lw-dna/seed0/weights.safetensors"
+
+
+@pytest.mark.parametrize("method", given()["experiments"]["digits"]["methods"])
+def test_trackers_on_networks_of_any_method_have_no_search_of_their_own(method):
+    run = Run(checked(methods=[method]))
+    targets = Targets(run, References(run))
+    made = [*targets.measured(), *targets.records(), *targets.searched()]
+    assert not [path for path in made if "tracking" in path]
+    assert paths.SUCCESS.at(experiment="tracking", format="png") in targets.figures()
+
+
 def test_figures_of_networks_show_no_trackers():
     run = Run(checked())
     targets = Targets(run, References(run))
@@ -100,8 +117,7 @@ def test_sets_are_given_to_the_step_as_they_are(tmp_path, monkeypatch):
     [
         ({"backbone": {"experiment": "digit"}}, "names 'digit', .* did you mean 'digits'"),
         ({"backbone": {"experiment": "tracking"}}, "is 'tracking', which trains no network"),
-        ({"methods": ["baseline", "random"]}, "'digits', which has none of the methods random"),
-        ({"seeds": [0, 7]}, "'digits', which has none of the seeds 7"),
+        ({"methods": ["baseline", "random"]}, "'digits', which has no random, methods of this"),
         ({"network": {"name": "ResNet20"}}, "has 'network', which tracking does not take"),
         ({"shrink": {"flops_ratio": 0.9}}, "has 'shrink', which tracking does not take"),
         ({"test": ["photographs"]}, "of kind photographs, which does not serve tracking"),
