@@ -28,7 +28,7 @@ $(VENV)/ready-docs: $(VENV)/ready requirements-docs.txt
 
 run: $(VENV)/ready ## Set up, run the whole pipeline on config.yaml, write the report.
 	$(SNAKEMAKE) --cores $(CORES) $(ARGS)
-	@echo 'Done: results/report.html, results/tables/, results/figures/'
+	@[ ! -e results/report.html ] || echo 'Done: results/report.html, results/tables/, results/figures/'
 
 complexity: $(VENV)/ready ## Shrink every LW-DNA network of the paper again: results/complexity/.
 	$(SNAKEMAKE) --cores $(CORES) --configfile config/complexity.yaml $(ARGS) -- complexity_columns

@@ -51,7 +51,7 @@ def check_shrinkage(
 
 
 def _check_reach(where: str, method: str, settings: Mapping[str, Any], shrinkage: str) -> None:
-    """Refuse a budget above the widened network's FLOPs, which grow by the square of its width at
+    """Refuse a share above the widened network's FLOPs, which grow by the square of its width at
     most, and one that is a share or per cent where FLOPs are meant."""
     target, ratio = settings.get("target_flops"), settings.get("flops_ratio")
     demand(
