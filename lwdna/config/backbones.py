@@ -30,6 +30,18 @@ def fill_in_network(
     other, where = experiments[name], f"{where}.backbone"
     theirs = KINDS[other["task"]["kind"]]
     demand(not theirs.follows, where, f"is '{name}', which trains no network, but trackers")
+    if "network" in other:
+        experiment["network"] = dict(other["network"])
+
+
+def check_backbone(
+    where: str, experiment: Experiment, experiments: Mapping[str, Experiment]
+) -> None:
+    """What follows objects has no method that its backbone is not trained by."""
+    if "backbone" not in experiment:
+        return
+    name = experiment["backbone"]["experiment"]
+    other, where = experiments[name], f"{where}.backbone"
     lacking = [method for method in experiment["methods"] if method not in other["methods"]]
     demand(
         not lacking,
@@ -37,8 +49,6 @@ def fill_in_network(
         f"is '{name}', which has no {', '.join(lacking)}, methods of this experiment; give it the "
         "same ones or fewer",
     )
-    if "network" in other:
-        experiment["network"] = dict(other["network"])
 
 
 _OF_NETWORKS = ("weights", "shrink", "teacher", "strip", *SEARCHES)

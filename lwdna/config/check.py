@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, cast
 
-from lwdna.config.backbones import fill_in_network
+from lwdna.config.backbones import check_backbone, fill_in_network
 from lwdna.config.budgets import check_shrinkage
 from lwdna.config.demands import demand, known
 from lwdna.config.images import check_scenes, check_shape, check_sizes, check_strip
@@ -86,6 +86,7 @@ def check(
             "count_batch_norm", not set(experiment["tables"]) & set(TABLES_WITHOUT_BATCH_NORM)
         )
         check_own(f"experiments.{name}", experiment, folder)
+        check_backbone(f"experiments.{name}", experiment, complete["experiments"])
         _check_experiment(name, experiment, complete, folder)
         _check_claim(f"experiments.{name}", experiment)
     selected(complete)
