@@ -139,6 +139,47 @@ def require_numbers(settings: Any) -> None:
             raise ConfigError(f"{field.name.rstrip('_')} is {value!r}; give {give}.")
 
 
+def require_least(settings: Any, **least: int) -> None:
+    """Refuse settings, by name, that are below a number.
+
+    Raises:
+        ConfigError: naming the first one.
+    """
+    for name, bound in least.items():
+        value = getattr(settings, name)
+        if value < bound:
+            raise ConfigError(f"{name} is {value}; give {bound} or more.")
+
+
+def require_above_zero(settings: Any, *names: str) -> None:
+    """Refuse settings that are not above 0, or infinite.
+
+    Raises:
+        ConfigError: naming the first one.
+    """
+    for name in names:
+        value = getattr(settings, name)
+        if not 0 < value < math.inf:
+            raise ConfigError(f"{name} is {value}; give a finite number above 0.")
+
+
+def require_shares(settings: Any, *names: str, ends: bool = True) -> None:
+    """Refuse settings that are no shares.
+
+    Args:
+        settings: that have them.
+        names: of those that must be.
+        ends: whether they may be 0 or 1.
+
+    Raises:
+        ConfigError: naming the first one.
+    """
+    for name in names:
+        value = getattr(settings, name)
+        if not (0 <= value <= 1 if ends else 0 < value < 1):
+            raise ConfigError(f"{name} is {value}; give a share between 0 and 1.")
+
+
 def is_number(value: Any, kind: Any = Real) -> bool:
     """Whether it is a number of a kind of :mod:`numbers`; a truth value and NaN are none."""
     return isinstance(value, kind) and not isinstance(value, bool) and not math.isnan(value)

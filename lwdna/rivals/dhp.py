@@ -23,7 +23,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lwdna.errors import ConfigError, TrainingError, require_numbers
+from lwdna.errors import (
+    ConfigError,
+    TrainingError,
+    require_above_zero,
+    require_least,
+    require_numbers,
+    require_shares,
+)
 from lwdna.graph.channels import ChannelGraph, Mask
 from lwdna.graph.complexity import MaskedComplexity, complexity
 from lwdna.networks.narrowing import Derivation
@@ -79,17 +86,11 @@ class Settings:
 
     def __post_init__(self) -> None:
         require_numbers(self)
-        for name in ("target_flops", "threshold"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ConfigError(f"{name} is {getattr(self, name)}; give a finite number above 0.")
+        require_above_zero(self, "target_flops", "threshold")
         if not 0 <= self.lambda_ < math.inf:
             raise ConfigError(f"lambda is {self.lambda_}; give a finite number of 0 or more.")
-        for name in ("rho", "tau", "stop_limit"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; give a share between 0 and 1.")
-        for name in ("least", "check_every", "embedding"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; give 1 or more.")
+        require_shares(self, "rho", "tau", "stop_limit")
+        require_least(self, least=1, check_every=1, embedding=1)
 
 
 def search(

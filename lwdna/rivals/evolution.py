@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lwdna.errors import BudgetError, ConfigError
+from lwdna.errors import BudgetError, ConfigError, require_least
 from lwdna.graph.complexity import MaskedComplexity
 from lwdna.io.checksummed_csv import write_csv
 from lwdna.rivals.measuring import Measure, Measured, keep, kept, measuring
@@ -56,12 +56,7 @@ class Plan:
     """Draws for each candidate wanted, most of which may miss the window."""
 
     def __post_init__(self) -> None:
-        for name in ("population", "iterations", "parents", "tries"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; give 1 or more.")
-        for name in ("mutants", "crossovers"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"{name} is {getattr(self, name)}; give 0 or more.")
+        require_least(self, population=1, iterations=1, parents=1, tries=1, mutants=0, crossovers=0)
         if self.mutants + self.crossovers > self.population:
             raise ConfigError(
                 f"mutants and crossovers are {self.mutants + self.crossovers} together, more than "

@@ -25,7 +25,12 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from lwdna.data.batches import batch_of
-from lwdna.errors import ConfigError, require_numbers
+from lwdna.errors import (
+    require_above_zero,
+    require_least,
+    require_numbers,
+    require_shares,
+)
 from lwdna.graph.channels import ChannelGraph, Mask
 from lwdna.graph.complexity import MaskedComplexity
 from lwdna.graph.drawing import check_drawable, drawn_layers
@@ -108,19 +113,9 @@ class Settings:
 
     def __post_init__(self) -> None:
         require_numbers(self)
-        if not 0 < self.target_flops < float("inf"):
-            raise ConfigError(f"target_flops is {self.target_flops}; give a finite number above 0.")
-        for name, least in (
-            ("channel_groups", 1),
-            ("divisor", 1),
-            ("images", 2),
-            ("calibration", 1),
-        ):
-            if getattr(self, name) < least:
-                raise ConfigError(f"{name} is {getattr(self, name)}; give {least} or more.")
-        for name in ("window", "least_share", "held_out"):
-            if not 0 < getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; give a share between 0 and 1.")
+        require_above_zero(self, "target_flops")
+        require_least(self, channel_groups=1, divisor=1, images=2, calibration=1)
+        require_shares(self, "window", "least_share", "held_out", ends=False)
         self.plan()
 
     def plan(self) -> Plan:

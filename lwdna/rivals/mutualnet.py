@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lwdna.errors import ConfigError, first_line, is_number, require_numbers
+from lwdna.errors import ConfigError, first_line, is_number, require_least, require_numbers
 from lwdna.graph.channels import ChannelGraph, Mask
 from lwdna.graph.meta import Dataless, on_meta
 from lwdna.graph.slicing import SlicedNetwork
@@ -52,9 +52,7 @@ class Settings:
             raise ConfigError(
                 f"least_width is {self.least_width}; give a share above 0, and at most 1."
             )
-        for name in ("passes", "divisor"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; give 1 or more.")
+        require_least(self, passes=1, divisor=1)
         fits = isinstance(self.sizes, Sequence) and len(self.sizes) > 0
         if not (fits and all(is_number(size, Integral) and size > 0 for size in self.sizes)):
             raise ConfigError(

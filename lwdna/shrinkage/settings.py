@@ -17,6 +17,7 @@ from lwdna.errors import (
     require_function,
     require_known,
     require_numbers,
+    require_shares,
 )
 from lwdna.graph.channels import ChannelGraph
 from lwdna.graph.labels import Groups, check_groups
@@ -87,9 +88,7 @@ class Settings:
     def __post_init__(self) -> None:
         self._check_types()
         check_groups(self.groups)
-        for name in ("rho", "tau"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; give a share between 0 and 1.")
+        require_shares(self, "rho", "tau")
         if callable(self.criterion):
             require_scorer(self.criterion)
         else:
