@@ -17,7 +17,7 @@ from lwdna.networks.own import load
 from lwdna.networks.provenance import provenance_of
 from lwdna.networks.registry import input_shape
 from lwdna.steps._device import device_of
-from lwdna.steps._json import Json
+from lwdna.steps._measuring import runs_if_known, sets_to_test
 from lwdna.steps._networks import check_fits, example_for
 from lwdna.steps._options import (
     FILE,
@@ -28,7 +28,6 @@ from lwdna.steps._options import (
     output,
     own_network,
     shapes,
-    task,
     threads,
 )
 from lwdna.steps._own import check_own
@@ -42,40 +41,16 @@ logger = logging.getLogger(__name__)
 _networks = bundle(
     "networks",
     click.argument("weights", type=FILE, nargs=-1, required=True),
-    click.option(
-        "--labels",
-        "runs",
-        type=Json("runs"),
-        default="{}",
-        help="By file: experiment, method, seed.",
-    ),
+    runs_if_known,
     own_network,
     shapes,
     batch_norm,
-)
-_tests = bundle(
-    "tests",
-    task,
-    click.option(
-        "--conventions",
-        type=Json("conventions"),
-        default="{}",
-        help="By test set, how PSNR is taken.",
-    ),
-    click.option(
-        "--test",
-        "sets",
-        type=(str, READ),
-        multiple=True,
-        required=True,
-        help="Name and path of a test set; may be given several times.",
-    ),
 )
 
 
 @click.command()
 @_networks
-@_tests
+@sets_to_test(READ, "By test set, how PSNR is taken.")
 @accelerator
 @output
 @threads

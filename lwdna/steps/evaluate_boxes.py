@@ -10,16 +10,8 @@ import click
 from lwdna.data.sequence_sets import open_sets
 from lwdna.io.checksummed_csv import write_rows
 from lwdna.networks.own import maker
-from lwdna.steps._json import Json
-from lwdna.steps._options import (
-    FILE,
-    batch_norm,
-    bundle,
-    output,
-    own_network,
-    task,
-    threads,
-)
+from lwdna.steps._measuring import runs_if_known, sets_to_test
+from lwdna.steps._options import FILE, batch_norm, bundle, output, own_network, threads
 from lwdna.steps.evaluate import columns_of, say
 from lwdna.tasks.task import task_for
 from lwdna.tracking.box_files import read_archive
@@ -29,13 +21,7 @@ from lwdna.tracking.following import measured
 _found = bundle(
     "found",
     click.argument("weights", type=FILE, nargs=-1, required=True),
-    click.option(
-        "--labels",
-        "runs",
-        type=Json("runs"),
-        default="{}",
-        help="By file: experiment, method, seed.",
-    ),
+    runs_if_known,
     click.option(
         "--boxes",
         type=(FILE, str, FILE),
@@ -46,26 +32,11 @@ _found = bundle(
     own_network,
     batch_norm,
 )
-_tests = bundle(
-    "tests",
-    task,
-    click.option(
-        "--conventions", type=Json("conventions"), default="{}", help="By test set, how it counts."
-    ),
-    click.option(
-        "--test",
-        "sets",
-        type=(str, FILE),
-        multiple=True,
-        required=True,
-        help="Name and listing of a test set; may be given several times.",
-    ),
-)
 
 
 @click.command()
 @_found
-@_tests
+@sets_to_test(FILE, "By test set, how it counts.")
 @output
 @threads
 def main(*, found: dict[str, Any], tests: dict[str, Any], output: Path) -> None:

@@ -1,5 +1,7 @@
 """Trainings and searches small enough for a test, which tests of rivals share."""
 
+import signal
+
 import pytest
 import torch
 from stopping import StopError, stop_at
@@ -8,6 +10,7 @@ from trainings import BATCH, RandomImages, protocol
 
 import lwdna
 from lwdna.io.tensors import digest
+from lwdna.rivals import measuring
 from lwdna.training.loop import train
 from lwdna.training.passes import ordinary
 
@@ -96,6 +99,34 @@ def searching(search, settings, **of_protocol):
 def weights(outcome):
     """The digest of the weights that a search leaves."""
     return digest(outcome.shrunk.model.state_dict())
+
+
+def stopped_by_signal(run, folder, monkeypatch, caplog, *, asked):
+    """What a search finds that got a signal while it measured sub-networks, and goes on.
+
+    Args:
+        run: what :func:`searching` gives.
+        folder: of its checkpoints.
+        monkeypatch, caplog: of the test.
+        asked: how often the search had asked for signals when one came.
+    """
+
+    class Stopped(measuring.StopRequest):
+        times = 0
+
+        @property
+        def requested(self):
+            Stopped.times += 1
+            if Stopped.times == asked:
+                signal.raise_signal(signal.SIGTERM)
+            return super().requested
+
+    with monkeypatch.context() as patched, pytest.raises(SystemExit) as left:
+        patched.setattr(measuring, "StopRequest", Stopped)
+        run(folder)
+    assert left.value.code == 128 + signal.SIGTERM
+    assert "stopped by a signal after" in caplog.text
+    return run(folder)
 
 
 def gone_on(run, folder, step):

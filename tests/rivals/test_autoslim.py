@@ -4,7 +4,6 @@ As a script: a search on two processes.
 """
 
 import os
-import signal
 import sys
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from searches import (
     gone_on,
     network,
     searching,
+    stopped_by_signal,
     trained,
     weights,
 )
@@ -32,7 +32,6 @@ from lwdna.graph.complexity import MaskedComplexity
 from lwdna.graph.slicing import SlicedNetwork
 from lwdna.graph.surgery import cut
 from lwdna.io.tensors import digest
-from lwdna.rivals import measuring
 from lwdna.rivals.autoslim import AutoSlim, Settings, search, shared
 from lwdna.rivals.held_out import hold_out
 from lwdna.rivals.sandwich import Sandwich
@@ -193,22 +192,7 @@ def test_a_search_that_was_stopped_goes_on_to_the_same_bits(found, tmp_path, ste
 
 
 def test_a_signal_during_slimming_does_not_lose_it(found, tmp_path, caplog, monkeypatch):
-    class Stopped(measuring.StopRequest):
-        asked = 0
-
-        @property
-        def requested(self):
-            Stopped.asked += 1
-            if Stopped.asked == 10:
-                signal.raise_signal(signal.SIGTERM)
-            return super().requested
-
-    with monkeypatch.context() as patched, pytest.raises(SystemExit) as left:
-        patched.setattr(measuring, "StopRequest", Stopped)
-        run(tmp_path)
-    assert left.value.code == 128 + signal.SIGTERM
-    assert "stopped by a signal after" in caplog.text
-    again = run(tmp_path)
+    again = stopped_by_signal(run, tmp_path, monkeypatch, caplog, asked=10)
     assert again.record.removals == found.record.removals
     assert weights(again) == weights(found)
 

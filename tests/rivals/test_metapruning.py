@@ -4,7 +4,6 @@ As a script: a search on two processes.
 """
 
 import os
-import signal
 import sys
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from running import run_python
-from searches import EXAMPLE, FLOPS, Noise, gone_on, network, searching, weights
+from searches import EXAMPLE, FLOPS, Noise, gone_on, network, searching, stopped_by_signal, weights
 from stopping import StopError, stop_at
 from trainings import EPOCHS
 
@@ -20,7 +19,7 @@ import lwdna
 from lwdna.errors import BudgetError, ConfigError
 from lwdna.graph.channels import ChannelGraph
 from lwdna.graph.complexity import MaskedComplexity
-from lwdna.rivals import measuring, metapruning
+from lwdna.rivals import metapruning
 from lwdna.rivals.held_out import hold_out
 from lwdna.rivals.metapruning import MetaPruning, Settings, filled, search
 from lwdna.rivals.widths import Grid, Widths
@@ -115,22 +114,8 @@ def test_an_evolution_that_was_stopped_goes_on_to_the_same_candidates(
 
 
 def test_a_signal_during_the_evolution_does_not_lose_it(found, tmp_path, caplog, monkeypatch):
-    class Stopped(measuring.StopRequest):
-        asked = 0
-
-        @property
-        def requested(self):
-            Stopped.asked += 1
-            if Stopped.asked == 5:
-                signal.raise_signal(signal.SIGTERM)
-            return super().requested
-
-    with monkeypatch.context() as patched, pytest.raises(SystemExit) as left:
-        patched.setattr(measuring, "StopRequest", Stopped)
-        run(tmp_path)
-    assert left.value.code == 128 + signal.SIGTERM
+    again = stopped_by_signal(run, tmp_path, monkeypatch, caplog, asked=5)
     assert "stopped by a signal after 4 candidates" in caplog.text
-    again = run(tmp_path)
     assert again.record == found.record and weights(again) == weights(found)
 
 
