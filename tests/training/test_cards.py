@@ -66,7 +66,7 @@ def has(process):
 
 def end(process):
     process.stdin.close()
-    assert process.wait(timeout=60) == 0
+    assert process.wait(timeout=600) == 0
 
 
 def test_four_jobs_have_four_cards_and_a_killed_one_frees_its_own(jobs):
