@@ -81,6 +81,12 @@ def exists(dotted: str) -> bool:
     return False
 
 
+def test_decisions_have_numbers_of_their_own() -> None:
+    text = (ROOT / "docs/decisions.md").read_text()
+    numbers = re.findall(r"^\| (\d+) \|", text, re.MULTILINE)
+    assert len(numbers) > 90 and len(numbers) == len(set(numbers))
+
+
 def test_the_site_has_a_page_for_each_wing_and_each_page_of_the_docs() -> None:
     pytest.importorskip("sphinx")
     source = (ROOT / "docs/site/conf.py").read_text()

@@ -215,7 +215,13 @@ class Predictor:
         if resizes and self.size is not None and pixels.shape[:2] != tuple(self.size):
             from lwdna.data.transforms import CentreCrop  # noqa: PLC0415 - torchvision takes long
 
-            pixels = CentreCrop(min(self.size), min(self.size))(pixels)
+            height, width = self.size
+            if height != width:
+                raise ConfigError(
+                    f"The network takes {height} x {width} pixels, and pictures are resized to "
+                    "squares alone; resize them yourself, and leave --resize out."
+                )
+            pixels = CentreCrop(height, height)(pixels)
         try:
             return self.task.prepare(pixels, self.size)
         except DataError as error:

@@ -44,7 +44,8 @@ def main(*, shown: dict[str, Any], title: str, scale: str, outputs: tuple[Path, 
     videos = videos_of(sets)[: shown["videos"]]
     about = "The first videos of the test set, at equal distances in time; first seed."
     if any(part.layout == SYNTHETIC for part in sets):
-        about += " Synthetic motion over photographs."
+        # Beside the banner, which figures for papers have too.
+        scale = " ".join(filter(None, (scale, "Synthetic motion over photographs.")))
     found = {method: read_archive(path) for method, path in shown["boxes"]}
     prefix = kind_of(shown["task"]).prefix
     plot_frames(videos, found, outputs, title=title, prefix=prefix, note=about, scale=scale)

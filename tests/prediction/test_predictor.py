@@ -79,6 +79,8 @@ def test_a_network_of_ones_own_is_told_by_its_file(tmp_path):
     with pytest.raises(DataError, match="takes 40 x 56"):
         predictor(PICTURE[:30])
     resizing = lwdna.Predictor.load(tmp_path / "x.safetensors", network=make, resize=True)
+    with pytest.raises(ConfigError, match="takes 40 x 56 pixels, and pictures are resized to squ"):
+        resizing(PICTURE[:30])
     with pytest.raises(DataError, match=r"whole numbers|bytes|uint8"):
         resizing(PICTURE[:30] - 3.5)  # whose values would begin again at 255
 
